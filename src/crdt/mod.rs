@@ -1,0 +1,12 @@
+//! Pure algebra: dots, causal contexts, entries and the order that picks a winner. No time, no IO.
+//!
+//! Replicated state is a causal context (which writes are known) and, per key, one winning [`Entry`]. Joining two
+//! states is commutative, associative and idempotent, so it does not matter in which order or how often deltas arrive.
+
+mod context;
+mod dot;
+mod entry;
+
+pub use context::Context;
+pub use dot::Dot;
+pub use entry::{Entry, Rank, Value};

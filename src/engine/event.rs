@@ -1,0 +1,182 @@
+//! What an application may want to know: the state of the cluster as this node sees it, and what happens in it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{NodeId, ReplicaId};
+use crate::roles::{FencingToken, RoleSpec};
+
+/// Where this node stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Looking for others; cannot write yet.
+    Joining,
+    /// Ready, with nobody else in the view.
+    Standalone,
+    /// Ready, with others in the view.
+    Clustered,
+    /// Leaving, or gone.
+    Left,
+}
+
+/// What this node believes of a member.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    /// It answers.
+    Alive,
+    /// It did not answer, and may still refute that.
+    Suspect,
+    /// Taken for dead.
+    Down,
+}
+
+/// A member of the cluster as this node sees it, itself included.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// Its stable name.
+    pub node: NodeId,
+    /// This run of it.
+    pub replica: ReplicaId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it is believed to live.
+    pub liveness: Liveness,
+    /// Whether it is in the view: it declared itself ready, after its first pull, and is not Down.
+    pub in_view: bool,
+}
+
+/// A role, who was found to host it, and what is wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RoleStatus {
+    /// What was asked for.
+    pub spec: RoleSpec,
+    /// Who hosts it or is about to, ordered by node.
+    pub hosts: Vec<RoleHost>,
+}
+
+/// One instance of a role.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RoleHost {
+    /// The node.
+    pub node: NodeId,
+    /// This run of it.
+    pub replica: ReplicaId,
+    /// The fencing token of the instance.
+    pub token: FencingToken,
+    /// What it is doing: `starting`, `running`, `draining`, `stopped` or `failed`.
+    pub state: crate::roles::ClaimState,
+}
+
+/// What this node sees of the cluster; published whenever it changes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// This node.
+    pub node: NodeId,
+    /// This run of it.
+    pub replica: ReplicaId,
+    /// Where this node stands.
+    pub phase: Phase,
+    /// Everybody known, this node included, ordered by node and replica.
+    pub members: Vec<Member>,
+    /// The fingerprint of what role assignment reads, in hexadecimal.
+    pub fingerprint: String,
+    /// Whether everybody in the view reports that fingerprint, and has for the settle time.
+    pub agreed: bool,
+    /// The roles, ordered by name.
+    pub roles: Vec<RoleStatus>,
+    /// Digest of the replicated tables, in hexadecimal: equal digests mean equal tables.
+    pub digest: String,
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A node declared itself ready and is in the view.
+    Joined {
+        /// Who.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+    },
+    /// A member does not answer; it may refute that.
+    Suspected {
+        /// Who.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+    },
+    /// A member is taken for dead.
+    Down {
+        /// Who.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+    },
+    /// A member left in order.
+    Left {
+        /// Who.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+    },
+    /// A member that was Down is back, the same run of it.
+    Rejoined {
+        /// Who.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+    },
+    /// This node is ready: it may write.
+    Ready,
+    /// Everybody in the view agrees, and has for the settle time.
+    Converged {
+        /// The view.
+        view: Vec<NodeId>,
+    },
+    /// A role started here.
+    RoleStarted {
+        /// Which.
+        role: String,
+        /// Its fencing token.
+        token: FencingToken,
+    },
+    /// A role stopped here, for the reason given.
+    RoleStopped {
+        /// Which.
+        role: String,
+        /// Why.
+        why: String,
+    },
+    /// Entries came with stamps further ahead of time than is allowed: somebody's clock is wrong.
+    ClockAhead {
+        /// Who wrote them.
+        replica: ReplicaId,
+        /// By how much they are ahead.
+        ahead: Duration,
+    },
+    /// Two parts of the cluster met that had gone on without each other, and were united.
+    IslandsMerged {
+        /// The rows that one side had collected as removed and that came back from the other.
+        resurrected: u64,
+    },
+    /// A member was struck from the roster.
+    Evicted {
+        /// Which run.
+        replica: ReplicaId,
+        /// Why.
+        why: String,
+    },
+    /// A node of another cluster, or speaking no common protocol version, was met and ignored.
+    Refused {
+        /// Where it was met.
+        address: SocketAddr,
+        /// Why, and what to do.
+        why: String,
+    },
+}

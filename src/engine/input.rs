@@ -1,0 +1,129 @@
+//! Everything that can happen to an engine.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::roles::FencingToken;
+
+/// A stream between two nodes, as one node counts them: the engine numbers those it opens with even numbers, the
+/// driver those it accepts with odd ones. Never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StreamId(pub u64);
+
+/// What the driver tells the engine.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A datagram arrived on the node's own socket.
+    Datagram {
+        /// The source address of the packet.
+        from: SocketAddr,
+        /// Its bytes, the envelope included.
+        bytes: Bytes,
+    },
+    /// A strategy found an address at which a member may listen. Hearing it again is welcome.
+    Discovered {
+        /// The advertised address of the node.
+        address: SocketAddr,
+    },
+    /// Somebody opened a stream to this node.
+    Accepted {
+        /// Its number, odd.
+        stream: StreamId,
+        /// The source address; its port says nothing.
+        from: SocketAddr,
+    },
+    /// A stream that [`Output::Connect`](super::Output::Connect) asked for is open.
+    Connected {
+        /// Its number.
+        stream: StreamId,
+    },
+    /// A stream that was asked for did not come about.
+    ConnectFailed {
+        /// Its number.
+        stream: StreamId,
+        /// The host answered and said that nobody listens at that port (as opposed to silence, or no route).
+        refused: bool,
+    },
+    /// A whole frame arrived on a stream, without its length prefix.
+    Frame {
+        /// The stream.
+        stream: StreamId,
+        /// The bytes of the frame.
+        bytes: Bytes,
+    },
+    /// A frame that the engine sent was handed to the operating system: there is room for one more.
+    Flushed {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A stream ended, in order or not. Nothing more will be heard of it.
+    Closed {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// The operating system reports that datagrams to this address do not get through.
+    Unreachable {
+        /// The address.
+        to: SocketAddr,
+    },
+    /// The application wrote to the store since the last input.
+    StoreChanged,
+    /// The time of `poll_timeout` has come.
+    Deadline,
+    /// What became of a role's task.
+    Role(RoleReport),
+    /// What the application asks for.
+    Command(Command),
+}
+
+/// What the driver reports about the tasks it runs for the engine.
+#[derive(Clone, Debug)]
+pub enum RoleReport {
+    /// The task runs.
+    Running {
+        /// The role.
+        role: String,
+        /// The token that [`Output::StartRole`](super::Output::StartRole) gave.
+        token: FencingToken,
+    },
+    /// The task ended because [`Output::StopRole`](super::Output::StopRole) asked it to.
+    Stopped {
+        /// The role.
+        role: String,
+        /// The token it was started with.
+        token: FencingToken,
+    },
+    /// The task ended by itself: it returned, failed or panicked.
+    Failed {
+        /// The role.
+        role: String,
+        /// The token it was started with.
+        token: FencingToken,
+        /// Why, in words for the claim.
+        why: String,
+    },
+}
+
+/// What the application asks for. `request` comes back in [`Output::Reply`](super::Output::Reply).
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Tell when this node is converged with its view: membership, tables and assignments.
+    AwaitConverged {
+        /// The number to answer with.
+        request: u64,
+    },
+    /// Nobody waits any more for this request.
+    Forget {
+        /// The number given before.
+        request: u64,
+    },
+    /// Leave the cluster in order: hand over roles, wait until another member holds every own write.
+    Leave {
+        /// The number to answer with.
+        request: u64,
+        /// How long to try to hand over, in milliseconds.
+        patience_ms: u64,
+    },
+}

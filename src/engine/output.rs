@@ -1,0 +1,79 @@
+//! Everything an engine asks of its driver.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Event, Status, StreamId};
+use crate::roles::{FencingToken, RoleSpec};
+
+/// What the engine asks of the driver. To be carried out in order; none of it may block.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send a datagram from the node's own socket. May be lost.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// The bytes, the envelope included; at most [`wire::MAX_DATAGRAM`](crate::wire::MAX_DATAGRAM).
+        bytes: Bytes,
+    },
+    /// Open a stream; answered by `Connected` or `ConnectFailed`.
+    Connect {
+        /// Its number, even.
+        stream: StreamId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Send a frame; answered by `Flushed` once it was handed to the operating system.
+    Frame {
+        /// The stream.
+        stream: StreamId,
+        /// The frame, without a length prefix; at most [`wire::MAX_FRAME`](crate::wire::MAX_FRAME).
+        bytes: Bytes,
+    },
+    /// Close a stream after what was sent on it. No `Closed` follows.
+    Close {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Start the task of a role on this node.
+    StartRole {
+        /// What to run.
+        spec: Arc<RoleSpec>,
+        /// The fencing token of this start.
+        token: FencingToken,
+    },
+    /// Ask the task of a role to end, and end it after its stop grace.
+    StopRole {
+        /// The role.
+        role: String,
+        /// The token it was started with.
+        token: FencingToken,
+    },
+    /// What this node sees of the cluster changed.
+    Status(Arc<Status>),
+    /// Something happened that the application may want to know.
+    Event(Event),
+    /// The answer to a command.
+    Reply {
+        /// The number of the request.
+        request: u64,
+        /// What came of it.
+        reply: Reply,
+    },
+}
+
+/// The answer to a [`Command`](super::Command).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Converged.
+    Converged,
+    /// Not yet: what stands in the way, in words. Repeated whenever it changes.
+    Waiting(String),
+    /// This node left, and another member holds every write of its own.
+    Left,
+    /// This node left, but these own rows are known to no other member, as `table/key`.
+    LeftWithUnsaved(Vec<String>),
+}

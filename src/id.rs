@@ -1,0 +1,138 @@
+//! Who is who: the stable name of a node and the identity of one run of it.
+//!
+//! A [`NodeId`] is what people configure and read in logs; it survives restarts. A [`ReplicaId`] is drawn anew each
+//! time a process starts, is never stored and never reused: every dot of the replicated map carries one, and a replica
+//! that lost its memory must not go on counting under its former name (it would hand out dots that others have already
+//! seen, and they would drop its writes as known).
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The stable name of a node, 1 to 64 bytes of printable text without spaces.
+///
+/// ```
+/// use unisono::NodeId;
+///
+/// let larry = NodeId::new("larry")?;
+/// assert_eq!(larry.as_str(), "larry");
+/// assert!(NodeId::new("").is_err());
+/// # Ok::<(), unisono::NodeIdError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeId(Arc<str>);
+
+/// Why a text is no [`NodeId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeIdError {
+    /// The text is empty.
+    #[error("a node name is empty; give it 1 to {} bytes", NodeId::MAX_BYTES)]
+    Empty,
+    /// The text is longer than [`NodeId::MAX_BYTES`].
+    #[error("a node name has {bytes} bytes; shorten it to {}", NodeId::MAX_BYTES)]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The text holds a space or a control character.
+    #[error("the node name {name:?} holds a space or a control character; use printable characters only")]
+    NotPrintable {
+        /// The text.
+        name: String,
+    },
+}
+
+impl NodeId {
+    /// The longest name, in bytes of UTF-8.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Checks and takes a name.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, NodeIdError> {
+        let name = name.as_ref();
+        if name.is_empty() {
+            return Err(NodeIdError::Empty);
+        }
+        if name.len() > Self::MAX_BYTES {
+            return Err(NodeIdError::TooLong { bytes: name.len() });
+        }
+        if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(NodeIdError::NotPrintable { name: name.to_owned() });
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl TryFrom<String> for NodeId {
+    type Error = NodeIdError;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(name)
+    }
+}
+
+impl From<NodeId> for String {
+    fn from(id: NodeId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+impl std::str::FromStr for NodeId {
+    type Err = NodeIdError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::new(name)
+    }
+}
+
+/// One run of one process: fresh and random at every start, never stored, never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReplicaId(pub u64);
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{:x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_also_when_they_are_decoded() {
+        assert_eq!(NodeId::new(""), Err(NodeIdError::Empty));
+        assert!(matches!(NodeId::new("a b"), Err(NodeIdError::NotPrintable { .. })));
+        assert_eq!(NodeId::new("x".repeat(65)), Err(NodeIdError::TooLong { bytes: 65 }));
+        let bytes = postcard::to_stdvec("a b").unwrap();
+        assert!(postcard::from_bytes::<NodeId>(&bytes).is_err());
+        let larry = NodeId::new("larry").unwrap();
+        let bytes = postcard::to_stdvec(&larry).unwrap();
+        assert_eq!(postcard::from_bytes::<NodeId>(&bytes).unwrap(), larry);
+    }
+}
