@@ -21,3 +21,4 @@ pub mod wire;
 pub mod testkit;
 
 pub use id::{NodeId, NodeIdError, ReplicaId};
+pub use cluster::{Config, ConfigError};

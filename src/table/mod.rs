@@ -1,1 +1,16 @@
-//! To come.
+//! The typed lens over the store: how keys and values become bytes, and what a table is made of.
+//!
+//! ```text
+//!   K, V ── encode ──▶ key ≤ 1 KiB, value ≤ 64 KiB ──▶ store
+//!   K, V ◀── decode ── bytes that this or another node, perhaps of another schema, wrote
+//! ```
+//!
+//! In comes a value of the application or the bytes of a row, out goes the other one or a [`RowError`]. Nothing here
+//! awaits, holds state or knows which node it runs on; [`cluster::Table`](crate::cluster::Table) puts a table's name,
+//! the store and the clock behind it.
+
+mod lens;
+mod value;
+
+pub use lens::{RowError, decode_key, decode_value, encode_key, encode_value};
+pub use value::{Lww, TableValue};

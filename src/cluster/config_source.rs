@@ -1,0 +1,240 @@
+//! Where a configuration comes from: a TOML file, and above it the environment.
+//!
+//! ```text
+//!   defaults ◀─ TOML file ◀─ UNISONO_* variables ◀─ calls on the builder        the later one wins
+//! ```
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::config::{Config, Preset};
+use super::config_error::ConfigError;
+
+/// What every variable's name begins with.
+const PREFIX: &str = "UNISONO_";
+
+/// Kubernetes puts `<SERVICE>_PORT=tcp://10.0.0.1:4870` into every container of the namespace of a service, so that
+/// a service named `unisono` sets our variable.
+const SERVICE_LINK: &str = "; Kubernetes sets it for a service named unisono: set enableServiceLinks to false, or \
+                            give the service another name";
+
+impl Config {
+    /// Reads a TOML text. Keys are the fields of [`Config`]; those that are left out keep their defaults, and an
+    /// unknown one is an error.
+    ///
+    /// ```
+    /// use unisono::Config;
+    ///
+    /// let config = Config::from_toml_str(
+    ///     r#"
+    ///     cluster = "parking"
+    ///     net = "10.20.0.0/16"
+    ///     peers = ["10.20.0.5:4871"]
+    ///
+    ///     [[roles]]
+    ///     name = "gate-1"
+    ///     kind = "gate"
+    ///     "#,
+    /// )?;
+    /// assert_eq!(config.roles[0].count, 1);
+    ///
+    /// let error = Config::from_toml_str("prot = 4870").unwrap_err();
+    /// assert!(error.to_string().contains("prot"));
+    /// # Ok::<(), unisono::ConfigError>(())
+    /// ```
+    pub fn from_toml_str(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::Toml { message: error.to_string().trim_end().to_owned() })
+    }
+
+    /// Reads a TOML file, see [`Config::from_toml_str`].
+    pub fn from_toml_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::File { path: path.to_owned(), why: error.to_string() })?;
+        Self::from_toml_str(&text).map_err(|error| match error {
+            ConfigError::Toml { message } => ConfigError::Toml { message: format!("{}: {message}", path.display()) },
+            other => other,
+        })
+    }
+
+    /// Lets variables of the environment take precedence over what is set so far. Usually called with
+    /// [`std::env::vars_os`].
+    ///
+    /// Read are `UNISONO_CLUSTER`, `_NODE`, `_NET`, `_PORT`, `_OWN_PORT`, `_BIND`, `_ADVERTISE`, `_PRESET` (`local`,
+    /// `lan` or `wan`), `_PEERS` (separated by commas), `_BROADCAST` (`true` or `false`) and the durations
+    /// `_STOP_GRACE_MS`, `_CONVERGE_TIMEOUT_MS`, `_LEAVE_PATIENCE_MS`. Empty ones count as unset. Others that begin
+    /// with `UNISONO_` are ignored, since orchestrators set some of their own.
+    ///
+    /// ```
+    /// use unisono::Config;
+    ///
+    /// let config = Config::default().with_env([("UNISONO_NODE", "larry"), ("HOME", "/root")])?;
+    /// assert_eq!(config.node.as_deref(), Some("larry"));
+    /// # Ok::<(), unisono::ConfigError>(())
+    /// ```
+    pub fn with_env<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Result<Self, ConfigError>
+    where
+        N: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        for (name, value) in variables {
+            let Some(key) = name.as_ref().to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+            let value = value.as_ref().to_string_lossy();
+            let value = value.trim();
+            if !value.is_empty() {
+                self.set(key, value)?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        match key {
+            "CLUSTER" => self.cluster = value.to_owned(),
+            "NODE" => self.node = Some(value.to_owned()),
+            "NET" => self.net = value.to_owned(),
+            "PORT" => self.port = parse(key, value, "a port")?,
+            "OWN_PORT" => self.own_port = Some(parse(key, value, "a port")?),
+            "BIND" => self.bind = Some(value.to_owned()),
+            "ADVERTISE" => self.advertise = Some(value.to_owned()),
+            "PRESET" => self.preset = Some(parse(key, value, "`local`, `lan` or `wan`")?),
+            "PEERS" => self.peers = list(value),
+            "BROADCAST" => self.broadcast = parse(key, value, "`true` or `false`")?,
+            "STOP_GRACE_MS" => self.stop_grace_ms = parse(key, value, "a number of milliseconds")?,
+            "CONVERGE_TIMEOUT_MS" => self.converge_timeout_ms = parse(key, value, "a number of milliseconds")?,
+            "LEAVE_PATIENCE_MS" => self.leave_patience_ms = parse(key, value, "a number of milliseconds")?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn list(value: &str) -> Vec<String> {
+    value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn parse<T: FromStr<Err: Display>>(key: &str, value: &str, wanted: &'static str) -> Result<T, ConfigError> {
+    value.parse().map_err(|_| ConfigError::Variable {
+        variable: format!("{PREFIX}{key}"),
+        value: value.to_owned(),
+        wanted,
+        hint: if value.contains("://") { SERVICE_LINK } else { "" },
+    })
+}
+
+impl FromStr for Preset {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "local" => Ok(Self::Local),
+            "lan" => Ok(Self::Lan),
+            "wan" => Ok(Self::Wan),
+            _ => Err("no such preset; there are `local`, `lan` and `wan`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roles::RoleSpec;
+
+    #[test]
+    fn a_file_sets_what_it_names_and_nothing_else() {
+        let text = r#"
+            cluster = "parking"
+            preset = "wan"
+            broadcast = false
+            peers = ["10.0.0.5:4871", "10.0.0.6:4871"]
+            roles = [{ name = "gate-1", kind = "gate", count = 2 }, { name = "counter", kind = "counter" }]
+        "#;
+        let config = Config::from_toml_str(text).unwrap();
+        let expected = Config {
+            cluster: "parking".into(),
+            preset: Some(Preset::Wan),
+            broadcast: false,
+            peers: vec!["10.0.0.5:4871".into(), "10.0.0.6:4871".into()],
+            roles: vec![RoleSpec::new("gate-1").kind("gate").count(2), RoleSpec::new("counter")],
+            ..Config::default()
+        };
+        assert_eq!(config, expected);
+        assert_eq!(Config::from_toml_str("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_wrong_key_or_type_is_shown_with_its_line() {
+        for (text, shown) in [
+            ("prot = 1", "prot"),
+            ("port = 70000", "port = 70000"),
+            ("preset = \"moon\"", "preset"),
+            ("[[roles]]\nname = \"gate\"\nkind = \"gate\"\ncont = 2", "cont"),
+            ("[[roles]]\nname = \"gate\"", "kind"),
+            ("net = ", "net"),
+        ] {
+            let error = Config::from_toml_str(text).unwrap_err();
+            assert!(matches!(error, ConfigError::Toml { .. }), "{error:?}");
+            assert!(error.to_string().contains(shown), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::from_toml_file("no/such/unisono.toml").unwrap_err();
+        assert!(error.to_string().contains("no/such/unisono.toml"), "{error}");
+    }
+
+    #[test]
+    fn every_variable_is_read() {
+        let config = Config::default()
+            .with_env([
+                ("UNISONO_CLUSTER", "parking"),
+                ("UNISONO_NODE", "larry"),
+                ("UNISONO_NET", "10.0.0.0/8"),
+                ("UNISONO_PORT", "5000"),
+                ("UNISONO_OWN_PORT", "5001"),
+                ("UNISONO_BIND", "10.0.0.1"),
+                ("UNISONO_ADVERTISE", "10.0.0.1:5001"),
+                ("UNISONO_PRESET", "wan"),
+                ("UNISONO_PEERS", "10.0.0.5:4871, 10.0.0.6:4871,"),
+                ("UNISONO_BROADCAST", "false"),
+                ("UNISONO_STOP_GRACE_MS", "1"),
+                ("UNISONO_CONVERGE_TIMEOUT_MS", "2"),
+                ("UNISONO_LEAVE_PATIENCE_MS", "3"),
+                ("UNISONO_SERVICE_HOST", "10.96.0.1"),
+                ("PATH", "/bin"),
+            ])
+            .unwrap();
+        let expected = Config {
+            cluster: "parking".into(),
+            node: Some("larry".into()),
+            net: "10.0.0.0/8".into(),
+            port: 5_000,
+            own_port: Some(5_001),
+            bind: Some("10.0.0.1".into()),
+            advertise: Some("10.0.0.1:5001".into()),
+            preset: Some(Preset::Wan),
+            peers: vec!["10.0.0.5:4871".into(), "10.0.0.6:4871".into()],
+            broadcast: false,
+            roles: vec![],
+            stop_grace_ms: 1,
+            converge_timeout_ms: 2,
+            leave_patience_ms: 3,
+        };
+        assert_eq!(config, expected);
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named_and_an_empty_one_is_unset() {
+        for variable in ["UNISONO_PORT", "UNISONO_OWN_PORT", "UNISONO_PRESET", "UNISONO_BROADCAST"] {
+            let error = Config::default().with_env([(variable, "moon")]).unwrap_err();
+            assert_eq!(error.field(), variable);
+            assert_eq!(Config::default().with_env([(variable, " ")]).unwrap(), Config::default());
+        }
+        let error = Config::default().with_env([("UNISONO_PORT", "tcp://10.96.0.1:4870")]).unwrap_err();
+        assert!(error.to_string().contains("enableServiceLinks"), "{error}");
+    }
+}
