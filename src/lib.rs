@@ -1,4 +1,153 @@
 //! Nodes that play in unison without a conductor.
+//!
+//! `unisono` is for tokio applications that run as several processes and have to act as one. The processes find each
+//! other on their network, agree on who is there, share tables that every one of them can read and write, and keep
+//! each role running on as many nodes as it needs: when a node dies, what it did goes on elsewhere. There is no leader
+//! to elect, no quorum to lose and no database to install; every node is complete by itself.
+//!
+//! ```text
+//!      larry                          moe                           curly
+//!   ┌───────────────────┐          ┌───────────────────┐         ┌───────────────────┐
+//!   │ your application  │          │ your application  │         │ your application  │
+//!   │  gate-1  gate-2   │          │  gate-3           │         │  gate-4           │   roles: each where there is room
+//!   ├───────────────────┤          ├───────────────────┤         ├───────────────────┤
+//!   │ vehicles: 417     │◀────────▶│ vehicles: 417     │◀───────▶│ vehicles: 417     │   tables: a copy on every node
+//!   └───────────────────┘          └───────────────────┘         └───────────────────┘
+//!            ▲                                                             ▲
+//!            └────────────── each knows all the others, and who answers ───┘             members: one view
+//! ```
+//!
+//! # A first program
+//!
+//! Start it twice on one host and the two meet, share the table, and one of them runs the gate. End that one, and the
+//! other takes over.
+//!
+//! ```
+//! use std::time::Duration;
+//! use unisono::{Cluster, Lww, RoleContext, RoleSpec};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::builder()
+//!     .name("parking")
+//!     # .port(21_000)
+//!     .role_kind("gate", |context: RoleContext| async move {
+//!         let vehicles = context.cluster().table::<String, Lww<u32>>("vehicles")?;
+//!         vehicles.insert(&"B-AB 123".into(), &417)?;
+//!         context.stopped().await;
+//!         Ok(())
+//!     })
+//!     .role(RoleSpec::new("gate-1").kind("gate"))
+//!     .start()
+//!     .await?;
+//!
+//! cluster.ready(Duration::from_secs(10)).await?;
+//! cluster.converged().await?;
+//! println!("{}", cluster.snapshot());
+//! # assert_eq!(cluster.roles().len(), 1);
+//!
+//! cluster.leave().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Members and the view
+//!
+//! Nodes of one subnet find each other by broadcast; where that does not get through, name a few [`Config::peers`] or
+//! bring a [`Strategy`](discovery::Strategy). Each node watches a few others and hears of the rest by gossip: a process
+//! that is killed is noticed in milliseconds, a host that vanishes silently after a timeout ([`Preset`] says how
+//! patient). [`Cluster::members`] lists everybody known and what is believed of them.
+//!
+//! The *view* is those members that take part: they declared themselves ready and are not taken for dead. A node joins
+//! the view after it has pulled all tables from another one, so nobody decides anything with half the knowledge.
+//!
+//! A node has a stable name, its [`NodeId`], and each run of it a random [`ReplicaId`] that never comes again.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use unisono::Cluster;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let larry = Cluster::builder().name("stooges").port(21_020).node("larry").start().await?;
+//! larry.ready(Duration::from_secs(10)).await?;
+//! let moe = Cluster::builder().name("stooges").port(21_020).node("moe").start().await?;
+//! moe.ready(Duration::from_secs(10)).await?;
+//!
+//! let both = |status: &unisono::Status| status.members.iter().filter(|member| member.in_view).count() == 2;
+//! larry.until(Duration::from_secs(10), both).await?;
+//! assert_eq!(larry.snapshot().view(), ["larry", "moe"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Tables
+//!
+//! A [`Table`] is a map from keys to rows of any types that serde can write, with a full copy on every node. Reads and
+//! writes are local and return at once; writes reach the others in the background, usually within milliseconds. Nodes
+//! that were apart bring their copies together when they meet again: whatever the order in which news arrive, all end
+//! with the same rows. The type says how concurrent writes to one key combine; with [`Lww`] the later one stays.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use unisono::{Cluster, Lww};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let larry = Cluster::builder().name("doc-tables").port(21_040).node("larry").start().await?;
+//! # larry.ready(Duration::from_secs(10)).await?;
+//! # let moe = Cluster::builder().name("doc-tables").port(21_040).node("moe").start().await?;
+//! # moe.ready(Duration::from_secs(10)).await?;
+//! # let both = |status: &unisono::Status| status.members.iter().filter(|member| member.in_view).count() == 2;
+//! # larry.until(Duration::from_secs(10), both).await?;
+//! larry.table::<String, Lww<u32>>("vehicles")?.insert(&"B-AB 123".into(), &417)?;
+//! larry.converged().await?;
+//! assert_eq!(moe.table::<String, Lww<u32>>("vehicles")?.get(&"B-AB 123".into()), Some(417));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Table::watch`] streams what changes, here or elsewhere. Tables live in memory: when all nodes stop at once, they
+//! are gone.
+//!
+//! # Roles
+//!
+//! A *role* is something that should run on a certain number of nodes, whichever these are: a [`RoleSpec`] with a name,
+//! a kind, arguments and a count. Any node may declare it. Nodes that registered a factory for its kind with
+//! [`role_kind`](cluster::Builder::role_kind) are candidates, and all nodes compute from the same facts which of them
+//! run it; a node runs at most one instance of a role. Roles stay where they are while that is possible, and move when
+//! their node dies or leaves.
+//!
+//! Each start has a [`FencingToken`] above all earlier ones that were known. [`Cluster::lookup`] tells who runs a role.
+//!
+//! # Convergence
+//!
+//! Everything above settles by itself, and [`Cluster::converged`] awaits it: everybody in the view sees the same
+//! members, holds the same tables and runs the roles where they belong. If that takes too long, the error names who or
+//! what stood in the way. Tests wait for this rather than for time, and compare [`Cluster::snapshot`]s then.
+//!
+//! [`Cluster::events`] tells what happens on the way.
+//!
+//! # What is not promised
+//!
+//! The network may split, and then each side goes on by itself. From that follows what no setting can change:
+//!
+//! - **A role is not exclusive across a split.** Each side runs its full count. Within one side that has converged there
+//!   are at most as many instances as were asked for, once those that were asked to stop have done so. What must not be
+//!   used twice at once has to check the [`FencingToken`] and refuse lower ones.
+//! - **A write is not seen everywhere when it returns**, and of two concurrent writes to one [`Lww`] row one is lost. An
+//!   [`update`](Table::update) is atomic on its node only.
+//! - **Nothing is on disk.** A row is safe once another node holds it; [`Cluster::leave`] waits for that, a crash does
+//!   not.
+//! - **Clocks matter a little.** "Later" is by the hosts' clocks, corrected towards their median. A wrong clock is
+//!   reported ([`Event::ClockAhead`]) and cannot win for ever.
+//! - **Nothing is encrypted or authenticated yet.** Run it on a network that you trust.
+//!
+//! # Rooms
+//!
+//! [`cluster`] is the public face, re-exported here. The modules below it are public so that the curious can read them,
+//! strategies can be written and tests can simulate; of them only [`discovery`] and what is re-exported here is meant
+//! to stay as it is. From top to bottom: [`cluster`], [`driver`] (sockets and clocks), [`engine`] (the state machine
+//! without either), then [`roles`], [`convergence`], [`replication`], [`membership`], [`table`] and [`signals`] side by
+//! side, [`store`] and [`wire`], [`crdt`], [`id`] and [`time`].
 
 pub mod id;
 pub mod time;
@@ -20,5 +169,12 @@ pub mod wire;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
+pub use cluster::{
+    Change, Cluster, Config, ConfigError, ConvergeError, Events, Lagged, LeaveError, Preset, ReadyError, RoleContext,
+    RoleError, RoleResult, Snapshot, StartError, Table, TableError, UntilError, Watch, WriteError,
+};
+pub use engine::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
 pub use id::{NodeId, NodeIdError, ReplicaId};
-pub use cluster::{Config, ConfigError};
+pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
+pub use store::Origin;
+pub use table::{Lww, RowError, TableValue};

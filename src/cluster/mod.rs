@@ -1,12 +1,41 @@
-//! The public face.
+//! The public face: what an application holds.
+//!
+//! ```text
+//!   Config ─▶ Builder ── start ──▶ Cluster ─┬─ status, members, roles, events      what this node sees
+//!                                           ├─ Table<K, V> ─ Watch                 reads and writes, on the store
+//!                                           ├─ ready, until, converged, leave      commands to the engine
+//!                                           └─ Snapshot                            all of it, as plain data
+//!   factories ─▶ Runner ─▶ RoleContext ─▶ tasks of the application
+//! ```
+//!
+//! In come calls of the application, out go typed answers. Nothing here decides anything: what is agreed on, who hosts
+//! what and which write wins is up to the rooms below.
 
+mod builder;
 mod config;
 mod config_error;
 #[cfg(feature = "config")]
 mod config_source;
 mod entropy;
+mod error;
+mod events;
+mod handle;
 mod host_name;
+mod node;
+mod role;
+mod skipped;
+mod snapshot;
+mod table;
+mod watch;
 
+pub use builder::Builder;
 pub use config::{Config, Preset};
 pub use config_error::ConfigError;
 pub use entropy::EntropyError;
+pub use error::{ConvergeError, LeaveError, ReadyError, StartError, UntilError};
+pub use events::{Events, Lagged};
+pub use handle::Cluster;
+pub use role::{RoleContext, RoleError, RoleResult};
+pub use snapshot::{DigestSnapshot, Snapshot, StoreSnapshot, TableSnapshot};
+pub use table::{Rows, Table, TableError, WriteError};
+pub use watch::{Change, Watch};

@@ -1,0 +1,276 @@
+//! [`Builder`]: from settings to a running node.
+//!
+//! ```text
+//!   Config ── check ──▶ Settings ── bind ──▶ address ──▶ Identity ─┐
+//!   operating system ── Draw (replica, seed) ──────────────────────┼─▶ Store, Engine ──▶ driver runs ──▶ Cluster
+//!   factories ── kinds ────────────────────────────────────────────┘
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Cluster;
+use super::config::{Config, Preset, Settings};
+use super::config_error::ConfigError;
+use super::entropy::Draw;
+use super::error::StartError;
+use super::host_name::default_node;
+use super::node::{Node, Parts, Patience};
+use super::role::{Factories, RoleContext, RoleResult};
+use crate::discovery::{BeaconConfig, StaticList, Strategy};
+use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
+use crate::engine::{Engine, EngineConfig, Timing};
+use crate::membership::Identity;
+use crate::roles::RoleSpec;
+use crate::store::{Store, StoreConfig};
+
+/// Sets up a node; begin with [`Cluster::builder`]. What is not set keeps its default, see [`Config`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use unisono::{Cluster, RoleContext, RoleSpec};
+///
+/// let cluster = Cluster::builder()
+///     .name("doc-builder")
+///     .node("larry")
+///     .net("127.0.0.0/8")
+///     .port(21_160)
+///     .role_kind("gate", |context: RoleContext| async move {
+///         // Serve the gate named in the arguments until the role is moved elsewhere.
+///         context.stopped().await;
+///         Ok(())
+///     })
+///     .role(RoleSpec::new("gate-1").kind("gate").arguments("north"))
+///     .start()
+///     .await?;
+/// assert_eq!(cluster.node().as_str(), "larry");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing before `start`"]
+pub struct Builder {
+    config: Config,
+    factories: Factories,
+    strategies: Vec<Box<dyn Strategy>>,
+}
+
+impl Builder {
+    /// Replaces all settings made so far, but not the role factories and strategies.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The name of the cluster, see [`Config::cluster`].
+    pub fn name(mut self, cluster: impl Into<String>) -> Self {
+        self.config.cluster = cluster.into();
+        self
+    }
+
+    /// The name of this node, see [`Config::node`].
+    pub fn node(mut self, node: impl ToString) -> Self {
+        self.config.node = Some(node.to_string());
+        self
+    }
+
+    /// The subnet, see [`Config::net`].
+    pub fn net(mut self, net: impl ToString) -> Self {
+        self.config.net = net.to_string();
+        self
+    }
+
+    /// The cluster port, see [`Config::port`].
+    pub fn port(mut self, port: u16) -> Self {
+        self.config.port = port;
+        self
+    }
+
+    /// The node's own port, see [`Config::own_port`].
+    pub fn own_port(mut self, port: u16) -> Self {
+        self.config.own_port = Some(port);
+        self
+    }
+
+    /// The address to listen on, see [`Config::bind`].
+    pub fn bind(mut self, host: impl ToString) -> Self {
+        self.config.bind = Some(host.to_string());
+        self
+    }
+
+    /// The address by which others reach this node, see [`Config::advertise`].
+    pub fn advertise(mut self, address: impl ToString) -> Self {
+        self.config.advertise = Some(address.to_string());
+        self
+    }
+
+    /// How patient the timers are, see [`Config::preset`].
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.config.preset = Some(preset);
+        self
+    }
+
+    /// One more address of another node, see [`Config::peers`].
+    pub fn peer(mut self, address: impl ToString) -> Self {
+        self.config.peers.push(address.to_string());
+        self
+    }
+
+    /// Whether to look for others by broadcast, see [`Config::broadcast`].
+    pub fn broadcast(mut self, broadcast: bool) -> Self {
+        self.config.broadcast = broadcast;
+        self
+    }
+
+    /// How long a role's task may take to end, see [`Config::stop_grace_ms`].
+    pub fn stop_grace(mut self, stop_grace: Duration) -> Self {
+        self.config.stop_grace_ms = millis(stop_grace);
+        self
+    }
+
+    /// How long [`Cluster::converged`] waits, see [`Config::converge_timeout_ms`].
+    pub fn converge_timeout(mut self, timeout: Duration) -> Self {
+        self.config.converge_timeout_ms = millis(timeout);
+        self
+    }
+
+    /// How long [`Cluster::leave`] tries to hand over, see [`Config::leave_patience_ms`].
+    pub fn leave_patience(mut self, patience: Duration) -> Self {
+        self.config.leave_patience_ms = millis(patience);
+        self
+    }
+
+    /// One more role that the cluster should keep running.
+    pub fn role(mut self, spec: RoleSpec) -> Self {
+        self.config.roles.push(spec);
+        self
+    }
+
+    /// Registers how to build roles of a kind; this node then is a candidate for all roles of that kind, whichever node
+    /// declared them.
+    ///
+    /// The factory is called at each start of such a role here and its future run as a task. The task is to run until
+    /// [`RoleContext::stopped`]; ending before, failing and panicking count as failures, after which it is started
+    /// again with growing pauses.
+    pub fn role_kind<F, R>(mut self, kind: impl Into<String>, factory: F) -> Self
+    where
+        F: Fn(RoleContext) -> R + Send + Sync + 'static,
+        R: Future<Output = RoleResult> + Send + 'static,
+    {
+        self.factories.add(kind.into(), factory);
+        self
+    }
+
+    /// One more way to find other nodes, besides broadcast and [`Config::peers`].
+    pub fn strategy(mut self, strategy: impl Strategy) -> Self {
+        self.strategies.push(Box::new(strategy));
+        self
+    }
+
+    /// Checks the settings, binds the ports and lets the node run on the current tokio runtime. It returns before the
+    /// node has joined; await [`Cluster::ready`] for that.
+    ///
+    /// Cancel safe: dropping the future leaves nothing behind.
+    pub async fn start(self) -> Result<Cluster, StartError> {
+        tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let settings = self.config.settings()?;
+        self.check_kinds()?;
+        let draw = Draw::new()?;
+        let bound = driver::bind(&BindConfig {
+            net: settings.net,
+            cluster_port: self.config.port,
+            bind: settings.bind,
+            port: self.config.own_port,
+            advertise: settings.advertise,
+        })
+        .await?;
+        Ok(self.run(&settings, draw, bound))
+    }
+
+    fn check_kinds(&self) -> Result<(), ConfigError> {
+        if let Some(kind) = &self.factories.twice {
+            return Err(ConfigError::KindTwice { kind: kind.clone() });
+        }
+        for role in self.config.roles.iter().filter(|role| !self.factories.has(&role.kind)) {
+            tracing::warn!(role = role.name, kind = role.kind, "no factory for it here; another node has to host it");
+        }
+        Ok(())
+    }
+
+    fn run(self, settings: &Settings, draw: Draw, bound: Bound) -> Cluster {
+        let Self { config, factories, mut strategies } = self;
+        let Draw { replica, seed } = draw;
+        let clock = Clock::start();
+        let now = clock.now();
+        let address = bound.address();
+        let node = settings.node.clone().unwrap_or_else(|| default_node(address));
+        let store = Arc::new(Store::new(StoreConfig {
+            replica,
+            // The same on all nodes, which compare digests.
+            hash_seed: xxh3_64(config.cluster.as_bytes()),
+            ..StoreConfig::default()
+        }));
+        let engine = EngineConfig {
+            cluster: config.cluster.clone(),
+            identity: Identity { address, node: node.clone(), replica, boot: now.wall_ms, renewal: 0 },
+            timing: timing(settings.preset),
+            kinds: factories.kinds(),
+            roles: config.roles,
+            seed,
+        };
+        if !settings.peers.is_empty() {
+            strategies.push(Box::new(StaticList::new(settings.peers.iter().copied())));
+        }
+        let (cluster_is, cluster) = watch::channel(None);
+        let driver = bound.run(RunConfig {
+            engine: Engine::new(now, engine, Arc::clone(&store)),
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            cluster: config.cluster,
+            strategies,
+            beacon: config.broadcast.then(BeaconConfig::default),
+            runner: Box::new(factories.into_runner(cluster)),
+            stop_grace: settings.stop_grace,
+        });
+        let patience = Patience {
+            converge: settings.converge_timeout,
+            leave: settings.leave_patience,
+            stop_grace: settings.stop_grace,
+        };
+        let parts = Parts { node, replica, address, store, clock, patience };
+        let cluster = Cluster::counted(Arc::new(Node::new(parts, driver)));
+        cluster_is.send_replace(Some(cluster.uncounted()));
+        cluster
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let strategies: Vec<_> = self.strategies.iter().map(|strategy| strategy.name()).collect();
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("kinds", &self.factories)
+            .field("strategies", &strategies)
+            .finish()
+    }
+}
+
+fn timing(preset: Preset) -> Timing {
+    match preset {
+        Preset::Local => Timing::local(),
+        Preset::Lan => Timing::lan(),
+        Preset::Wan => Timing::wan(),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! [`Cluster`]: one node as its application sees it.
+//!
+//! In come calls of the application; reads are answered from the store and from the last status that the engine
+//! published, the rest goes to the engine as commands through the driver. Nothing here decides anything.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::Builder;
+use super::error::{ConvergeError, LeaveError, ReadyError, UntilError};
+use super::events::Events;
+use super::node::{Keep, Node};
+use super::snapshot::Snapshot;
+use super::table::{Table, TableError};
+use crate::engine::{Command, Liveness, Member, Phase, Reply, RoleHost, RoleStatus, Status};
+use crate::id::{NodeId, ReplicaId};
+use crate::roles::ClaimState;
+use crate::table::TableValue;
+
+/// A running node of a cluster.
+///
+/// Cloning is cheap, and all clones are the same node. **When the application drops its last clone, the node stops
+/// abruptly**, which the others see as a crash; [`Cluster::leave`] is the orderly way. Clones that come from a
+/// [`RoleContext`](super::RoleContext) do not count, and neither do tables.
+///
+/// Once the node is gone, calls give errors that say `Gone`; [`Cluster::members`], [`Cluster::snapshot`] and the
+/// reads of tables still give the last state.
+#[derive(Clone)]
+pub struct Cluster {
+    node: Arc<Node>,
+    keep: Option<Arc<Keep>>,
+}
+
+impl Cluster {
+    /// Sets up a node.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The handle that the application holds.
+    pub(super) fn counted(node: Arc<Node>) -> Self {
+        Self { keep: Some(Arc::new(Keep(Arc::clone(&node)))), node }
+    }
+
+    /// A handle that does not keep the node alive.
+    pub(super) fn uncounted(&self) -> Self {
+        Self { node: Arc::clone(&self.node), keep: None }
+    }
+
+    /// The stable name of this node.
+    pub fn node(&self) -> &NodeId {
+        &self.node.node
+    }
+
+    /// The identity of this run of the node: random, never seen again.
+    pub fn replica(&self) -> ReplicaId {
+        self.node.replica
+    }
+
+    /// The address by which other nodes reach this one.
+    pub fn address(&self) -> SocketAddr {
+        self.node.address
+    }
+
+    /// What this node sees of the cluster, as of its last change.
+    pub fn status(&self) -> Arc<Status> {
+        self.node.status()
+    }
+
+    /// Everybody known, this node included, dead ones too until they are forgotten; ordered by name. Filter by
+    /// [`Member::in_view`] for those that take part.
+    pub fn members(&self) -> Vec<Member> {
+        self.status().members.clone()
+    }
+
+    /// The roles of the cluster and who hosts them, ordered by name.
+    pub fn roles(&self) -> Vec<RoleStatus> {
+        self.status().roles.clone()
+    }
+
+    /// The instances of a role that run now; empty if there are none, or no such role.
+    pub fn lookup(&self, role: &str) -> Vec<RoleHost> {
+        let status = self.status();
+        let hosts = status.roles.iter().filter(|entry| entry.spec.name == role).flat_map(|entry| &entry.hosts);
+        hosts.filter(|host| host.state == ClaimState::Running).cloned().collect()
+    }
+
+    /// What happens in the cluster from now on.
+    pub fn events(&self) -> Events {
+        Events::new(self.node.events())
+    }
+
+    /// The table of that name, empty if nobody wrote to it yet. The name has 1 to 128 bytes and does not begin with
+    /// `_` or `@`. Every node has to use the same types for it; see [`Table`].
+    pub fn table<K, T: TableValue>(&self, name: &str) -> Result<Table<K, T>, TableError> {
+        Table::new(Arc::clone(&self.node), name)
+    }
+
+    /// Waits until this node has joined and may write: it pulled the tables from another node, or found that it is the
+    /// first. Cancel safe.
+    pub async fn ready(&self, timeout: Duration) -> Result<(), ReadyError> {
+        let ready = |status: &Status| matches!(status.phase, Phase::Standalone | Phase::Clustered);
+        match self.until(timeout, ready).await {
+            Ok(_) => Ok(()),
+            Err(UntilError::Gone) => Err(ReadyError::Gone),
+            Err(UntilError::Timeout { after }) => {
+                let is_other = |member: &&Member| member.replica != self.replica() && member.liveness != Liveness::Down;
+                Err(ReadyError::Timeout { after, known: self.members().iter().filter(is_other).count() })
+            }
+        }
+    }
+
+    /// Waits until `condition` is true of what this node sees, and gives the status of which it was. It is asked at
+    /// once and after every change. Cancel safe.
+    ///
+    /// ```no_run
+    /// # async fn f(cluster: unisono::Cluster) -> Result<(), unisono::UntilError> {
+    /// use std::time::Duration;
+    ///
+    /// let three = |status: &unisono::Status| status.members.iter().filter(|member| member.in_view).count() == 3;
+    /// cluster.until(Duration::from_secs(30), three).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn until(
+        &self,
+        timeout: Duration,
+        mut condition: impl FnMut(&Status) -> bool,
+    ) -> Result<Arc<Status>, UntilError> {
+        let mut statuses = self.node.statuses();
+        let mut gone = self.node.gone();
+        let wait = async {
+            tokio::select! {
+                biased;
+                _ = gone.wait_for(|gone| *gone) => Err(UntilError::Gone),
+                status = statuses.wait_for(|status| condition(status)) => match status {
+                    Ok(status) => Ok(Arc::clone(&status)),
+                    Err(_) => Err(UntilError::Gone),
+                },
+            }
+        };
+        tokio::time::timeout(timeout, wait).await.unwrap_or(Err(UntilError::Timeout { after: timeout }))
+    }
+
+    /// Waits until everybody in the view sees the same members, holds the same tables, and runs the roles where they
+    /// belong; for [`Config::converge_timeout_ms`](super::Config::converge_timeout_ms), 10 s unless set otherwise.
+    ///
+    /// The error says who or what stood in the way. Under steady writes from all sides there may be no moment at which
+    /// all tables are equal. Cancel safe.
+    pub async fn converged(&self) -> Result<(), ConvergeError> {
+        self.converged_within(self.node.patience.converge).await
+    }
+
+    /// [`Cluster::converged`] with a timeout of one's own.
+    pub async fn converged_within(&self, timeout: Duration) -> Result<(), ConvergeError> {
+        let mut culprit = None;
+        let mut gone = self.node.gone();
+        let wait = async {
+            if self.node.is_gone() {
+                return Err(ConvergeError::Gone);
+            }
+            let mut replies = self.node.commander.request(|request| Command::AwaitConverged { request }).await;
+            loop {
+                let reply = tokio::select! {
+                    biased;
+                    reply = replies.next() => reply,
+                    _ = gone.wait_for(|gone| *gone) => None,
+                };
+                match reply {
+                    Some(Reply::Converged) => return Ok(()),
+                    Some(Reply::Waiting(why)) => culprit = Some(why),
+                    Some(_) | None => return Err(ConvergeError::Gone),
+                }
+            }
+        };
+        match tokio::time::timeout(timeout, wait).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let culprit = culprit.unwrap_or_else(|| format!("{} itself does not answer", self.node()));
+                Err(ConvergeError::Timeout { after: timeout, culprit })
+            }
+        }
+    }
+
+    /// What this node holds and sees at this moment, to look at, to log or to compare in a test.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.status(), &self.node.store, false)
+    }
+
+    /// [`Cluster::snapshot`] with every row of every table in it, which may be large.
+    pub fn snapshot_with_rows(&self) -> Snapshot {
+        Snapshot::take(&self.status(), &self.node.store, true)
+    }
+
+    /// Leaves the cluster in order: ends the roles of this node and returns once another member holds every row that it
+    /// wrote. It tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms); then the error names the
+    /// rows that would be lost. Either way the node is gone for all clones of this handle.
+    ///
+    /// Not cancel safe: leaving cannot be taken back, and who drops the future does not hear what became of it. Not to
+    /// be awaited in a role's task, which is among the things that it ends.
+    pub async fn leave(&self) -> Result<(), LeaveError> {
+        if self.node.is_gone() {
+            return Err(LeaveError::Gone);
+        }
+        let patience = self.node.patience;
+        let patience_ms = u64::try_from(patience.leave.as_millis()).unwrap_or(u64::MAX);
+        let ask = async {
+            let mut replies = self.node.commander.request(|request| Command::Leave { request, patience_ms }).await;
+            loop {
+                match replies.next().await {
+                    Some(Reply::Left) => return Ok(()),
+                    Some(Reply::LeftWithUnsaved(rows)) => return Err(LeaveError::Unsaved { rows }),
+                    Some(Reply::Waiting(_) | Reply::Converged) => {}
+                    None => return Err(LeaveError::Gone),
+                }
+            }
+        };
+        // The engine answers within its patience. Should it not, the application must not hang at its end.
+        let limit = patience.leave + patience.stop_grace + SLACK;
+        let outcome = tokio::time::timeout(limit, ask).await.unwrap_or(Err(LeaveError::NoAnswer { after: limit }));
+        self.node.stop();
+        outcome
+    }
+}
+
+/// What a busy host may need beyond the waits that were asked for.
+const SLACK: Duration = Duration::from_secs(5);
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("node", &self.node.node)
+            .field("replica", &self.node.replica)
+            .field("address", &self.node.address)
+            .field("counted", &self.keep.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Lww;
+
+    fn takes_anywhere<T: Send + Sync + 'static>(_: Option<T>) {}
+    fn spawns<T: Send>(_: Option<T>) {}
+
+    fn futures(cluster: &Cluster) -> impl Send {
+        (
+            cluster.ready(SLACK),
+            cluster.until(SLACK, |_| true),
+            cluster.converged(),
+            cluster.leave(),
+            Cluster::builder().start(),
+        )
+    }
+
+    #[test]
+    fn handles_go_to_any_thread_and_futures_can_be_spawned() {
+        takes_anywhere::<Cluster>(None);
+        takes_anywhere::<Table<std::rc::Rc<str>, Lww<u8>>>(None);
+        spawns::<super::super::Rows<String, u8>>(None);
+        spawns::<super::super::Watch<String, u8>>(None);
+        let _ = futures;
+    }
+}

@@ -1,0 +1,118 @@
+//! What all handles to one node share.
+//!
+//! ```text
+//!   Cluster (application) ──┬─▶ Keep ── dropped with the last of them: stops the node
+//!                           └─▶ Node ◀── Table, Watch, Cluster in a RoleContext: these do not count
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+
+use super::table::WriteError;
+use crate::driver::{Clock, Commander, Driver};
+use crate::engine::{Event, Phase, Status};
+use crate::id::{NodeId, ReplicaId};
+use crate::store::Store;
+
+/// How long the calls of a handle wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) converge: Duration,
+    pub(super) leave: Duration,
+    pub(super) stop_grace: Duration,
+}
+
+/// One running node, or what is left of it.
+pub(super) struct Node {
+    pub(super) node: NodeId,
+    pub(super) replica: ReplicaId,
+    pub(super) address: SocketAddr,
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Clock,
+    pub(super) commander: Commander,
+    pub(super) patience: Patience,
+    status: watch::Receiver<Arc<Status>>,
+    /// Never read, only subscribed from: each reader of events starts from its own now.
+    events: broadcast::Receiver<Event>,
+    gone: watch::Sender<bool>,
+    driver: Mutex<Option<Driver>>,
+}
+
+/// Who is to run, and with what.
+pub(super) struct Parts {
+    pub(super) node: NodeId,
+    pub(super) replica: ReplicaId,
+    pub(super) address: SocketAddr,
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Clock,
+    pub(super) patience: Patience,
+}
+
+impl Node {
+    pub(super) fn new(parts: Parts, driver: Driver) -> Self {
+        let Parts { node, replica, address, store, clock, patience } = parts;
+        Self {
+            node,
+            replica,
+            address,
+            store,
+            clock,
+            patience,
+            commander: driver.commander(),
+            status: driver.status(),
+            events: driver.events(),
+            gone: watch::Sender::new(false),
+            driver: Mutex::new(Some(driver)),
+        }
+    }
+
+    /// An error once the node is gone: what is written then would be heard by nobody.
+    pub(super) fn alive(&self) -> Result<(), WriteError> {
+        if self.is_gone() { Err(WriteError::Gone) } else { Ok(()) }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        *self.gone.borrow()
+    }
+
+    /// Turns true when the node stops.
+    pub(super) fn gone(&self) -> watch::Receiver<bool> {
+        self.gone.subscribe()
+    }
+
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.resubscribe()
+    }
+
+    pub(super) fn statuses(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    pub(super) fn status(&self) -> Arc<Status> {
+        let status = Arc::clone(&self.status.borrow());
+        if self.is_gone() && status.phase != Phase::Left {
+            // It was cut off in the middle and could not say so itself.
+            return Arc::new(Status { phase: Phase::Left, ..Status::clone(&status) });
+        }
+        status
+    }
+
+    /// Stops everything at once, as a crash would. What was left of it can still be read.
+    pub(super) fn stop(&self) {
+        self.gone.send_replace(true);
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(driver);
+    }
+}
+
+/// Held by the handles of the application, and only by them.
+pub(super) struct Keep(pub(super) Arc<Node>);
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

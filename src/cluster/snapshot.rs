@@ -1,0 +1,271 @@
+//! What a node holds and sees at one moment, as plain data: to log, to compare in a test, to print for a person.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Status;
+use crate::store::{Store, StoreStats, TableName};
+
+/// What a node holds and sees at one moment. Two nodes that are converged differ in `status.node`, `status.replica`
+/// and `store` at most; their `tables`, `digest.root` and `status.fingerprint` are equal.
+///
+/// The parts are read one after the other, so under writes they may be from slightly different moments.
+///
+/// Print it with `{}` for a person, or with `serde_json` for a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Members, view, roles, and whether all agree, as this node sees them.
+    pub status: Status,
+    /// The application's tables, ordered by name.
+    pub tables: Vec<TableSnapshot>,
+    /// Digests of everything that is replicated.
+    pub digest: DigestSnapshot,
+    /// Counters of this node's store.
+    pub store: StoreSnapshot,
+}
+
+/// One table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableSnapshot {
+    /// Its name.
+    pub name: String,
+    /// How many rows it has, removed ones not counted.
+    pub rows: usize,
+    /// Its digest, in hexadecimal: equal digests mean equal rows, removed ones included.
+    pub digest: String,
+    /// Keys and values as the bytes they are stored as, in hexadecimal; only where asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<BTreeMap<String, String>>,
+}
+
+/// The digests that nodes compare with each other, in hexadecimal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DigestSnapshot {
+    /// Of which writes of present members are known.
+    pub context: String,
+    /// Of the rows of all ordinary tables.
+    pub root: String,
+    /// Of the rows that only their owner writes: declarations, claims.
+    pub owners: String,
+    /// Of which writes of departed members are known.
+    pub departed: String,
+}
+
+/// Counters of a store: what it holds, and since its start.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StoreSnapshot {
+    /// Rows that are there, system tables included.
+    pub rows: u64,
+    /// Marks of removed rows that cannot be forgotten yet.
+    pub tombstones: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// Tombstones forgotten since the start.
+    pub collected: u64,
+    /// Rows that came back after they had been removed elsewhere, since the start.
+    pub resurrected: u64,
+    /// Rows left to repair because the outbox was full, since the start.
+    pub outbox_dropped: u64,
+}
+
+impl Snapshot {
+    pub(super) fn take(status: &Status, store: &Store, with_rows: bool) -> Self {
+        let digests = store.table_digests().into_iter().filter(|(name, _)| !name.is_reserved());
+        let mut tables: Vec<_> =
+            digests.map(|(name, digest)| TableSnapshot::take(store, &name, digest, with_rows)).collect();
+        tables.sort_by(|one, other| one.name.cmp(&other.name));
+        let digest = store.digest();
+        Self {
+            status: status.clone(),
+            tables,
+            digest: DigestSnapshot {
+                context: hex(digest.context),
+                root: hex(digest.root),
+                owners: hex(digest.owners),
+                departed: hex(digest.departed),
+            },
+            store: StoreSnapshot::take(store),
+        }
+    }
+
+    /// The table of that name, if it exists here.
+    pub fn table(&self, name: &str) -> Option<&TableSnapshot> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+
+    /// The names of the members in the view, ordered.
+    pub fn view(&self) -> Vec<&str> {
+        self.status.members.iter().filter(|member| member.in_view).map(|member| member.node.as_str()).collect()
+    }
+}
+
+impl StoreSnapshot {
+    fn take(store: &Store) -> Self {
+        let StoreStats { rows, tombstones, bytes, collected, resurrected, outbox_dropped, .. } = store.stats();
+        Self { rows, tombstones, bytes, collected, resurrected, outbox_dropped }
+    }
+}
+
+impl TableSnapshot {
+    fn take(store: &Store, name: &TableName, digest: u64, with_rows: bool) -> Self {
+        let table = store.table(name);
+        let content = with_rows
+            .then(|| table.snapshot().iter().map(|(key, value)| (hex_bytes(&key), hex_bytes(&value))).collect());
+        Self { name: name.as_str().to_owned(), rows: table.len(), digest: hex(digest), content }
+    }
+}
+
+fn hex(word: u64) -> String {
+    format!("{word:016x}")
+}
+
+fn hex_bytes(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = &self.status;
+        let agreed = if status.agreed { "agreed" } else { "not agreed" };
+        writeln!(f, "node {} ({}): {}, {agreed}", status.node, status.replica, word(&status.phase))?;
+        writeln!(f, "view of {}, fingerprint {}", self.view().len(), status.fingerprint)?;
+        columns(
+            f,
+            ["member", "replica", "address", "liveness", "in view"],
+            status.members.iter().map(|member| {
+                let in_view = if member.in_view { "yes" } else { "no" };
+                [
+                    member.node.to_string(),
+                    member.replica.to_string(),
+                    member.address.to_string(),
+                    word(&member.liveness),
+                    in_view.to_owned(),
+                ]
+            }),
+        )?;
+        columns(
+            f,
+            ["role", "kind", "wanted", "hosts"],
+            status.roles.iter().map(|role| {
+                let hosts: Vec<_> =
+                    role.hosts.iter().map(|host| format!("{} {}", host.node, word(&host.state))).collect();
+                [role.spec.name.clone(), role.spec.kind.clone(), role.spec.count.to_string(), hosts.join(", ")]
+            }),
+        )?;
+        columns(
+            f,
+            ["table", "rows", "digest"],
+            self.tables.iter().map(|table| [table.name.clone(), table.rows.to_string(), table.digest.clone()]),
+        )?;
+        for table in &self.tables {
+            for (key, value) in table.content.iter().flatten() {
+                writeln!(f, "{} {key} = {value}", table.name)?;
+            }
+        }
+        let DigestSnapshot { context, root, owners, departed } = &self.digest;
+        writeln!(f, "digests: context {context}, root {root}, owners {owners}, departed {departed}")?;
+        let StoreSnapshot { rows, tombstones, bytes, collected, resurrected, outbox_dropped } = &self.store;
+        writeln!(
+            f,
+            "store: {rows} rows, {tombstones} tombstones, {bytes} bytes; {collected} collected, {resurrected} \
+             resurrected, {outbox_dropped} left to repair"
+        )
+    }
+}
+
+/// The first word of a `Debug` text, in lower case: `Draining { to: None }` is shown as `draining`.
+fn word(item: &impl fmt::Debug) -> String {
+    let text = format!("{item:?}");
+    text.split([' ', '(']).next().unwrap_or_default().to_lowercase()
+}
+
+/// Writes rows under a heading, each column as wide as its widest cell; nothing if there are no rows.
+fn columns<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    heading: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> fmt::Result {
+    let mut lines = vec![heading.map(str::to_owned)];
+    lines.extend(rows);
+    if lines.len() == 1 {
+        return Ok(());
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    for line in &lines {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect::<Vec<_>>();
+        writeln!(f, "  {}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Liveness, Member, Phase, RoleHost, RoleStatus};
+    use crate::id::{NodeId, ReplicaId};
+    use crate::roles::{ClaimState, FencingToken, RoleSpec};
+    use crate::time::Stamp;
+
+    fn member(name: &str, replica: u64, liveness: Liveness) -> Member {
+        Member {
+            node: NodeId::new(name).unwrap(),
+            replica: ReplicaId(replica),
+            address: ([127, 0, 0, 1], 4_870 + u16::try_from(replica).unwrap()).into(),
+            liveness,
+            in_view: liveness != Liveness::Down,
+        }
+    }
+
+    fn example() -> Snapshot {
+        let larry = member("larry", 1, Liveness::Alive);
+        let token = FencingToken { stamp: Stamp(1), replica: larry.replica };
+        let state = ClaimState::Draining { to: None };
+        let host = RoleHost { node: larry.node.clone(), replica: larry.replica, token, state };
+        let status = Status {
+            node: larry.node.clone(),
+            replica: larry.replica,
+            phase: Phase::Standalone,
+            members: vec![larry, member("moe", 2, Liveness::Down)],
+            fingerprint: "f1".into(),
+            agreed: true,
+            roles: vec![RoleStatus { spec: RoleSpec::new("gate-1").kind("gate"), hosts: vec![host] }],
+            digest: "d1".into(),
+        };
+        let content = Some(BTreeMap::from([("0a".into(), "ff".into())]));
+        let vehicles = TableSnapshot { name: "vehicles".into(), rows: 1, digest: hex(255), content };
+        let digest = DigestSnapshot { context: hex(1), root: hex(2), owners: hex(3), departed: hex(0) };
+        Snapshot { status, tables: vec![vehicles], digest, store: StoreSnapshot::default() }
+    }
+
+    #[test]
+    fn a_person_can_read_it() {
+        let expected = "\
+node larry (0000000000000001): standalone, agreed
+view of 1, fingerprint f1
+  member  replica           address         liveness  in view
+  larry   0000000000000001  127.0.0.1:4871  alive     yes
+  moe     0000000000000002  127.0.0.1:4872  down      no
+  role    kind  wanted  hosts
+  gate-1  gate  1       larry draining
+  table     rows  digest
+  vehicles  1     00000000000000ff
+vehicles 0a = ff
+digests: context 0000000000000001, root 0000000000000002, owners 0000000000000003, departed 0000000000000000
+store: 0 rows, 0 tombstones, 0 bytes; 0 collected, 0 resurrected, 0 left to repair
+";
+        assert_eq!(example().to_string(), expected);
+    }
+
+    #[test]
+    fn a_machine_can_read_it() {
+        let snapshot = example();
+        let text = serde_json::to_string(&snapshot).unwrap();
+        assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), snapshot);
+        assert_eq!(snapshot.view(), ["larry"]);
+        assert_eq!(snapshot.table("vehicles").unwrap().rows, 1);
+        assert!(snapshot.table("moe").is_none());
+    }
+}

@@ -1,0 +1,161 @@
+//! Changes of a table, as a stream of typed rows.
+//!
+//! ```text
+//!   writer ─▶ store (under its lock) ─▶ Sink ─▶ broadcast of 1,024 ─▶ Watch::next ─▶ Change<K, V>
+//!                                        never waits: the oldest change goes, the reader is told
+//! ```
+
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::{broadcast, watch};
+
+use super::events::{Lagged, item};
+use super::skipped::Skipped;
+use crate::crdt::Value;
+use crate::store::{self, ChangeSink, Origin};
+use crate::table::{decode_key, decode_value};
+
+/// How many changes a watcher may be behind before it misses some.
+const CAPACITY: usize = 1_024;
+
+/// A row of a table that changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change<K, V> {
+    /// Its key.
+    pub key: K,
+    /// What it held before; `None` if there was no such row, or none of this table's type.
+    pub old: Option<V>,
+    /// What it holds now; `None` if it was removed.
+    pub new: Option<V>,
+    /// Whether this node wrote it, or which other one.
+    pub origin: Origin,
+}
+
+/// The stream of [`Table::watch`](super::Table::watch): each change of the table, in the order in which this node
+/// applied them.
+pub struct Watch<K, V> {
+    changes: broadcast::Receiver<store::Change>,
+    gone: watch::Receiver<bool>,
+    skipped: Skipped,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: DeserializeOwned, V: DeserializeOwned> Watch<K, V> {
+    pub(super) fn new(gone: watch::Receiver<bool>, skipped: Skipped) -> (Self, Sink) {
+        let (sender, changes) = broadcast::channel(CAPACITY);
+        (Self { changes, gone, skipped, types: PhantomData }, Sink { sender })
+    }
+
+    /// The next change, [`Lagged`] where the reader was more than 1,024 changes behind, and `None` once the node is
+    /// gone and everything before was read. Rows that are not of this table's type are skipped and counted.
+    ///
+    /// Cancel safe: a change is not lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Change<K, V>, Lagged>> {
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = self.changes.recv() => item(received),
+                _ = self.gone.wait_for(|gone| *gone) => None,
+            };
+            match received? {
+                Ok(raw) => match self.decode(&raw) {
+                    Some(change) => return Some(Ok(change)),
+                    None => continue,
+                },
+                Err(lagged) => return Some(Err(lagged)),
+            }
+        }
+    }
+
+    fn decode(&self, raw: &store::Change) -> Option<Change<K, V>> {
+        let key = self.skipped.count(decode_key(&raw.key))?;
+        let new = match &raw.new {
+            Some(bytes) => Some(self.skipped.count(decode_value(bytes))?),
+            None => None,
+        };
+        let old = raw.old.as_ref().and_then(|bytes: &Value| decode_value(bytes).ok());
+        Some(Change { key, old, new, origin: raw.origin })
+    }
+}
+
+impl<K, V> std::fmt::Debug for Watch<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("behind", &self.changes.len()).finish_non_exhaustive()
+    }
+}
+
+/// The end that the store holds.
+pub(super) struct Sink {
+    sender: broadcast::Sender<store::Change>,
+}
+
+impl ChangeSink for Sink {
+    fn changed(&self, change: &store::Change) -> bool {
+        self.sender.send(change.clone()).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ReplicaId;
+    use crate::table::{encode_key, encode_value};
+
+    const AUTHOR: Origin = Origin::Remote(ReplicaId(7));
+
+    fn change(key: &str, old: Option<u32>, new: Option<u32>) -> store::Change {
+        let value = |value: Option<u32>| value.map(|value| Value::from(encode_value(&value).unwrap()));
+        let key = encode_key(key).unwrap().into();
+        store::Change { key, old: value(old), new: value(new), origin: AUTHOR }
+    }
+
+    fn watch() -> (Watch<String, u32>, Sink, watch::Sender<bool>, Skipped) {
+        let gone = watch::Sender::new(false);
+        let skipped = Skipped::new("vehicles");
+        let (watch, sink) = Watch::new(gone.subscribe(), skipped.clone());
+        (watch, sink, gone, skipped)
+    }
+
+    #[tokio::test]
+    async fn changes_come_typed_and_in_order() {
+        let (mut watch, sink, gone, _) = watch();
+        assert!(sink.changed(&change("a", None, Some(1))));
+        assert!(sink.changed(&change("a", Some(1), None)));
+        gone.send_replace(true);
+        let put = Change { key: "a".to_owned(), old: None, new: Some(1), origin: AUTHOR };
+        assert_eq!(watch.next().await, Some(Ok(put)));
+        let removal = Change { key: "a".to_owned(), old: Some(1), new: None, origin: AUTHOR };
+        assert_eq!(watch.next().await, Some(Ok(removal)));
+        assert_eq!(watch.next().await, None, "the node is gone and all before was read");
+    }
+
+    #[tokio::test]
+    async fn a_slow_watcher_is_told_how_much_it_missed_and_goes_on() {
+        let (mut watch, sink, _gone, _) = watch();
+        for number in 0..1_030 {
+            assert!(sink.changed(&change("a", None, Some(number))), "the writer is never held up");
+        }
+        assert_eq!(watch.next().await, Some(Err(Lagged { missed: 6 })));
+        assert_eq!(watch.next().await.unwrap().unwrap().new, Some(6));
+    }
+
+    #[tokio::test]
+    async fn rows_of_another_type_are_skipped_and_counted() {
+        let (mut watch, sink, _gone, skipped) = watch();
+        let foreign = Some(Value::from(encode_value("no number").unwrap()));
+        sink.changed(&store::Change { new: foreign.clone(), ..change("a", None, None) });
+        sink.changed(&store::Change { key: vec![9].into(), ..change("a", None, Some(1)) });
+        sink.changed(&store::Change { old: foreign, ..change("b", None, Some(2)) });
+        let seen = watch.next().await.unwrap().unwrap();
+        assert_eq!((seen.key.as_str(), seen.old, seen.new), ("b", None, Some(2)));
+        assert_eq!(skipped.rows(), 2);
+    }
+
+    #[test]
+    fn the_store_drops_the_sink_of_a_watch_that_was_dropped() {
+        let (watch, sink, _gone, _) = watch();
+        drop(watch);
+        assert!(!sink.changed(&change("a", None, Some(1))));
+    }
+}
