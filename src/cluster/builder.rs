@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::Cluster;
 use super::config::{Config, Preset, Settings};
@@ -19,7 +18,7 @@ use super::config_error::ConfigError;
 use super::entropy::Draw;
 use super::error::StartError;
 use super::host_name::default_node;
-use super::node::{Node, Parts, Patience};
+use super::node::{Local, Node, Parts, Patience};
 use super::role::{Factories, RoleContext, RoleResult};
 use crate::discovery::{BeaconConfig, StaticList, Strategy};
 use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
@@ -204,17 +203,12 @@ impl Builder {
 
     fn run(self, settings: &Settings, draw: Draw, bound: Bound) -> Cluster {
         let Self { config, factories, mut strategies } = self;
-        let Draw { replica, seed } = draw;
+        let Draw { replica, seed, hash_seed } = draw;
         let clock = Clock::start();
         let now = clock.now();
         let address = bound.address();
         let node = settings.node.clone().unwrap_or_else(|| default_node(address));
-        let store = Arc::new(Store::new(StoreConfig {
-            replica,
-            // The same on all nodes, which compare digests.
-            hash_seed: xxh3_64(config.cluster.as_bytes()),
-            ..StoreConfig::default()
-        }));
+        let store = Arc::new(Store::new(StoreConfig::new(replica, hash_seed)));
         let engine = EngineConfig {
             cluster: config.cluster.clone(),
             identity: Identity { address, node: node.clone(), replica, boot: now.wall_ms, renewal: 0 },
@@ -242,7 +236,7 @@ impl Builder {
             leave: settings.leave_patience,
             stop_grace: settings.stop_grace,
         };
-        let parts = Parts { node, replica, address, store, clock, patience };
+        let parts = Parts { node, replica, address, patience, local: Local::new(store, clock) };
         let cluster = Cluster::counted(Arc::new(Node::new(parts, driver)));
         cluster_is.send_replace(Some(cluster.uncounted()));
         cluster

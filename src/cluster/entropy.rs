@@ -23,11 +23,13 @@ pub(super) struct Draw {
     pub(super) replica: ReplicaId,
     /// What the engine's random decisions follow from.
     pub(super) seed: u64,
+    /// What the store's maps are seeded with, so that nobody outside can choose keys that collide.
+    pub(super) hash_seed: u64,
 }
 
 impl Draw {
     pub(super) fn new() -> Result<Self, EntropyError> {
-        Ok(Self { replica: ReplicaId(word()?), seed: word()? })
+        Ok(Self { replica: ReplicaId(word()?), seed: word()?, hash_seed: word()? })
     }
 }
 
@@ -44,5 +46,6 @@ mod tests {
         let (one, two) = (Draw::new().unwrap(), Draw::new().unwrap());
         assert_ne!(one.replica, two.replica);
         assert_ne!(one.seed, two.seed);
+        assert_ne!(one.hash_seed, two.hash_seed);
     }
 }

@@ -95,7 +95,7 @@ impl Cluster {
     /// The table of that name, empty if nobody wrote to it yet. The name has 1 to 128 bytes and does not begin with
     /// `_` or `@`. Every node has to use the same types for it; see [`Table`].
     pub fn table<K, T: TableValue>(&self, name: &str) -> Result<Table<K, T>, TableError> {
-        Table::new(Arc::clone(&self.node), name)
+        Table::new(Arc::clone(&self.node.local), name)
     }
 
     /// Waits until this node has joined and may write: it pulled the tables from another node, or found that it is the
@@ -130,7 +130,7 @@ impl Cluster {
         mut condition: impl FnMut(&Status) -> bool,
     ) -> Result<Arc<Status>, UntilError> {
         let mut statuses = self.node.statuses();
-        let mut gone = self.node.gone();
+        let mut gone = self.node.local.gone();
         let wait = async {
             tokio::select! {
                 biased;
@@ -156,9 +156,9 @@ impl Cluster {
     /// [`Cluster::converged`] with a timeout of one's own.
     pub async fn converged_within(&self, timeout: Duration) -> Result<(), ConvergeError> {
         let mut culprit = None;
-        let mut gone = self.node.gone();
+        let mut gone = self.node.local.gone();
         let wait = async {
-            if self.node.is_gone() {
+            if self.node.local.is_gone() {
                 return Err(ConvergeError::Gone);
             }
             let mut replies = self.node.commander.request(|request| Command::AwaitConverged { request }).await;
@@ -186,12 +186,12 @@ impl Cluster {
 
     /// What this node holds and sees at this moment, to look at, to log or to compare in a test.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::take(&self.status(), &self.node.store, false)
+        Snapshot::take(&self.status(), &self.node.local.store, false)
     }
 
     /// [`Cluster::snapshot`] with every row of every table in it, which may be large.
     pub fn snapshot_with_rows(&self) -> Snapshot {
-        Snapshot::take(&self.status(), &self.node.store, true)
+        Snapshot::take(&self.status(), &self.node.local.store, true)
     }
 
     /// Leaves the cluster in order: ends the roles of this node and returns once another member holds every row that it
@@ -201,7 +201,7 @@ impl Cluster {
     /// Not cancel safe: leaving cannot be taken back, and who drops the future does not hear what became of it. Not to
     /// be awaited in a role's task, which is among the things that it ends.
     pub async fn leave(&self) -> Result<(), LeaveError> {
-        if self.node.is_gone() {
+        if self.node.local.is_gone() {
             return Err(LeaveError::Gone);
         }
         let patience = self.node.patience;

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   Cluster (application) ──┬─▶ Keep ── dropped with the last of them: stops the node
-//!                           └─▶ Node ◀── Table, Watch, Cluster in a RoleContext: these do not count
+//!                           ▼
+//!   Cluster (RoleContext) ─▶ Node ─▶ driver, commands, status
+//!                             └────▶ Local ◀── Table          what needs no engine to answer
 //! ```
 
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use crate::driver::{Clock, Commander, Driver};
 use crate::engine::{Event, Phase, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
+use crate::time::Now;
 
 /// How long the calls of a handle wait.
 #[derive(Clone, Copy, Debug)]
@@ -25,53 +28,21 @@ pub(super) struct Patience {
     pub(super) stop_grace: Duration,
 }
 
-/// One running node, or what is left of it.
-pub(super) struct Node {
-    pub(super) node: NodeId,
-    pub(super) replica: ReplicaId,
-    pub(super) address: SocketAddr,
+/// What a table needs: the store, the time, and whether a write would still be heard by anybody.
+pub(super) struct Local {
     pub(super) store: Arc<Store>,
-    pub(super) clock: Clock,
-    pub(super) commander: Commander,
-    pub(super) patience: Patience,
-    status: watch::Receiver<Arc<Status>>,
-    /// Never read, only subscribed from: each reader of events starts from its own now.
-    events: broadcast::Receiver<Event>,
+    clock: Clock,
     gone: watch::Sender<bool>,
-    driver: Mutex<Option<Driver>>,
 }
 
-/// Who is to run, and with what.
-pub(super) struct Parts {
-    pub(super) node: NodeId,
-    pub(super) replica: ReplicaId,
-    pub(super) address: SocketAddr,
-    pub(super) store: Arc<Store>,
-    pub(super) clock: Clock,
-    pub(super) patience: Patience,
-}
-
-impl Node {
-    pub(super) fn new(parts: Parts, driver: Driver) -> Self {
-        let Parts { node, replica, address, store, clock, patience } = parts;
-        Self {
-            node,
-            replica,
-            address,
-            store,
-            clock,
-            patience,
-            commander: driver.commander(),
-            status: driver.status(),
-            events: driver.events(),
-            gone: watch::Sender::new(false),
-            driver: Mutex::new(Some(driver)),
-        }
+impl Local {
+    pub(super) fn new(store: Arc<Store>, clock: Clock) -> Self {
+        Self { store, clock, gone: watch::Sender::new(false) }
     }
 
-    /// An error once the node is gone: what is written then would be heard by nobody.
-    pub(super) fn alive(&self) -> Result<(), WriteError> {
-        if self.is_gone() { Err(WriteError::Gone) } else { Ok(()) }
+    /// The time of a write, and an error once the node is gone.
+    pub(super) fn writable(&self) -> Result<Now, WriteError> {
+        if self.is_gone() { Err(WriteError::Gone) } else { Ok(self.clock.now()) }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -81,6 +52,50 @@ impl Node {
     /// Turns true when the node stops.
     pub(super) fn gone(&self) -> watch::Receiver<bool> {
         self.gone.subscribe()
+    }
+
+    pub(super) fn close(&self) {
+        self.gone.send_replace(true);
+    }
+}
+
+/// One running node, or what is left of it.
+pub(super) struct Node {
+    pub(super) node: NodeId,
+    pub(super) replica: ReplicaId,
+    pub(super) address: SocketAddr,
+    pub(super) patience: Patience,
+    pub(super) local: Arc<Local>,
+    pub(super) commander: Commander,
+    status: watch::Receiver<Arc<Status>>,
+    /// Never read, only subscribed from: each reader of events starts from its own now.
+    events: broadcast::Receiver<Event>,
+    driver: Mutex<Option<Driver>>,
+}
+
+/// Who runs, where, and with what patience.
+pub(super) struct Parts {
+    pub(super) node: NodeId,
+    pub(super) replica: ReplicaId,
+    pub(super) address: SocketAddr,
+    pub(super) patience: Patience,
+    pub(super) local: Local,
+}
+
+impl Node {
+    pub(super) fn new(parts: Parts, driver: Driver) -> Self {
+        let Parts { node, replica, address, patience, local } = parts;
+        Self {
+            node,
+            replica,
+            address,
+            patience,
+            local: Arc::new(local),
+            commander: driver.commander(),
+            status: driver.status(),
+            events: driver.events(),
+            driver: Mutex::new(Some(driver)),
+        }
     }
 
     pub(super) fn events(&self) -> broadcast::Receiver<Event> {
@@ -93,7 +108,7 @@ impl Node {
 
     pub(super) fn status(&self) -> Arc<Status> {
         let status = Arc::clone(&self.status.borrow());
-        if self.is_gone() && status.phase != Phase::Left {
+        if self.local.is_gone() && status.phase != Phase::Left {
             // It was cut off in the middle and could not say so itself.
             return Arc::new(Status { phase: Phase::Left, ..Status::clone(&status) });
         }
@@ -102,7 +117,7 @@ impl Node {
 
     /// Stops everything at once, as a crash would. What was left of it can still be read.
     pub(super) fn stop(&self) {
-        self.gone.send_replace(true);
+        self.local.close();
         let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(driver);
     }

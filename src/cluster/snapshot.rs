@@ -103,7 +103,7 @@ impl Snapshot {
 
 impl StoreSnapshot {
     fn take(store: &Store) -> Self {
-        let StoreStats { rows, tombstones, bytes, collected, resurrected, outbox_dropped, .. } = store.stats();
+        let StoreStats { live: rows, tombstones, bytes, collected, resurrected, outbox_dropped, .. } = store.stats();
         Self { rows, tombstones, bytes, collected, resurrected, outbox_dropped }
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::node::Node;
+use super::node::Local;
+use super::rows::Rows;
 use super::skipped::Skipped;
 use super::watch::Watch;
 use crate::crdt::Value;
-use crate::store::{self, Key, StoredTable, TableName, TableNameError, Update};
-use crate::table::{Lww, RowError, TableValue, decode_key, decode_value, encode_key, encode_value};
+use crate::store::{self, StoredTable, TableName, TableNameError, Update};
+use crate::table::{Lww, RowError, TableValue, decode_value, encode_key, encode_value};
 
 /// Why there is no table of that name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +74,7 @@ impl From<store::WriteError> for WriteError {
 /// are kept and passed on, but [`Table::get`], [`Table::iter`] and [`Table::watch`] skip and count them; see
 /// [`Table::skipped`].
 pub struct Table<K, T> {
-    node: Arc<Node>,
+    local: Arc<Local>,
     name: TableName,
     stored: Arc<StoredTable>,
     skipped: Skipped,
@@ -81,13 +82,13 @@ pub struct Table<K, T> {
 }
 
 impl<K, T: TableValue> Table<K, T> {
-    pub(super) fn new(node: Arc<Node>, name: &str) -> Result<Self, TableError> {
+    pub(super) fn new(local: Arc<Local>, name: &str) -> Result<Self, TableError> {
         let name = TableName::new(name)?;
         if name.is_reserved() {
             return Err(TableError::Reserved { name: name.as_str().to_owned() });
         }
-        let stored = node.store.table(&name);
-        Ok(Self { skipped: Skipped::new(name.as_str()), node, name, stored, types: PhantomData })
+        let stored = local.store.table(&name);
+        Ok(Self { skipped: Skipped::new(name.as_str()), local, name, stored, types: PhantomData })
     }
 
     /// The name of the table.
@@ -136,8 +137,8 @@ where
     /// ```
     pub fn insert(&self, key: &K, value: &V) -> Result<(), WriteError> {
         let (key, value) = (encode_key(key)?, encode_value(value)?);
-        self.node.alive()?;
-        self.node.store.put(self.node.clock.now(), &self.name, &key, &value)?;
+        let now = self.local.writable()?;
+        self.local.store.put(now, &self.name, &key, &value)?;
         Ok(())
     }
 
@@ -145,8 +146,8 @@ where
     /// removing one of a foreign type: that returns `None` and is counted.
     pub fn remove(&self, key: &K) -> Result<Option<V>, WriteError> {
         let key = encode_key(key)?;
-        self.node.alive()?;
-        let old = self.node.store.remove(self.node.clock.now(), &self.name, &key)?;
+        let now = self.local.writable()?;
+        let old = self.local.store.remove(now, &self.name, &key)?;
         Ok(old.and_then(|bytes| self.skipped.count(decode_value(&bytes))))
     }
 
@@ -156,7 +157,8 @@ where
     /// It is atomic on this node only. Two nodes that update one row at the same time do not see each other, and one
     /// of the two results stays: a counter over several nodes needs a row per node.
     ///
-    /// `change` runs while the store is locked: it must be quick, and using any table in it is a deadlock.
+    /// `change` runs while the store is locked: it must be quick, and using any table in it may never return. If it
+    /// panics, nothing was changed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -172,9 +174,8 @@ where
     /// ```
     pub fn update(&self, key: &K, change: impl FnOnce(Option<V>) -> Option<V>) -> Result<Option<V>, WriteError> {
         let key = encode_key(key)?;
-        self.node.alive()?;
-        let now = self.node.clock.now();
-        let updated = self.node.store.update(now, &self.name, &key, |old: Option<&Value>| {
+        let now = self.local.writable()?;
+        let updated = self.local.store.update(now, &self.name, &key, |old: Option<&Value>| {
             match updated(old.map(|bytes| &**bytes), change) {
                 Ok((update, new)) => (update, Ok(new)),
                 Err(error) => (Update::Keep, Err(error)),
@@ -202,7 +203,7 @@ where
 
     /// All rows as of now: a consistent picture that later writes do not change, ordered by the encoded keys.
     pub fn iter(&self) -> Rows<K, V> {
-        Rows { rows: Box::new(self.stored.snapshot().iter()), skipped: self.skipped.clone(), types: PhantomData }
+        Rows::new(&self.stored.snapshot(), self.skipped.clone())
     }
 
     /// Changes from now on, of this node and of the others.
@@ -226,7 +227,7 @@ where
     /// # }
     /// ```
     pub fn watch(&self) -> Watch<K, V> {
-        let (watch, sink) = Watch::new(self.node.gone(), self.skipped.clone());
+        let (watch, sink) = Watch::new(self.local.gone(), self.skipped.clone());
         self.stored.watch(Arc::new(sink));
         watch
     }
@@ -265,7 +266,7 @@ fn updated<V: Serialize + DeserializeOwned>(
 impl<K, T> Clone for Table<K, T> {
     fn clone(&self) -> Self {
         Self {
-            node: Arc::clone(&self.node),
+            local: Arc::clone(&self.local),
             name: self.name.clone(),
             stored: Arc::clone(&self.stored),
             skipped: self.skipped.clone(),
@@ -277,29 +278,6 @@ impl<K, T> Clone for Table<K, T> {
 impl<K, T> fmt::Debug for Table<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("name", &self.name.as_str()).field("rows", &self.stored.len()).finish()
-    }
-}
-
-/// The rows of a table as they were when [`Table::iter`] was called.
-pub struct Rows<K, V> {
-    rows: Box<dyn Iterator<Item = (Key, Value)> + Send>,
-    skipped: Skipped,
-    types: PhantomData<fn() -> (K, V)>,
-}
-
-impl<K: DeserializeOwned, V: DeserializeOwned> Iterator for Rows<K, V> {
-    type Item = (K, V);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let skipped = &self.skipped;
-        self.rows
-            .find_map(|(key, value)| skipped.count(decode_key(&key).and_then(|key| Ok((key, decode_value(&value)?)))))
-    }
-}
-
-impl<K, V> fmt::Debug for Rows<K, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").finish_non_exhaustive()
     }
 }
 

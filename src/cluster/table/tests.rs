@@ -1,7 +1,114 @@
-//! What an update comes to. Tables on a running node are tested from outside, in `tests/`.
+//! A table on the store of a node that has no driver: nothing here needs one.
 
+use super::super::Change;
 use super::*;
-use crate::wire::MAX_VALUE;
+use crate::driver::Clock;
+use crate::id::ReplicaId;
+use crate::store::{Origin, Store, StoreConfig};
+use crate::wire::{MAX_KEY, MAX_VALUE};
+
+fn local() -> Arc<Local> {
+    let store = Store::new(StoreConfig::new(ReplicaId(1), 0));
+    store.open();
+    Arc::new(Local::new(Arc::new(store), Clock::start()))
+}
+
+fn vehicles(local: &Arc<Local>) -> Table<String, Lww<u32>> {
+    Table::new(Arc::clone(local), "vehicles").unwrap()
+}
+
+#[test]
+fn names_of_the_system_are_refused() {
+    for name in ["@claims", "_roles"] {
+        let refused = Table::<String, Lww<u32>>::new(local(), name).unwrap_err();
+        assert_eq!(refused, TableError::Reserved { name: name.into() });
+    }
+    for name in ["", &"t".repeat(129)] {
+        assert!(matches!(Table::<String, Lww<u32>>::new(local(), name), Err(TableError::Name(_))));
+    }
+}
+
+#[test]
+fn rows_are_put_read_updated_and_removed() {
+    let local = local();
+    let table = vehicles(&local);
+    let (a, b) = ("a".to_owned(), "b".to_owned());
+    assert!(table.is_empty() && table.get(&a).is_none());
+    table.insert(&b, &2).unwrap();
+    table.insert(&a, &1).unwrap();
+    assert_eq!(table.update(&a, |row| row.map(|row| row + 10)), Ok(Some(11)));
+    assert!(table.contains_key(&a));
+    assert_eq!(vehicles(&local).iter().collect::<Vec<_>>(), [(a.clone(), 11), (b.clone(), 2)]);
+    let rows = table.iter();
+    assert_eq!(table.remove(&a), Ok(Some(11)));
+    assert_eq!(table.remove(&a), Ok(None));
+    assert_eq!(table.update(&b, |_| None), Ok(None));
+    assert_eq!(table.len(), 0);
+    assert_eq!(rows.count(), 2, "a picture stays as it was taken");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_changes_nothing() {
+    let local = local();
+    let table = vehicles(&local);
+    let long = "k".repeat(MAX_KEY);
+    let too_long = RowError::KeyTooLong { bytes: MAX_KEY + 2 };
+    assert_eq!(table.insert(&long, &1), Err(WriteError::Row(too_long.clone())));
+    assert_eq!(table.try_get(&long), Err(too_long));
+    assert_eq!(table.get(&long), None);
+    assert_eq!(table.skipped(), 0, "a key that cannot be there is no foreign row");
+    assert!(table.is_empty());
+}
+
+#[test]
+fn rows_of_another_type_are_skipped_kept_and_counted() {
+    let local = local();
+    let texts: Table<String, Lww<String>> = Table::new(Arc::clone(&local), "vehicles").unwrap();
+    let (a, b) = ("a".to_owned(), "b".to_owned());
+    texts.insert(&a, &"no number".to_owned()).unwrap();
+    let table = vehicles(&local);
+    table.insert(&b, &2).unwrap();
+    assert_eq!(table.get(&a), None);
+    assert_eq!(table.iter().collect::<Vec<_>>(), [(b, 2)]);
+    assert_eq!(table.skipped(), 2);
+    assert!(matches!(table.try_get(&a), Err(RowError::Decode { what: "value", .. })));
+    assert!(matches!(table.update(&a, |_| Some(1)), Err(WriteError::Row(RowError::Decode { .. }))));
+    assert_eq!((table.len(), table.contains_key(&a)), (2, true));
+    assert_eq!(texts.get(&a).as_deref(), Some("no number"));
+}
+
+#[test]
+fn nothing_is_written_before_the_node_is_ready_nor_after_it_is_gone() {
+    let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(1), 0)));
+    let local = Arc::new(Local::new(Arc::clone(&store), Clock::start()));
+    let table = vehicles(&local);
+    let key = "a".to_owned();
+    assert_eq!(table.insert(&key, &1), Err(WriteError::NotReady));
+    store.open();
+    table.insert(&key, &1).unwrap();
+    local.close();
+    assert_eq!(table.insert(&key, &2), Err(WriteError::Gone));
+    assert_eq!(table.remove(&key), Err(WriteError::Gone));
+    assert_eq!(table.update(&key, |_| Some(2)), Err(WriteError::Gone));
+    assert_eq!(table.get(&key), Some(1), "the last state can still be read");
+}
+
+#[tokio::test]
+async fn a_watch_sees_what_is_written_from_then_on() {
+    let local = local();
+    let table = vehicles(&local);
+    let key = "a".to_owned();
+    table.insert(&key, &1).unwrap();
+    let (rows, mut watch) = table.watch_with_rows();
+    assert_eq!(rows.collect::<Vec<_>>(), [(key.clone(), 1)]);
+    table.insert(&key, &2).unwrap();
+    table.remove(&key).unwrap();
+    local.close();
+    let change = |old, new| Some(Ok(Change { key: key.clone(), old, new, origin: Origin::Local }));
+    assert_eq!(watch.next().await, change(Some(1), Some(2)));
+    assert_eq!(watch.next().await, change(Some(2), None));
+    assert_eq!(watch.next().await, None);
+}
 
 fn bytes(value: u32) -> Vec<u8> {
     encode_value(&value).unwrap()
