@@ -1,0 +1,414 @@
+//! The SWIM machine: `foca` with what it lacks.
+//!
+//! Call order: any of the methods that take `now`, then [`Swim::poll`] until it returns nothing, then sleep until
+//! [`Swim::poll_timeout`] and call [`Swim::handle_deadline`]. A late call is taken for a sign of bad health: whatever
+//! would have accused others meanwhile is put off by as much.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use foca::{Foca, Member, NoCustomBroadcast, Timer};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
+use super::collector::{Collector, Nobody, Queued};
+use super::list::MemberList;
+use super::tap::{Kind, Tap};
+use super::{Change, Identity, Liveness, Record, Timing, direct};
+use crate::id::ReplicaId;
+use crate::time::Instant;
+use crate::wire;
+
+/// The envelope that the engine puts before each datagram.
+const ENVELOPE: usize = 4;
+
+/// What [`Swim`] wants done or known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SwimOutput {
+    /// Send a datagram. May be lost.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// Its body, without the envelope.
+        bytes: Bytes,
+    },
+    /// The member list changed.
+    Change(Change),
+}
+
+/// Why a datagram was dropped. It is counted; there is nothing to do about it, unless it comes from a member.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed datagram, dropped: {why}; look for a sender of another version at its source")]
+pub struct Malformed {
+    why: String,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct SwimStats {
+    /// Datagrams that could not be read.
+    pub malformed: u64,
+    /// Notices of being Down that were kept back, since their target had refuted meanwhile.
+    pub turn_undead_dropped: u64,
+    /// How often our own identity moved: others held us as Down, or a predecessor was ahead.
+    pub renewals: u64,
+    /// Records beyond [`wire::MAX_MEMBERS`].
+    pub records_dropped: u64,
+    /// Suspects that were told directly.
+    pub suspects_told: u64,
+    /// How often we ran so late that judging others was put off.
+    pub stalls: u64,
+}
+
+/// Who is alive, by SWIM. See the [module](super).
+pub struct Swim {
+    foca: Foca<Identity, Tap, Xoshiro256PlusPlus, NoCustomBroadcast>,
+    tap: Tap,
+    collector: Collector,
+    members: MemberList,
+    outputs: VecDeque<SwimOutput>,
+    rng: Xoshiro256PlusPlus,
+    timing: Timing,
+    /// When the next Down member is announced to, if there is any.
+    announce_down_at: Option<Instant>,
+    left: bool,
+    stats: SwimStats,
+    #[cfg(test)]
+    pub(super) unfiltered: bool,
+}
+
+impl Swim {
+    /// A node that knows nobody yet. `seed` decides whom it probes when; give each node its own.
+    pub fn new(identity: Identity, timing: &Timing, seed: u64) -> Self {
+        let tap = Tap::new(identity.clone());
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let config = timing.foca(wire::MAX_DATAGRAM - ENVELOPE);
+        let foca = Foca::new(identity, config, Xoshiro256PlusPlus::seed_from_u64(rng.random()), tap.clone());
+        Self {
+            foca,
+            collector: Collector::new(tap.clone()),
+            tap,
+            members: MemberList::default(),
+            outputs: VecDeque::new(),
+            rng,
+            timing: timing.clone(),
+            announce_down_at: None,
+            left: false,
+            stats: SwimStats::default(),
+            #[cfg(test)]
+            unfiltered: false,
+        }
+    }
+
+    /// Who we are. `renewal`, and `boot` where a predecessor is ahead, may move.
+    pub fn identity(&self) -> &Identity {
+        self.foca.identity()
+    }
+
+    /// Takes a datagram without its envelope.
+    pub fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Malformed> {
+        if self.left {
+            return Ok(());
+        }
+        self.collector.now = now;
+        let thin;
+        let mut bytes = bytes;
+        // A datagram holds fewer than 64 records of unknown members.
+        if self.members.len() + 64 > wire::MAX_MEMBERS {
+            let mut room = wire::MAX_MEMBERS.saturating_sub(self.members.len());
+            let (members, own) = (&self.members, self.foca.identity().address);
+            let Some((rest, dropped)) = direct::thin_out(bytes, |identity| {
+                let known = identity.address == own || members.at(identity.address).is_some();
+                let fits = known || room > 0;
+                room -= usize::from(fits && !known);
+                fits
+            }) else {
+                self.stats.records_dropped += 1;
+                return Ok(());
+            };
+            self.stats.records_dropped += dropped;
+            thin = rest;
+            bytes = &thin;
+        }
+        let before = self.foca.identity().clone();
+        let outcome = self.foca.handle_data(bytes, &mut self.collector);
+        self.settle();
+        let source = self.tap.seen().source.take();
+        // Whoever made us move holds us as Down, and hears of us soonest by an announcement of the new identity.
+        if let (true, Some(source)) = (before != *self.foca.identity(), source) {
+            self.announce_to(source);
+        }
+        outcome.map_err(|error| {
+            self.stats.malformed += 1;
+            Malformed { why: error.to_string() }
+        })
+    }
+
+    /// Fires what is due.
+    pub fn handle_deadline(&mut self, now: Instant) {
+        self.collector.now = now;
+        if let Some(due) = self.collector.next_deadline()
+            && now.since(due) > self.timing.probe_timeout
+        {
+            self.stats.stalls += 1;
+            self.collector.health.missed();
+            self.collector.postpone_judgement(now.since(due));
+        }
+        while let Some(timer) = self.collector.next_due() {
+            let forgotten = if let Timer::RemoveDown(identity) = &timer { Some(identity.clone()) } else { None };
+            // The errors are those of an engine that drops timers, and of encoding, which cannot fail here; `foca`
+            // goes on after both.
+            let _ = self.foca.handle_timer(timer, &mut self.collector);
+            self.settle();
+            if let Some(identity) = forgotten {
+                self.members.forget_down(&identity);
+            }
+        }
+        if self.announce_down_at.is_some_and(|at| at <= now) {
+            self.announce_down_at = None;
+            self.announce_to_down();
+            self.settle();
+        }
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.collector.next_deadline(), self.announce_down_at].into_iter().flatten().min()
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Option<SwimOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Says hello to whoever listens at an address. It answers with members it knows.
+    pub fn announce(&mut self, now: Instant, to: SocketAddr) {
+        self.collector.now = now;
+        let identity = self.members.at(to).map_or_else(|| Identity::placeholder(to), |held| held.identity.clone());
+        self.announce_to(identity);
+    }
+
+    /// Everything known, ourselves and Down members included: one side of a push-pull.
+    pub fn records(&self) -> Vec<Record> {
+        let own = self.identity().address;
+        self.members.iter().filter(|record| record.identity.address != own).cloned().chain([self.own()]).collect()
+    }
+
+    /// The other side of a push-pull.
+    pub fn apply(&mut self, now: Instant, mut records: Vec<Record>) {
+        if self.left {
+            return;
+        }
+        self.collector.now = now;
+        let own = self.identity().clone();
+        let mut room = wire::MAX_MEMBERS.saturating_sub(self.members.len());
+        records.retain(|record| {
+            let known = record.identity.address == own.address || self.members.at(record.identity.address).is_some();
+            let fits = known || room > 0;
+            room -= usize::from(fits && !known);
+            self.stats.records_dropped += u64::from(!fits);
+            fits
+        });
+        for record in &records {
+            self.tap.seen().note_ahead(&record.identity);
+        }
+        let accused = records.iter().any(|record| record.identity == own && record.state == Liveness::Suspect);
+        self.update(records);
+        if accused {
+            // With nobody to gossip to, `foca` raised the incarnation in silence. This makes it show.
+            let _ = self.foca.announce(own, &mut Nobody);
+        }
+    }
+
+    /// A hash of all records, for comparing before a push-pull. Equal lists have equal fingerprints in any order.
+    pub fn fingerprint(&self) -> u64 {
+        self.members.hash().wrapping_add(self.own().hash())
+    }
+
+    /// What is known of a run, unless it is our own.
+    pub fn member(&self, replica: ReplicaId) -> Option<(&Identity, Liveness)> {
+        self.members.find(replica).map(|record| (&record.identity, record.state))
+    }
+
+    /// Everybody known but ourselves, Down members included, ordered by address.
+    pub fn members(&self) -> impl Iterator<Item = (&Identity, Liveness)> {
+        self.members.iter().map(|record| (&record.identity, record.state))
+    }
+
+    /// Accuses a member, which is told at once and has [`Timing::suspicion`] to refute.
+    pub fn suspect(&mut self, now: Instant, replica: ReplicaId) {
+        let Some(held) = self.members.find(replica).filter(|held| held.state == Liveness::Alive && !self.left) else {
+            return;
+        };
+        self.collector.now = now;
+        let suspect = Record { state: Liveness::Suspect, ..held.clone() };
+        self.collector.start_suspicion(suspect.identity.clone(), suspect.incarnation, self.timing.suspicion);
+        self.update(vec![suspect]);
+    }
+
+    /// Declares a member Down on proof that it is gone. The record returned is for pushing to everybody at once; a few
+    /// are told here. `None` if it is unknown or Down already.
+    pub fn declare_down(&mut self, now: Instant, replica: ReplicaId) -> Option<Record> {
+        let held = self.members.find(replica).filter(|held| held.state != Liveness::Down && !self.left)?;
+        self.collector.now = now;
+        let down = Record { state: Liveness::Down, ..held.clone() };
+        self.update(vec![down.clone()]);
+        let _ = self.foca.gossip(&mut self.collector);
+        self.settle();
+        // Should the proof be wrong, the member learns of it at once and comes back.
+        self.send(&down.identity, direct::turn_undead(&self.own(), &down.identity));
+        Some(down)
+    }
+
+    /// Tells a few members that we go, and falls silent: every later datagram is ignored.
+    pub fn leave(&mut self, now: Instant) {
+        if self.left {
+            return;
+        }
+        self.collector.now = now;
+        let _ = self.foca.leave_cluster(&mut self.collector);
+        // Nobody gossips for us if all three that `foca` picked miss it.
+        let _ = self.foca.gossip(&mut self.collector);
+        self.settle();
+        self.left = true;
+        self.collector.clear_timers();
+        self.announce_down_at = None;
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> SwimStats {
+        self.stats
+    }
+
+    fn own(&self) -> Record {
+        let state = if self.left { Liveness::Down } else { Liveness::Alive };
+        Record { identity: self.identity().clone(), incarnation: self.tap.seen().incarnation, state }
+    }
+
+    fn update(&mut self, records: Vec<Record>) {
+        // Only encoding can fail, and an identity always fits.
+        let _ = self.foca.apply_many(records.into_iter().map(Member::from), true, &mut self.collector);
+        self.settle();
+    }
+
+    fn announce_to(&mut self, to: Identity) {
+        if !self.left && to.address != self.identity().address {
+            let _ = self.foca.announce(to, &mut self.collector);
+            self.settle();
+        }
+    }
+
+    /// Picks one Down member. `foca` does this only while it is connected, and a node that lost all its peers, or two
+    /// nodes that hold each other as Down, would never meet again. An announcement is accepted by address; whoever
+    /// holds its sender as Down answers so, and both come back under a renewed identity.
+    fn announce_to_down(&mut self) {
+        let picked = match self.members.down() {
+            0 => return,
+            down => self.rng.random_range(0..down),
+        };
+        let mut down = self.members.iter().filter(|record| record.state == Liveness::Down);
+        let picked = down.nth(picked).map(|record| record.identity.clone());
+        drop(down);
+        if let Some(identity) = picked {
+            self.announce_to(identity);
+        }
+    }
+
+    /// Takes over what `foca` just did: its news, its datagrams, and whom it accused.
+    fn settle(&mut self) {
+        self.follow_predecessor();
+        let mut changes = Vec::new();
+        self.follow_own_identity(&mut changes);
+        let own = self.identity().address;
+        let applied = std::mem::take(&mut self.tap.seen().applied);
+        for member in applied.into_iter().filter(|member| member.id().address != own) {
+            self.members.put(member.into(), &mut changes);
+        }
+        if self.members.down() > 0 && !self.left && self.announce_down_at.is_none() {
+            self.announce_down_at = Some(self.collector.now + self.timing.announce_down);
+        }
+        self.outputs.extend(changes.into_iter().map(SwimOutput::Change));
+        for queued in std::mem::take(&mut self.collector.queued) {
+            self.pass(queued);
+        }
+        for (identity, incarnation) in std::mem::take(&mut self.collector.accused) {
+            let held = self.members.at(identity.address);
+            if held.is_some_and(|held| held.identity == identity && held.incarnation == incarnation) {
+                self.tell_suspect(&identity);
+            }
+        }
+    }
+
+    /// Somebody is held for the owner of our address whose boot is ahead of ours: a predecessor whose clock was. No
+    /// renewal would ever win against it.
+    fn follow_predecessor(&mut self) {
+        let ahead = self.tap.seen().ahead.take();
+        let moved = ahead.filter(|ahead| ahead.supersedes(self.identity()) && !self.left);
+        if let Some(moved) = moved.and_then(|ahead| self.identity().moved_past(&ahead)) {
+            let _ = self.foca.change_identity(moved, &mut self.collector);
+        }
+    }
+
+    fn follow_own_identity(&mut self, changes: &mut Vec<Change>) {
+        let own = self.foca.identity();
+        let mut seen = self.tap.seen();
+        if seen.own != *own {
+            seen.own = own.clone();
+            seen.incarnation = 0;
+            self.stats.renewals += 1;
+            changes.push(Change::Renewed(own.clone()));
+        }
+    }
+
+    /// The outbox filter. When a suspicion times out, `foca` tells its target that it is Down without looking whether
+    /// that was applied; a member that refuted in time would have to rejoin. So the notice goes only to those that we
+    /// do hold as Down, or that somebody newer at their address has superseded.
+    fn pass(&mut self, queued: Queued) {
+        let held = self.members.at(queued.to.address);
+        match queued.kind {
+            Kind::TurnUndead => {
+                let newer = held.filter(|held| held.identity.supersedes(&queued.to)).cloned();
+                let down = held.is_some_and(|held| held.identity == queued.to && held.state == Liveness::Down);
+                #[cfg(test)]
+                let down = down || self.unfiltered;
+                if let Some(newer) = newer {
+                    // A newcomer whose clock is behind its predecessor's learns how far from this.
+                    self.send(&queued.to, direct::gossip(&self.own(), &queued.to, newer));
+                } else if !down {
+                    self.stats.turn_undead_dropped += 1;
+                    return;
+                }
+            }
+            // Pinging a suspect without telling it what it is suspected of wastes the chance (Lifeguard's buddy
+            // system).
+            Kind::Ping if held.is_some_and(|held| held.identity == queued.to) => self.tell_suspect(&queued.to),
+            _ => {}
+        }
+        self.outputs.push_back(SwimOutput::Send { to: queued.to.address, bytes: queued.bytes });
+    }
+
+    fn tell_suspect(&mut self, identity: &Identity) {
+        let held = self.members.at(identity.address).filter(|held| held.state == Liveness::Suspect);
+        if let Some(about) = held.cloned() {
+            self.stats.suspects_told += 1;
+            self.send(identity, direct::ping(&self.own(), identity, about));
+        }
+    }
+
+    fn send(&mut self, to: &Identity, bytes: Option<Bytes>) {
+        self.outputs.extend(bytes.map(|bytes| SwimOutput::Send { to: to.address, bytes }));
+    }
+
+    /// Whether the list that we keep is `foca`'s.
+    #[cfg(test)]
+    pub(super) fn mirrors_foca(&self) -> bool {
+        let own = self.identity().address;
+        let key = |record: &Record| record.identity.address;
+        let mut theirs: Vec<Record> = self.foca.iter_membership_state().cloned().map(Record::from).collect();
+        theirs.retain(|record| record.identity.address != own);
+        theirs.sort_by_key(key);
+        self.members.iter().eq(&theirs)
+    }
+}
