@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 ///
 /// 16 bytes on the wire. xxh3 guards against accidents, not against a member that wants to deceive; such a member
 /// could report any fingerprint anyway.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "[u8; 16]", into = "[u8; 16]")]
 pub struct Fingerprint(pub u128);
 
