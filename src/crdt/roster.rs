@@ -115,6 +115,18 @@ impl Roster {
         changed
     }
 
+    /// What this roster knows and `before` did not: a roster of its own, small, to be joined by others.
+    #[must_use]
+    pub fn difference(&self, before: &Self) -> Self {
+        let mut difference = Self::default();
+        for (&replica, admission) in &self.entries {
+            if before.entries.get(&replica) != Some(admission) {
+                difference.join_one(replica, admission);
+            }
+        }
+        difference
+    }
+
     /// Whether this replica belongs to the cluster.
     pub fn is_admitted(&self, replica: ReplicaId) -> bool {
         self.entries.get(&replica).is_some_and(|admission| self.holds(replica, admission))

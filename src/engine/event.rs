@@ -88,8 +88,6 @@ pub struct Status {
     pub agreed: bool,
     /// The roles, ordered by name.
     pub roles: Vec<RoleStatus>,
-    /// Digest of the replicated tables, in hexadecimal: equal digests mean equal tables.
-    pub digest: String,
 }
 
 /// Something that happened.

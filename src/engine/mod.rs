@@ -1,9 +1,300 @@
-//! The only place where subsystems meet.
+//! The only place where subsystems meet: one state machine for production and for simulation.
+//!
+//! ```text
+//!   Input ──▶ handle(now, input)
+//!               │  dispatch: datagrams, streams, deadlines, commands
+//!               ▼
+//!   membership ─▶ roster ─▶ view ─▶ picture ─▶ fingerprint ─▶ agreement ─▶ supervisor      ┐
+//!        │                            ▲                                        │           │ turn, until nothing
+//!        │                            │ system tables                         ▼ claims     │ moves any more
+//!        └────▶ datagrams      store ─┴─◀───────────────────────────────── own rows        ┘
+//!                                │ outbox ─▶ eager rows
+//!               ┌────────────────┘
+//!   Output ◀── poll_output()      poll_timeout() ──▶ when to call handle(now, Input::Deadline)
+//! ```
+//!
+//! The calling order: `handle` one input, drain `poll_output`, sleep until `poll_timeout` or the next input. No socket,
+//! no clock, no thread and no randomness but the seed: the same inputs at the same times give the same outputs.
+//!
+//! [`Engine`] holds the subsystems; each file beside this one is the part of the engine that deals with one of them.
 
+mod config;
 mod event;
+mod gossip;
 mod input;
+mod join;
+mod leave;
+mod members;
+mod message;
 mod output;
+mod peers;
+mod roster;
+mod rows;
+mod sessions;
+mod status;
+mod streams;
+mod timers;
+mod waiting;
+mod work;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+pub use config::{EngineConfig, Timing};
 pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
 pub use input::{Command, Input, RoleReport, StreamId};
 pub use output::{Output, Reply};
+pub use status::EngineStats;
+
+use crate::crdt::Roster;
+use crate::id::ReplicaId;
+use crate::membership::{Swim, Watchers};
+use crate::replication::Scheduler;
+use crate::store::Store;
+use crate::time::{Instant, Now};
+use crate::wire::{self, Envelope};
+use message::{Message, kind};
+use timers::{Timer, Timers};
+
+/// One node: membership, replication, convergence and roles as one state machine.
+pub struct Engine {
+    config: EngineConfig,
+    own: ReplicaId,
+    now: Now,
+    random: SmallRng,
+    store: Arc<Store>,
+    swim: Swim,
+    watchers: Watchers,
+    roster: Roster,
+    /// Members that were struck from the roster and are back: what one side collected meanwhile, the other may still
+    /// hold, so contexts say nothing until their buckets were compared.
+    foreign: BTreeSet<ReplicaId>,
+    /// Members that said that they leave.
+    leavers: BTreeSet<ReplicaId>,
+    /// When each member was found Down.
+    down_since: BTreeMap<ReplicaId, Instant>,
+    peers: peers::Peers,
+    scheduler: Scheduler,
+    streams: streams::Streams,
+    join: join::Joining,
+    gossip: gossip::Gossip,
+    work: work::Work,
+    waiting: waiting::Waiting,
+    leaving: Option<leave::Leaving>,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    status: status::Published,
+    stats: EngineStats,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("identity", self.swim.identity()).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// A node that knows nobody yet. Its store must be new, made for the same replica, and shared with nobody that
+    /// writes before this.
+    pub fn new(now: Now, config: EngineConfig, store: Arc<Store>) -> Self {
+        let own = config.identity.replica;
+        assert_eq!(store.replica(), own, "a store belongs to one replica");
+        let mut engine = Self {
+            own,
+            now,
+            random: SmallRng::seed_from_u64(config.seed),
+            swim: Swim::new(config.identity.clone(), &config.timing.membership, config.seed ^ 0x5757_494d),
+            watchers: Watchers::new(own),
+            roster: Roster::default(),
+            foreign: BTreeSet::new(),
+            leavers: BTreeSet::new(),
+            down_since: BTreeMap::new(),
+            peers: peers::Peers::default(),
+            scheduler: Scheduler::default(),
+            streams: streams::Streams::default(),
+            join: join::Joining::default(),
+            gossip: gossip::Gossip::default(),
+            work: work::Work::new(own, &config.timing),
+            waiting: waiting::Waiting::default(),
+            leaving: None,
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            status: status::Published::default(),
+            stats: EngineStats::default(),
+            store,
+            config,
+        };
+        engine.begin_joining();
+        engine.timers.set(Timer::Tick, now.instant + TICK);
+        engine.timers.set(Timer::Digest, now.instant + engine.config.timing.digest_idle);
+        engine.turn();
+        engine
+    }
+
+    /// Takes one input. Afterwards drain [`Self::poll_output`].
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Datagram { from, bytes } => self.datagram(from, &bytes),
+            Input::Discovered { address } => self.discovered(address),
+            Input::Accepted { stream, from } => self.stream_accepted(stream, from),
+            Input::Connected { stream } => self.stream_connected(stream),
+            Input::ConnectFailed { stream, refused } => self.stream_failed(stream, refused),
+            Input::Frame { stream, bytes } => self.stream_frame(stream, &bytes),
+            Input::Flushed { stream } => self.stream_flushed(stream),
+            Input::Closed { stream } => self.stream_closed(stream),
+            Input::Unreachable { to } => self.unreachable(to),
+            Input::StoreChanged => {}
+            Input::Deadline => self.deadline(),
+            Input::Role(report) => self.role_report(report),
+            Input::Command(command) => self.command(command),
+        }
+        self.turn();
+    }
+
+    /// What to do next, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Deadline`], if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.swim.poll_timeout(), self.watchers.poll_timeout(), self.work.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Who this is.
+    pub fn replica(&self) -> ReplicaId {
+        self.own
+    }
+
+    /// Lets what changed run through the subsystems until nothing moves any more.
+    fn turn(&mut self) {
+        loop {
+            let moved = self.drain_membership() | self.drain_outbox() | self.drain_work();
+            if !moved {
+                break;
+            }
+        }
+        self.check_waiting();
+        self.publish_status();
+    }
+
+    fn deadline(&mut self) {
+        let now = self.now.instant;
+        self.swim.handle_deadline(now);
+        self.watchers.handle_deadline(now);
+        self.work_deadline();
+        if self.timers.take_due(Timer::Join, now) {
+            self.try_join();
+        }
+        if self.timers.take_due(Timer::Digest, now) {
+            self.send_digests();
+        }
+        if self.timers.take_due(Timer::Holes, now) {
+            self.repair_holes();
+        }
+        if self.timers.take_due(Timer::Probe, now) {
+            self.probe();
+        }
+        if self.timers.take_due(Timer::Tick, now) {
+            self.tick();
+        }
+        if self.timers.take_due(Timer::LeavePatience, now) {
+            self.leave_now();
+        }
+    }
+
+    /// Housekeeping, once a second.
+    fn tick(&mut self) {
+        self.timers.set(Timer::Tick, self.now.instant + TICK);
+        self.evict_long_down();
+        self.close_hanging_streams();
+        self.exchange_members();
+        self.update_clock_offset();
+        if self.formed() {
+            self.store.collect(self.now);
+        }
+    }
+
+    fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let Ok((envelope, body)) = Envelope::split(bytes) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if envelope.cluster != wire::cluster_hash(&self.config.cluster) {
+            self.stats.foreign_cluster += 1;
+            return;
+        }
+        if envelope.sender == self.own {
+            return;
+        }
+        let outcome = match envelope.kind {
+            kind::SWIM => self.swim.handle_datagram(self.now.instant, body).map_err(|_| wire::Malformed),
+            kind::ROWS => self.eager_rows(envelope.sender, body),
+            kind::MESSAGE => wire::decode(body).map(|message| self.message(from, envelope.sender, message)),
+            _ => Err(wire::Malformed),
+        };
+        if outcome.is_err() {
+            self.stats.malformed += 1;
+        }
+    }
+
+    fn message(&mut self, from: SocketAddr, sender: ReplicaId, message: Message) {
+        if let Message::Digest(digest) = message {
+            return self.digest(from, sender, *digest);
+        }
+        if !self.roster.is_admitted(sender) {
+            self.stats.outside_roster += 1;
+            return;
+        }
+        match message {
+            Message::Digest(_) => {}
+            Message::Offer(dots) => self.offered(sender, &dots),
+            Message::Roster(delta) => self.roster_delta(sender, &delta),
+            Message::Verdict(records) => self.verdict(sender, records),
+            Message::Refused(about) => self.watchers.told_refused(self.now.instant, sender, about),
+            Message::Look(about) => self.watchers.asked(self.now.instant, sender, about),
+            Message::Leave => self.member_leaves(sender),
+        }
+    }
+
+    /// Sends a message to a member, if its address is known.
+    fn send(&mut self, to: ReplicaId, message: &Message) {
+        if let Some(address) = self.address_of(to) {
+            self.send_to(address, message);
+        }
+    }
+
+    fn send_to(&mut self, address: SocketAddr, message: &Message) {
+        let bytes = wire::encode_onto(self.envelope(kind::MESSAGE).open(), message);
+        if bytes.len() > wire::MAX_DATAGRAM {
+            self.stats.oversized += 1;
+            return;
+        }
+        self.output_datagram(address, bytes.into());
+    }
+
+    fn output_datagram(&mut self, to: SocketAddr, bytes: Bytes) {
+        self.stats.datagrams_sent += 1;
+        self.outputs.push_back(Output::Datagram { to, bytes });
+    }
+
+    fn envelope(&self, kind: u8) -> Envelope {
+        Envelope { kind, cluster: wire::cluster_hash(&self.config.cluster), sender: self.own }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+/// The pause of the housekeeping.
+const TICK: std::time::Duration = std::time::Duration::from_secs(1);

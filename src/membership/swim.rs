@@ -20,9 +20,6 @@ use crate::id::ReplicaId;
 use crate::time::Instant;
 use crate::wire;
 
-/// The envelope that the engine puts before each datagram.
-const ENVELOPE: usize = 4;
-
 /// What [`Swim`] wants done or known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SwimOutput {
@@ -84,7 +81,7 @@ impl Swim {
     pub fn new(identity: Identity, timing: &Timing, seed: u64) -> Self {
         let tap = Tap::new(identity.clone());
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let config = timing.foca(wire::MAX_DATAGRAM - ENVELOPE);
+        let config = timing.foca(wire::MAX_BODY);
         let foca = Foca::new(identity, config, Xoshiro256PlusPlus::seed_from_u64(rng.random()), tap.clone());
         Self {
             foca,

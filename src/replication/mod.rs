@@ -1,1 +1,22 @@
-//! To come.
+//! How rows travel: eagerly in datagrams, and in repair sessions over streams where that failed.
+//!
+//! ```text
+//!   local writes ─▶ eager::Packer ─▶ datagrams to everybody, or to a few who forward what was news to them
+//!                                        │ lost, or too large
+//!                                        ▼
+//!   digests ─────▶ scheduler ─▶ pull (requester) ◀── rows ── serve (responder)
+//!   holes in the context ─▶─┘
+//! ```
+//!
+//! Pure state machines: they are told what arrived and say what is due. Which peers there are, and the bytes of the
+//! messages around the rows, are the engine's business.
+
+mod clock;
+mod eager;
+mod scheduler;
+mod session;
+
+pub use clock::{PeerClock, median_offset_ms};
+pub use eager::{EAGER_TO_ALL, FANOUT, Packed, pack, targets, unpack};
+pub use scheduler::{Compared, Due, Scheduler};
+pub use session::{Pull, Serve, ServeNext, WINDOW};

@@ -1,12 +1,18 @@
-//! Bounded, versioned bytes.
+//! Bounded, versioned bytes: the envelope of a datagram, the tag of a frame, the codec and the limits.
+//!
+//! ```text
+//! datagram   'u' 'n' version kind | cluster (8) | sender (8) | body            at most MAX_DATAGRAM bytes
+//! beacon     'u' 'n' version 0    | body of its own, see discovery
+//! frame      kind | body                                                       at most MAX_FRAME bytes
+//! ```
+//!
+//! This room knows bytes and limits; what the bodies mean is known where they are made. Nothing here allocates more
+//! than the input is long, and no input panics: what does not decode is [`Malformed`], to be counted and dropped.
 
-/// The largest datagram, in bytes of UDP payload.
-pub const MAX_DATAGRAM: usize = 1_400;
-/// The largest frame of a stream, in bytes without its length prefix.
-pub const MAX_FRAME: usize = 1 << 20;
-/// The largest key, in bytes.
-pub const MAX_KEY: usize = 1 << 10;
-/// The largest value, in bytes.
-pub const MAX_VALUE: usize = 64 << 10;
-/// The largest number of members a node keeps.
-pub const MAX_MEMBERS: usize = 4_096;
+mod codec;
+mod envelope;
+mod limits;
+
+pub use codec::{Malformed, decode, decode_prefix, encode, encode_onto};
+pub use envelope::{BEACON, Envelope, PROTOCOL_MAX, PROTOCOL_MIN, cluster_hash, kind_of};
+pub use limits::{MAX_BODY, MAX_DATAGRAM, MAX_FRAME, MAX_KEY, MAX_MEMBERS, MAX_VALUE};

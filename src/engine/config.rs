@@ -1,0 +1,90 @@
+//! What an engine is told at its start.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::membership;
+use crate::roles::RoleSpec;
+
+/// What an engine is told at its start.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The name of the cluster; nodes of other clusters are ignored.
+    pub cluster: String,
+    /// Who this is.
+    pub identity: membership::Identity,
+    /// How fast everything goes.
+    pub timing: Timing,
+    /// The kinds of roles that this node can build.
+    pub kinds: BTreeSet<String>,
+    /// The roles that this node asks the cluster to run.
+    pub roles: Vec<RoleSpec>,
+    /// Where all randomness below the driver comes from.
+    pub seed: u64,
+}
+
+/// How fast everything goes. Start from a preset.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Timing {
+    /// Failure detection.
+    pub membership: membership::Timing,
+    /// How long a new node looks for a cluster to join before it makes one of its own: drawn between the two, so that
+    /// of several nodes started at once one is first (FEATURES B1). Too short, and they start as islands that have to
+    /// merge; too long, and a lone node waits for nothing.
+    pub alone_after: (Duration, Duration),
+    /// How long agreement must last to count as converged. Longer than a datagram takes to reach everybody.
+    pub settle: Duration,
+    /// How long to wait for agreement before roles that nobody runs are started without it.
+    pub patience: Duration,
+    /// The pause between digests while nothing changes. Each costs two datagrams of about 300 bytes.
+    pub digest_idle: Duration,
+    /// The pause between digests shortly after a change; a lost row whose author fell silent is found after two.
+    pub digest_busy: Duration,
+    /// The shortest time after which a hole in the context is repaired; three round trips if that is longer.
+    pub hole_patience: Duration,
+    /// The pause between exchanges of the member list with somebody whose list differs.
+    pub exchange: Duration,
+    /// How long a member stays Down before it is struck from the roster. Until then its promise is awaited, and
+    /// tombstones are kept.
+    pub evict_after: Duration,
+}
+
+impl Timing {
+    /// Several nodes on one host.
+    pub fn local() -> Self {
+        Self {
+            membership: membership::Timing::local(),
+            alone_after: (Duration::from_millis(150), Duration::from_millis(300)),
+            settle: Duration::from_millis(20),
+            patience: Duration::from_secs(10),
+            digest_idle: Duration::from_secs(1),
+            digest_busy: Duration::from_millis(50),
+            hole_patience: Duration::from_millis(50),
+            exchange: Duration::from_secs(10),
+            evict_after: Duration::from_secs(3_600),
+        }
+    }
+
+    /// Hosts on one network.
+    pub fn lan() -> Self {
+        Self {
+            membership: membership::Timing::lan(),
+            settle: Duration::from_millis(100),
+            digest_busy: Duration::from_millis(100),
+            ..Self::local()
+        }
+    }
+
+    /// Hosts far from each other.
+    pub fn wan() -> Self {
+        Self {
+            membership: membership::Timing::wan(),
+            alone_after: (Duration::from_secs(1), Duration::from_secs(2)),
+            settle: Duration::from_millis(500),
+            digest_idle: Duration::from_secs(2),
+            digest_busy: Duration::from_millis(400),
+            hole_patience: Duration::from_millis(200),
+            ..Self::local()
+        }
+    }
+}

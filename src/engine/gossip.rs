@@ -1,0 +1,178 @@
+//! Digests: where everybody stands, what that says about missing rows, and the reports that stable time needs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::message::{DigestMessage, Message};
+use super::timers::Timer;
+use super::{Engine, Event};
+use crate::id::ReplicaId;
+use crate::membership::Liveness;
+use crate::replication::{Compared, Due, median_offset_ms};
+use crate::store::Report;
+use crate::time::Instant;
+
+/// How many random members are asked at a time. Their answers compare as well as our questions, so every member is
+/// heard about four times a pause, however large the cluster.
+const ASK: usize = 2;
+
+/// How many reports of others a digest passes on: what fits a datagram beside the rest, generously counted.
+const REPORTS: usize = 6;
+
+/// For how long after a change digests are sent at the busy pace.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// How many digests of single tables an answer holds at the most.
+const TABLES: usize = 16;
+
+/// How seldom a wrong clock is reported.
+const CLOCK_EVENT: Duration = Duration::from_secs(60);
+
+/// The state of the gossip.
+#[derive(Debug, Default)]
+pub(super) struct Gossip {
+    /// Members of the roster that are not Down, this node excluded.
+    pub(super) live: BTreeSet<ReplicaId>,
+    /// When the member list was last exchanged.
+    pub(super) exchanged: Instant,
+    busy_until: Instant,
+    /// Whose digest differed the last time: to be asked again soon.
+    recheck: BTreeSet<ReplicaId>,
+    /// Where in the list of reports the next digest goes on.
+    next_report: usize,
+    clock_event_after: Instant,
+}
+
+impl Engine {
+    /// Something changed: compare digests soon, and more often for a while.
+    pub(super) fn touch(&mut self) {
+        let now = self.now.instant;
+        self.gossip.busy_until = now + BUSY;
+        self.timers.set_earlier(Timer::Digest, now + self.config.timing.digest_busy);
+    }
+
+    pub(super) fn send_digests(&mut self) {
+        let now = self.now.instant;
+        let timing = &self.config.timing;
+        let busy = now < self.gossip.busy_until || !self.gossip.recheck.is_empty();
+        self.timers.set(Timer::Digest, now + if busy { timing.digest_busy } else { timing.digest_idle });
+        if !self.formed() {
+            return;
+        }
+        let mut targets = std::mem::take(&mut self.gossip.recheck);
+        // Also those outside the roster: so do islands find out about each other.
+        let alive = self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
+        let mut others: Vec<ReplicaId> = alive.map(|(identity, _)| identity.replica).collect();
+        for at in 0..ASK.min(others.len()) {
+            let pick = self.random.random_range(at..others.len());
+            others.swap(at, pick);
+            targets.insert(others[at]);
+        }
+        for target in targets {
+            self.ask_digest(target, false);
+        }
+    }
+
+    pub(super) fn ask_digest(&mut self, peer: ReplicaId, detailed: bool) {
+        let digest = self.digest_message(peer, None, detailed);
+        self.send(peer, &Message::Digest(Box::new(digest)));
+    }
+
+    fn digest_message(&mut self, to: ReplicaId, answers: Option<Instant>, detailed: bool) -> DigestMessage {
+        DigestMessage {
+            sent: self.now.instant,
+            answers,
+            wall_ms: self.now.wall_ms,
+            digest: self.store.digest(),
+            roster: self.roster.fingerprint(),
+            members: self.swim.fingerprint(),
+            base_of_receiver: self.store.base_of(to),
+            reports: self.reports_to_pass_on(),
+            tables: Vec::new(),
+            detailed,
+        }
+    }
+
+    /// This node's own report and a few of the others', in turn.
+    fn reports_to_pass_on(&mut self) -> Vec<Report> {
+        if !self.formed() {
+            return Vec::new();
+        }
+        let mut passed = vec![self.store.report(self.now)];
+        let others: Vec<Report> =
+            self.store.reports().into_iter().filter(|report| report.replica != self.own).collect();
+        for step in 0..REPORTS.min(others.len()) {
+            passed.push(others[(self.gossip.next_report + step) % others.len()].clone());
+        }
+        self.gossip.next_report = self.gossip.next_report.wrapping_add(REPORTS);
+        passed
+    }
+
+    pub(super) fn compared(&self) -> Compared {
+        Compared { digest: self.store.digest(), roster: self.roster.fingerprint() }
+    }
+
+    /// Somebody says where it stands.
+    pub(super) fn digest(&mut self, from: SocketAddr, sender: ReplicaId, digest: DigestMessage) {
+        if !self.formed() || self.swim.member(sender).is_none() {
+            return;
+        }
+        let theirs = Compared { digest: digest.digest, roster: digest.roster };
+        if digest.answers.is_none() {
+            self.answer(from, sender, &digest);
+        }
+        if !self.roster.is_admitted(sender) {
+            // An island: pull from it, which unites the rosters on the way.
+            return self.pull_from(sender, Due::Rosters);
+        }
+        for report in &digest.reports {
+            self.store.observe_report(report.clone());
+        }
+        self.peers.hear(self.now, sender, digest);
+        let own = self.compared();
+        if own != theirs {
+            self.gossip.recheck.insert(sender);
+            self.timers.set_earlier(Timer::Digest, self.now.instant + self.config.timing.digest_busy);
+        }
+        if let Some(due) = self.scheduler.compare(self.now.instant, sender, own, theirs) {
+            self.pull_from(sender, due);
+        }
+    }
+
+    fn answer(&mut self, from: SocketAddr, sender: ReplicaId, question: &DigestMessage) {
+        let mut answer = self.digest_message(sender, Some(question.sent), false);
+        if question.detailed && self.roster.is_admitted(sender) {
+            answer.reports.clear();
+            answer.tables = self.store.table_digests();
+            answer.tables.truncate(TABLES);
+        }
+        self.send_to(from, &Message::Digest(Box::new(answer)));
+    }
+
+    pub(super) fn random_live(&mut self) -> Option<ReplicaId> {
+        let count = self.gossip.live.len();
+        if count == 0 {
+            return None;
+        }
+        let pick = self.random.random_range(0..count);
+        self.gossip.live.iter().nth(pick).copied()
+    }
+
+    /// Follows the median of the members' clocks.
+    pub(super) fn update_clock_offset(&mut self) {
+        let live = &self.gossip.live;
+        let offset = median_offset_ms(self.peers.offsets(|peer| live.contains(&peer)));
+        self.store.set_clock_offset_ms(offset);
+    }
+
+    pub(super) fn clock_ahead(&mut self, replica: ReplicaId, ahead: Duration) {
+        self.stats.ahead += 1;
+        if self.now.instant >= self.gossip.clock_event_after {
+            self.gossip.clock_event_after = self.now.instant + CLOCK_EVENT;
+            self.event(Event::ClockAhead { replica, ahead });
+        }
+    }
+}

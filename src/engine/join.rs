@@ -1,0 +1,124 @@
+//! The way in: find somebody who has a cluster and be admitted, or be the first.
+//!
+//! ```text
+//!            a member is up            welcome             end
+//!   looking ────────────────▶ asking ──────────▶ pulling ──────▶ ready
+//!      │  ▲                     │ not formed, busy, lost
+//!      │  └─────────────────────┘
+//!      └─ nobody there for a while, or everybody there is new and this is the lowest of them ──▶ ready, alone
+//! ```
+//!
+//! Several nodes that start at once would otherwise wait for each other for ever, so one of them has to be first. If
+//! two are (they did not hear each other in time), they are islands, and islands merge.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::message::{Purpose, Refusal};
+use super::timers::Timer;
+use super::{Engine, Event};
+use crate::id::ReplicaId;
+use crate::membership::Liveness;
+use crate::time::Instant;
+
+/// The pause after which somebody who could not admit this node is asked again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// After so many times the longest wait a node that was admitted by nobody makes a cluster of its own, whoever is
+/// there: those who are there are then met as islands.
+const LAST_RESORT: u32 = 10;
+
+/// What a node that is not ready yet knows.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    alone_at: Instant,
+    last_resort_at: Instant,
+    asking: Option<ReplicaId>,
+    /// Who said that it has no cluster either, or could not be asked, and when.
+    turned_down: BTreeMap<ReplicaId, (Instant, bool)>,
+}
+
+impl Engine {
+    pub(super) fn begin_joining(&mut self) {
+        let (least, most) = self.config.timing.alone_after;
+        let spread = most.saturating_sub(least);
+        let wait = least + spread.mul_f64(self.random.random_range(0.0..1.0));
+        self.join.alone_at = self.now.instant + wait;
+        self.join.last_resort_at = self.now.instant + most * LAST_RESORT;
+        self.timers.set(Timer::Join, self.join.alone_at);
+    }
+
+    /// A member was found: ask it at once.
+    pub(super) fn try_join_soon(&mut self) {
+        if self.join.asking.is_none() {
+            self.timers.set_earlier(Timer::Join, self.now.instant);
+        }
+    }
+
+    /// Asks the next member, or makes a cluster of one.
+    pub(super) fn try_join(&mut self) {
+        let now = self.now.instant;
+        if self.formed() || self.join.asking.is_some() || self.leaving.is_some() {
+            return;
+        }
+        let there: Vec<_> = self
+            .swim
+            .members()
+            .filter(|(_, liveness)| *liveness != Liveness::Down)
+            .map(|(identity, _)| (identity.replica, identity.address))
+            .collect();
+        let turned_down = &self.join.turned_down;
+        let none_formed = there
+            .iter()
+            .all(|(replica, _)| *replica > self.own && turned_down.get(replica).is_some_and(|(_, new)| *new));
+        if now >= self.join.last_resort_at || (now >= self.join.alone_at && none_formed) {
+            return self.form_alone();
+        }
+        let ripe = |replica: ReplicaId| turned_down.get(&replica).is_none_or(|(at, _)| now.since(*at) >= RETRY);
+        let next = there.into_iter().filter(|(replica, _)| ripe(*replica)).min_by_key(|(replica, _)| {
+            // Those not asked yet first, then whoever was asked longest ago.
+            (turned_down.get(replica).map(|(at, _)| *at), *replica)
+        });
+        let mut again = now + RETRY;
+        if let Some((sponsor, address)) = next {
+            self.join.asking = Some(sponsor);
+            self.open_stream(sponsor, address, Purpose::Join, false);
+        } else if now < self.join.alone_at && turned_down.is_empty() {
+            again = self.join.alone_at;
+        }
+        self.timers.set_earlier(Timer::Join, again);
+    }
+
+    /// The member asked cannot admit this node, or is gone.
+    pub(super) fn join_failed(&mut self, sponsor: ReplicaId, refusal: Option<&Refusal>) {
+        if self.join.asking == Some(sponsor) {
+            self.join.asking = None;
+        }
+        let new = matches!(refusal, Some(Refusal::NotFormed));
+        self.join.turned_down.insert(sponsor, (self.now.instant, new));
+        self.timers.set_earlier(Timer::Join, self.now.instant + RETRY);
+    }
+
+    fn form_alone(&mut self) {
+        let identity = self.config.identity.clone();
+        self.admit(&identity);
+        self.become_ready();
+    }
+
+    /// Everything is pulled, or there is nothing to pull: from now on this node writes.
+    pub(super) fn become_ready(&mut self) {
+        self.join = Joining::default();
+        self.timers.stop(Timer::Join);
+        self.store.open();
+        self.update_clock_offset();
+        self.declare();
+        self.event(Event::Ready);
+        self.touch();
+        let others: Vec<_> = self.swim.members().map(|(identity, _)| identity.replica).collect();
+        for other in others {
+            self.ask_digest(other, false);
+        }
+    }
+}

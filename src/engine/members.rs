@@ -1,0 +1,162 @@
+//! Membership's part: what foca finds, what the watchers see, and what discovery brings.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::message::{Message, Purpose, kind};
+use super::{Engine, Event};
+use crate::id::ReplicaId;
+use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
+use crate::replication;
+
+impl Engine {
+    /// Carries out what foca and the watchers want; returns whether anything happened that others may react to.
+    pub(super) fn drain_membership(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.swim.poll() {
+            match output {
+                SwimOutput::Send { to, bytes } => {
+                    let mut datagram = self.envelope(kind::SWIM).open();
+                    datagram.extend_from_slice(&bytes);
+                    self.output_datagram(to, datagram.into());
+                }
+                SwimOutput::Change(change) => {
+                    moved = true;
+                    self.member_change(change);
+                }
+            }
+        }
+        if moved {
+            self.members_changed();
+        }
+        while let Some(output) = self.watchers.poll() {
+            moved = true;
+            self.watch_output(output);
+        }
+        moved
+    }
+
+    /// An address at which a member may listen.
+    pub(super) fn discovered(&mut self, address: SocketAddr) {
+        let known =
+            self.swim.members().any(|(identity, liveness)| identity.address == address && liveness != Liveness::Down);
+        if !known && address != self.swim.identity().address {
+            self.swim.announce(self.now.instant, address);
+        }
+    }
+
+    /// The operating system says that datagrams to this address do not arrive. Anybody can forge that, so it accuses
+    /// nobody; it only makes us look.
+    pub(super) fn unreachable(&mut self, to: SocketAddr) {
+        self.stats.unreachable += 1;
+        let member = self.swim.members().find(|(identity, _)| identity.address == to).map(|(member, _)| member.replica);
+        if let Some(member) = member {
+            self.watchers.asked(self.now.instant, self.own, member);
+        }
+    }
+
+    /// A member found dead by its watchers, told by one of them.
+    pub(super) fn verdict(&mut self, sender: ReplicaId, records: Vec<Record>) {
+        let before = self.swim.fingerprint();
+        self.swim.apply(self.now.instant, records.clone());
+        if self.swim.fingerprint() != before && self.live().len() > replication::EAGER_TO_ALL {
+            self.broadcast(&Message::Verdict(records), Some(sender));
+        }
+    }
+
+    pub(super) fn address_of(&self, replica: ReplicaId) -> Option<SocketAddr> {
+        self.swim.member(replica).map(|(identity, _)| identity.address)
+    }
+
+    /// Members of the roster, this node excluded, that are not Down.
+    pub(super) fn live(&self) -> &BTreeSet<ReplicaId> {
+        &self.gossip.live
+    }
+
+    /// To everybody in a small cluster, else to a few at random.
+    pub(super) fn broadcast(&mut self, message: &Message, except: Option<ReplicaId>) {
+        for peer in replication::targets(&self.gossip.live, except, &mut self.random) {
+            self.send(peer, message);
+        }
+    }
+
+    /// Brings everything up to date that is derived from who lives and who is in the roster.
+    pub(super) fn members_changed(&mut self) {
+        let roster = &self.roster;
+        let living = || self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
+        self.gossip.live =
+            living().map(|(identity, _)| identity.replica).filter(|replica| roster.is_admitted(*replica)).collect();
+        let ring: Vec<Identity> = living()
+            .map(|(identity, _)| identity)
+            .chain([self.swim.identity()])
+            .filter(|identity| !self.leavers.contains(&identity.replica))
+            .cloned()
+            .collect();
+        self.watchers.set_members(self.now.instant, &ring);
+        self.work.dirty = true;
+        self.status.dirty = true;
+    }
+
+    fn member_change(&mut self, change: Change) {
+        match change {
+            Change::Up(identity) => self.member_up(identity),
+            Change::Suspected(identity) => {
+                self.event(Event::Suspected { node: identity.node, replica: identity.replica });
+            }
+            Change::Refuted(identity) => self.watchers.refuted(self.now.instant, identity.replica),
+            Change::Down(identity) => self.member_down(&identity),
+            Change::Replaced { old, new } if old.replica != new.replica => {
+                self.member_down(&old);
+                if self.swim.member(new.replica).is_some_and(|(_, liveness)| liveness != Liveness::Down) {
+                    self.member_up(new);
+                }
+            }
+            Change::Replaced { .. } => {}
+            Change::Renewed(identity) => self.config.identity = identity,
+        }
+    }
+
+    fn member_up(&mut self, identity: Identity) {
+        let replica = identity.replica;
+        if self.down_since.remove(&replica).is_some() {
+            self.watchers.refuted(self.now.instant, replica);
+            if self.roster.is_admitted(replica) {
+                self.event(Event::Rejoined { node: identity.node, replica });
+            }
+        }
+        if self.formed() {
+            self.ask_digest(replica, false);
+        } else {
+            self.try_join_soon();
+        }
+    }
+
+    fn member_down(&mut self, identity: &Identity) {
+        let replica = identity.replica;
+        if self.down_since.insert(replica, self.now.instant).is_some() {
+            return;
+        }
+        self.scheduler.forget(replica);
+        self.close_streams_with(replica);
+        let (node, left) = (identity.node.clone(), self.leavers.contains(&replica));
+        if self.roster.is_admitted(replica) && !left {
+            self.event(Event::Down { node, replica });
+        }
+    }
+
+    fn watch_output(&mut self, output: WatchOutput) {
+        let now = self.now.instant;
+        match output {
+            WatchOutput::Open(identity) => self.open_stream(identity.replica, identity.address, Purpose::Watch, false),
+            WatchOutput::Close(target) => self.close_watch(target),
+            WatchOutput::Suspect(target) => self.swim.suspect(now, target),
+            WatchOutput::Tell { to, about } => self.send(to, &Message::Refused(about)),
+            WatchOutput::Ask { to, about } => self.send(to, &Message::Look(about)),
+            WatchOutput::Down(target) => {
+                if let Some(record) = self.swim.declare_down(now, target) {
+                    self.broadcast(&Message::Verdict(vec![record]), Some(target));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What engines say to each other. Bodies of datagrams and of frames; postcard, versioned by the envelope and the
+//! first frame of a stream.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::crdt::{Context, Dot, Roster};
+use crate::id::{NodeId, ReplicaId};
+use crate::membership::{Identity, Record};
+use crate::store::{BucketHashes, Digest, Report, TableName};
+use crate::time::Instant;
+use crate::wire::{self, Malformed};
+
+/// Kinds of datagrams, and of frames where the same stands in both.
+pub(super) mod kind {
+    /// foca's own bytes.
+    pub(crate) const SWIM: u8 = 1;
+    /// Rows, one behind the other.
+    pub(crate) const ROWS: u8 = 2;
+    /// A [`Message`](super::Message) in a datagram, a [`Control`](super::Control) in a frame.
+    pub(crate) const MESSAGE: u8 = 3;
+}
+
+/// Small things, in datagrams. Each may be lost, doubled and late.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// Where the sender stands, as a question or as the answer to one.
+    Digest(Box<DigestMessage>),
+    /// The sender wrote rows that fit no datagram: fetch them.
+    Offer(Vec<Dot>),
+    /// What changed in the roster.
+    Roster(Roster),
+    /// Members found dead by their watchers; foca's records.
+    Verdict(Vec<Record>),
+    /// The sender, watching this member, saw its address refuse a connection.
+    Refused(ReplicaId),
+    /// The sender asks a fellow watcher to look after this member.
+    Look(ReplicaId),
+    /// The sender leaves the cluster in order.
+    Leave,
+}
+
+/// Where a node stands.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct DigestMessage {
+    /// When it was sent, by the sender's monotone clock; comes back in the answer.
+    pub(super) sent: Instant,
+    /// In an answer, `sent` of the question.
+    pub(super) answers: Option<Instant>,
+    /// The sender's wall clock.
+    pub(super) wall_ms: u64,
+    /// Contexts and fingerprints of the sender's map.
+    pub(super) digest: Digest,
+    /// The fingerprint of the sender's roster.
+    pub(super) roster: u64,
+    /// The fingerprint of the sender's member list.
+    pub(super) members: u64,
+    /// How much the sender holds of what the receiver wrote, without a hole.
+    pub(super) base_of_receiver: u64,
+    /// Stable-time reports: the sender's own, and some that it passes on.
+    pub(super) reports: Vec<Report>,
+    /// Digests of single tables, when asked for: to name the one that differs.
+    pub(super) tables: Vec<(TableName, u64)>,
+    /// Whether the question asks for `tables`.
+    pub(super) detailed: bool,
+}
+
+/// Why a stream was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Purpose {
+    /// To notice at once when the other end dies.
+    Watch,
+    /// To be admitted and pull everything.
+    Join,
+    /// To pull what is missing here.
+    Repair,
+}
+
+/// The first frame on a stream, by the side that opened it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// The lowest protocol version spoken.
+    pub(super) protocol_min: u8,
+    /// The highest.
+    pub(super) protocol_max: u8,
+    /// The name of the cluster.
+    pub(super) cluster: String,
+    /// Who opens.
+    pub(super) identity: Identity,
+    /// What for.
+    pub(super) purpose: Purpose,
+    /// The fingerprint of its roster; 0 before it has one.
+    pub(super) roster: u64,
+    /// The fingerprint of its member list.
+    pub(super) members: u64,
+}
+
+/// What travels in frames.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) enum Control {
+    /// First, from the side that opened.
+    Hello(Box<Hello>),
+    /// The answer to it: who is at this end, and what differs from what the hello said.
+    Welcome {
+        /// Who answers.
+        identity: Box<Identity>,
+        /// The roster, where it differs.
+        roster: Option<Roster>,
+        /// The member list, where it differs.
+        members: Option<Vec<Record>>,
+    },
+    /// The other answer.
+    Refuse(Refusal),
+    /// What the requester has; rows follow, then `End`.
+    Pull {
+        /// The requester's roster, where it differs.
+        roster: Option<Roster>,
+        /// The requester's member list, where it differs.
+        members: Option<Vec<Record>>,
+        /// What it has.
+        have: Have,
+    },
+    /// No more rows follow: now, and only now, the snapshot's context may be joined.
+    End(Context),
+}
+
+/// What a requester has.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) enum Have {
+    /// These writes.
+    Context(Context),
+    /// Buckets with these hashes; contexts are ignored.
+    Buckets(BucketHashes),
+}
+
+/// Why a hello was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Refusal {
+    /// This node has no roster yet; ask again soon.
+    NotFormed,
+    /// Too many sessions; ask again or elsewhere.
+    Busy,
+    /// This is another cluster, of this name.
+    Cluster(String),
+    /// No protocol version in common; this end speaks from…to.
+    Protocol(u8, u8),
+}
+
+/// The row of [`MEMBERS`]: what a member says of itself once it is ready.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct MemberInfo {
+    /// Its name.
+    pub(super) node: NodeId,
+    /// The kinds of roles that it can build, sorted.
+    pub(super) kinds: Vec<String>,
+}
+
+/// The name of the table of members' own declarations.
+pub(super) const MEMBERS: &str = "@members";
+/// The name of the table of claims.
+pub(super) const CLAIMS: &str = "@claims";
+/// The name of the table of reported fingerprints.
+pub(super) const AGREE: &str = "@agree";
+/// The name of the table of role specs.
+pub(super) const ROLES: &str = "_roles";
+
+/// Puts a control message into a frame.
+pub(super) fn control_frame(control: &Control) -> Bytes {
+    wire::encode_onto(vec![kind::MESSAGE], control).into()
+}
+
+/// What a frame holds.
+#[derive(Debug)]
+pub(super) enum FrameBody<'a> {
+    /// Rows, still encoded.
+    Rows(&'a [u8]),
+    /// A control message.
+    Control(Control),
+}
+
+/// Splits a frame.
+pub(super) fn read_frame(frame: &[u8]) -> Result<FrameBody<'_>, Malformed> {
+    match frame.split_first() {
+        Some((&kind::ROWS, body)) => Ok(FrameBody::Rows(body)),
+        Some((&kind::MESSAGE, body)) => Ok(FrameBody::Control(wire::decode(body)?)),
+        _ => Err(Malformed),
+    }
+}

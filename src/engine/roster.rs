@@ -1,0 +1,129 @@
+//! The roster's part: admission, eviction, and islands that meet.
+//!
+//! The roster says whose promises are awaited before a tombstone goes, and whose messages count. It changes here only,
+//! and whatever depends on it is brought up to date here.
+
+use super::message::Message;
+use super::timers::Timer;
+use super::{Engine, Event};
+use crate::crdt::Roster;
+use crate::id::ReplicaId;
+use crate::membership::{Identity, Liveness};
+use crate::replication;
+
+impl Engine {
+    /// Whether this node belongs to a cluster, if only one of its own, and may write.
+    pub(super) fn formed(&self) -> bool {
+        self.store.is_open()
+    }
+
+    /// Admits a newcomer, as its sponsor, and tells the others.
+    pub(super) fn admit(&mut self, identity: &Identity) {
+        self.change_roster(None, |roster| {
+            roster.admit(identity.replica, identity.node.clone(), identity.boot);
+        });
+    }
+
+    /// Strikes a member and tells the others.
+    pub(super) fn evict(&mut self, replica: ReplicaId, why: &str) {
+        if self.roster.is_admitted(replica) {
+            self.change_roster(None, |roster| {
+                roster.evict(replica);
+            });
+            self.event(Event::Evicted { replica, why: why.to_owned() });
+        }
+    }
+
+    /// Takes in the roster of somebody else.
+    pub(super) fn join_roster(&mut self, other: &Roster) {
+        self.change_roster(None, |roster| {
+            roster.join(other);
+        });
+    }
+
+    /// Takes in what somebody changed, and passes on what was news.
+    pub(super) fn roster_delta(&mut self, sender: ReplicaId, delta: &Roster) {
+        self.change_roster(Some(sender), |roster| {
+            roster.join(delta);
+        });
+    }
+
+    /// A member says that it leaves.
+    pub(super) fn member_leaves(&mut self, replica: ReplicaId) {
+        if !self.leavers.insert(replica) {
+            return;
+        }
+        if let Some((identity, _)) = self.swim.member(replica) {
+            let node = identity.node.clone();
+            self.event(Event::Left { node, replica });
+        }
+        self.swim.declare_down(self.now.instant, replica);
+        self.evict(replica, "it left");
+        self.members_changed();
+    }
+
+    /// Strikes members that have been Down for long: from then on nobody waits for their promises.
+    pub(super) fn evict_long_down(&mut self) {
+        let now = self.now.instant;
+        let silent: Vec<ReplicaId> = self
+            .roster
+            .members()
+            .filter(|replica| *replica != self.own)
+            .filter(|replica| self.swim.member(*replica).is_none_or(|(_, liveness)| liveness == Liveness::Down))
+            .collect();
+        for replica in silent {
+            let since = *self.down_since.entry(replica).or_insert(now);
+            if now.since(since) >= self.config.timing.evict_after {
+                self.evict(replica, "it was Down for too long");
+            }
+        }
+    }
+
+    fn change_roster(&mut self, from: Option<ReplicaId>, change: impl FnOnce(&mut Roster)) {
+        let before = self.roster.clone();
+        change(&mut self.roster);
+        if self.formed() || self.roster.is_admitted(self.own) {
+            self.stay_in_roster(&before);
+        }
+        if self.roster.fingerprint() == before.fingerprint() {
+            return;
+        }
+        let delta = self.roster.difference(&before);
+        for replica in self.roster.members() {
+            let length = |roster: &Roster| roster.get(replica).map(|admission| admission.length);
+            let came_back = length(&before).is_some() && length(&before) < length(&self.roster);
+            if came_back && replica != self.own {
+                self.foreign.insert(replica);
+            }
+        }
+        for replica in before.members().filter(|replica| !self.roster.is_admitted(*replica)) {
+            self.peers.forget(replica);
+            self.foreign.remove(&replica);
+        }
+        self.store.set_roster(&self.roster.member_set(), self.roster.fingerprint());
+        self.members_changed();
+        self.touch();
+        // In a small cluster the one who changed it tells everybody; in a large one everybody passes it on.
+        if from.is_none() || self.live().len() > replication::EAGER_TO_ALL {
+            self.broadcast(&Message::Roster(delta), from);
+        }
+    }
+
+    /// Somebody struck this node while it lives: it was out of reach for long. It comes back as an island of its own,
+    /// and since either side may have collected what the other still holds, nobody's context counts until the buckets
+    /// were compared. But a newer process of the same name has taken this one's place for good.
+    fn stay_in_roster(&mut self, before: &Roster) {
+        if self.roster.is_admitted(self.own) || self.leaving.is_some() || !before.is_admitted(self.own) {
+            return;
+        }
+        if self.roster.is_superseded(self.own) {
+            let (node, address) = (self.config.identity.node.clone(), self.config.identity.address);
+            let why = format!("a newer process calls itself {node} too; give each node a name of its own");
+            self.event(Event::Refused { address, why });
+            self.timers.stop(Timer::Join);
+            return;
+        }
+        self.roster.readmit(self.own);
+        self.foreign.extend(self.roster.members().filter(|replica| *replica != self.own));
+    }
+}

@@ -1,0 +1,71 @@
+//! Eager rows, out and in.
+
+use super::message::{Message, kind};
+use super::{Engine, Output};
+use crate::id::ReplicaId;
+use crate::replication::{self, EAGER_TO_ALL};
+use crate::store::Row;
+use crate::wire::{MAX_BODY, Malformed};
+
+/// How many rows are taken from the outbox at a time.
+const BATCH: usize = 512;
+
+impl Engine {
+    /// Sends what was written here since the last time. Returns whether there was anything.
+    pub(super) fn drain_outbox(&mut self) -> bool {
+        let mut moved = false;
+        loop {
+            let outbox = self.store.take_outbox(BATCH);
+            if outbox.overflowed {
+                self.touch();
+            }
+            if outbox.rows.is_empty() {
+                return moved;
+            }
+            moved = true;
+            self.work.dirty |= outbox.rows.iter().any(|row| row.table.is_reserved());
+            self.spread(&outbox.rows, None);
+            self.touch();
+        }
+    }
+
+    /// Rows that a member sends because they are new to it.
+    pub(super) fn eager_rows(&mut self, sender: ReplicaId, body: &[u8]) -> Result<(), Malformed> {
+        if !self.roster.is_admitted(sender) {
+            self.stats.outside_roster += 1;
+            return Ok(());
+        }
+        let rows = replication::unpack(body)?;
+        let merged = self.store.merge(self.now, rows);
+        self.merged(&merged);
+        if self.live().len() > EAGER_TO_ALL && !merged.news.is_empty() {
+            self.spread(&merged.news, Some(sender));
+        }
+        Ok(())
+    }
+
+    fn spread(&mut self, rows: &[Row], except: Option<ReplicaId>) {
+        let targets = replication::targets(&self.gossip.live, except, &mut self.random);
+        if targets.is_empty() {
+            return;
+        }
+        let envelope = self.envelope(kind::ROWS);
+        let packed = replication::pack(rows, MAX_BODY, || envelope.open());
+        let addresses: Vec<_> = targets.iter().filter_map(|target| self.address_of(*target)).collect();
+        for body in packed.bodies {
+            let bytes = bytes::Bytes::from(body);
+            for to in &addresses {
+                self.stats.datagrams_sent += 1;
+                self.outputs.push_back(Output::Datagram { to: *to, bytes: bytes.clone() });
+            }
+        }
+        if !packed.too_large.is_empty() {
+            // As many dots as surely fit; whoever fetches one fetches all.
+            let dots = packed.too_large.into_iter().take(32).collect();
+            let offer = Message::Offer(dots);
+            for target in targets {
+                self.send(target, &offer);
+            }
+        }
+    }
+}

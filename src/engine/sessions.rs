@@ -1,0 +1,221 @@
+//! Repair sessions over streams: this node as requester and as responder.
+
+use bytes::Bytes;
+
+use super::message::{Control, Have, Purpose, kind};
+use super::streams::StreamPhase;
+use super::timers::Timer;
+use super::{Engine, Event, Output, StreamId};
+use crate::crdt::{Context, Dot, Roster};
+use crate::id::ReplicaId;
+use crate::membership::{Liveness, Record};
+use crate::replication::{self, Due, Pull, Serve, ServeNext};
+use crate::store::Merged;
+use crate::wire::{self, Malformed};
+
+impl Engine {
+    /// Starts a session with `peer`, if it may.
+    pub(super) fn pull_from(&mut self, peer: ReplicaId, due: Due) {
+        let Some(address) = self.address_of(peer) else { return };
+        if self.formed() && self.leaving.is_none() && self.scheduler.may_pull(peer) {
+            self.scheduler.started(self.now.instant, peer);
+            self.stats.pulls += 1;
+            self.open_stream(peer, address, Purpose::Repair, due == Due::Buckets);
+        }
+    }
+
+    /// The responder knows us: tell it what differs on our side, and what we have.
+    pub(super) fn session_welcomed(
+        &mut self,
+        stream: StreamId,
+        peer: ReplicaId,
+        roster: Option<Roster>,
+        members: Option<Vec<Record>>,
+    ) {
+        let theirs = roster.as_ref().map(Roster::fingerprint);
+        let tell_members = members.is_some();
+        self.meet(roster, members);
+        let roster = theirs.filter(|theirs| *theirs != self.roster.fingerprint()).map(|_| self.roster.clone());
+        let members = tell_members.then(|| self.swim.records());
+        let foreign = self.foreign.contains(&peer);
+        let Some(state) = self.streams.open.get_mut(&stream) else { return };
+        state.buckets |= foreign;
+        let buckets = state.buckets;
+        state.phase = StreamPhase::Pulling(Pull::new(buckets));
+        let have = if buckets {
+            self.stats.bucket_pulls += 1;
+            Have::Buckets(self.store.bucket_hashes())
+        } else {
+            Have::Context(self.store.context())
+        };
+        self.frame(stream, &Control::Pull { roster, members, have });
+    }
+
+    fn meet(&mut self, roster: Option<Roster>, members: Option<Vec<Record>>) {
+        if let Some(members) = members {
+            self.swim.apply(self.now.instant, members);
+        }
+        if let Some(roster) = roster {
+            self.join_roster(&roster);
+        }
+    }
+
+    /// Rows of a session, with their own dots and nothing more.
+    pub(super) fn session_rows(&mut self, stream: StreamId, body: &[u8]) -> Result<(), Malformed> {
+        let rows = replication::unpack(body)?;
+        let Some(StreamPhase::Pulling(pull)) = self.streams.open.get_mut(&stream).map(|state| &mut state.phase) else {
+            return Err(Malformed);
+        };
+        pull.rows += rows.len() as u64;
+        let merged =
+            if pull.buckets { self.store.merge_buckets(self.now, rows) } else { self.store.merge(self.now, rows) };
+        pull.news += merged.news.len() as u64;
+        pull.resurrected += merged.resurrected;
+        self.merged(&merged);
+        Ok(())
+    }
+
+    /// The last row came: now, and only now, the responder's context may be joined.
+    pub(super) fn session_end(&mut self, stream: StreamId, context: &Context) {
+        let Some(state) = self.streams.open.remove(&stream) else { return };
+        self.outputs.push_back(Output::Close { stream });
+        let (Some(peer), StreamPhase::Pulling(pull)) = (state.peer, state.phase) else { return };
+        self.store.join_context(context);
+        if pull.buckets {
+            self.foreign.remove(&peer);
+        }
+        if state.island || pull.resurrected > 0 {
+            self.event(Event::IslandsMerged { resurrected: pull.resurrected });
+        }
+        match state.purpose {
+            Purpose::Join => self.become_ready(),
+            Purpose::Repair | Purpose::Watch => {
+                self.scheduler.ended(peer);
+                self.ask_digest(peer, false);
+            }
+        }
+        self.work.dirty = true;
+        self.schedule_holes();
+    }
+
+    /// A requester says what it has: begin to serve the rest.
+    pub(super) fn session_asked(
+        &mut self,
+        stream: StreamId,
+        roster: Option<Roster>,
+        members: Option<Vec<Record>>,
+        have: &Have,
+    ) {
+        self.meet(roster, members);
+        let serving = match have {
+            Have::Context(context) => self.store.serve(context),
+            Have::Buckets(hashes) => self.store.serve_buckets(hashes),
+        };
+        if let Some(state) = self.streams.open.get_mut(&stream) {
+            state.phase = StreamPhase::Serving(Box::new(Serve::new(serving)));
+        }
+        self.serve_on(stream);
+    }
+
+    pub(super) fn stream_flushed(&mut self, stream: StreamId) {
+        let now = self.now.instant;
+        let Some(state) = self.streams.open.get_mut(&stream) else { return };
+        if let StreamPhase::Serving(serve) = &mut state.phase {
+            state.heard = now;
+            serve.flushed();
+            self.serve_on(stream);
+        }
+    }
+
+    fn serve_on(&mut self, stream: StreamId) {
+        let Some(StreamPhase::Serving(serve)) = self.streams.open.get_mut(&stream).map(|state| &mut state.phase) else {
+            return;
+        };
+        while let Some(next) = serve.next() {
+            let bytes: Bytes = match next {
+                ServeNext::Rows(rows) => {
+                    let front = vec![kind::ROWS];
+                    rows.iter().fold(front, |frame, row| wire::encode_onto(frame, row)).into()
+                }
+                ServeNext::End(context) => super::message::control_frame(&Control::End(context)),
+            };
+            self.outputs.push_back(Output::Frame { stream, bytes });
+        }
+    }
+
+    /// What a merge, of whatever kind, means for the rest.
+    pub(super) fn merged(&mut self, merged: &Merged) {
+        self.stats.rows_refused += merged.refused as u64;
+        self.stats.resurrected += merged.resurrected;
+        if merged.news.is_empty() && merged.resurrected == 0 {
+            return;
+        }
+        self.touch();
+        if merged.resurrected > 0 || merged.news.iter().any(|row| row.table.is_reserved()) {
+            self.work.dirty = true;
+        }
+        if let Some((replica, ahead)) = merged.ahead {
+            self.clock_ahead(replica, ahead);
+        }
+        self.schedule_holes();
+    }
+
+    /// Rows were announced that fit no datagram.
+    pub(super) fn offered(&mut self, sender: ReplicaId, dots: &[Dot]) {
+        if dots.iter().any(|dot| !self.store.knows(*dot)) {
+            self.pull_from(sender, Due::Rows);
+        }
+    }
+
+    /// Sets the timer for the oldest hole in the context, if there is one.
+    pub(super) fn schedule_holes(&mut self) {
+        let gaps = self.store.gaps();
+        let patience = self.config.timing.hole_patience;
+        self.scheduler.holes(self.now.instant, &gaps, patience);
+        match self.scheduler.next_hole(patience) {
+            Some(at) => self.timers.set_earlier(Timer::Holes, at),
+            None => self.timers.stop(Timer::Holes),
+        }
+    }
+
+    /// Repairs holes that did not close by themselves: from the author if it lives, else from anybody.
+    pub(super) fn repair_holes(&mut self) {
+        let now = self.now.instant;
+        let gaps = self.store.gaps();
+        for author in self.scheduler.holes(now, &gaps, self.config.timing.hole_patience) {
+            let distance = self.peers.get(author).and_then(|peer| peer.clock.round_trip()).unwrap_or_default() * 3;
+            if distance > self.config.timing.hole_patience
+                && !self.scheduler.holes(now, &gaps, distance).contains(&author)
+            {
+                continue;
+            }
+            let from = if self.live().contains(&author) { Some(author) } else { self.random_live() };
+            if let Some(peer) = from {
+                self.pull_from(peer, Due::Rows);
+            }
+        }
+        if !gaps.is_empty() {
+            self.timers.set_earlier(Timer::Holes, now + self.config.timing.hole_patience);
+        }
+    }
+
+    /// With somebody whose member list differs, the lists are exchanged now and then; a session does that on the way.
+    pub(super) fn exchange_members(&mut self) {
+        let now = self.now.instant;
+        if now.since(self.gossip.exchanged) < self.config.timing.exchange || !self.formed() {
+            return;
+        }
+        self.gossip.exchanged = now;
+        let own = self.swim.fingerprint();
+        let differs = |replica: &ReplicaId| {
+            self.peers.get(*replica).and_then(|peer| peer.last.as_ref()).is_some_and(|(_, last)| last.members != own)
+        };
+        let alive = |(identity, liveness): (&crate::membership::Identity, Liveness)| {
+            (liveness == Liveness::Alive).then_some(identity.replica)
+        };
+        let other = self.swim.members().filter_map(alive).find(differs);
+        if let Some(peer) = other {
+            self.pull_from(peer, Due::Rosters);
+        }
+    }
+}

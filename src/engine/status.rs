@@ -1,0 +1,129 @@
+//! What this node sees of the cluster, published when it changes; and what it counts.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, Liveness, Member, Output, Phase, RoleHost, RoleStatus, Status};
+use crate::membership;
+
+/// What an engine counts, since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct EngineStats {
+    /// Datagrams and frames that did not decode, and streams closed for it.
+    pub malformed: u64,
+    /// Datagrams of another cluster.
+    pub foreign_cluster: u64,
+    /// Messages of senders outside the roster.
+    pub outside_roster: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Messages that would not have fitted a datagram.
+    pub oversized: u64,
+    /// Rows refused: out of bounds, or written by somebody who may not.
+    pub rows_refused: u64,
+    /// Rows that had been collected as removed and came back.
+    pub resurrected: u64,
+    /// Batches with stamps too far ahead of time.
+    pub ahead: u64,
+    /// Repair sessions started here.
+    pub pulls: u64,
+    /// Those of them that compared buckets.
+    pub bucket_pulls: u64,
+    /// Times the operating system said that a datagram did not arrive.
+    pub unreachable: u64,
+    /// Own system rows that the store did not take.
+    pub own_writes_refused: u64,
+}
+
+/// The last status published.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    pub(super) dirty: bool,
+    last: Option<Arc<Status>>,
+}
+
+impl Engine {
+    /// What this engine counted since its start.
+    pub fn stats(&self) -> EngineStats {
+        self.stats
+    }
+
+    /// What this node sees of the cluster.
+    pub fn status(&self) -> Status {
+        let drawn = self.work.drawn();
+        let own = self.swim.identity();
+        let myself = Member {
+            node: own.node.clone(),
+            replica: own.replica,
+            address: own.address,
+            liveness: Liveness::Alive,
+            in_view: self.work.in_view(own.replica),
+        };
+        let others = self.swim.members().map(|(identity, liveness)| Member {
+            node: identity.node.clone(),
+            replica: identity.replica,
+            address: identity.address,
+            liveness: match liveness {
+                membership::Liveness::Alive => Liveness::Alive,
+                membership::Liveness::Suspect => Liveness::Suspect,
+                membership::Liveness::Down => Liveness::Down,
+            },
+            in_view: self.work.in_view(identity.replica),
+        });
+        let mut members: Vec<Member> = others.chain([myself]).collect();
+        members.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
+        let phase = match () {
+            () if self.leaving.is_some() => Phase::Left,
+            () if !self.formed() => Phase::Joining,
+            () if drawn.candidates.len() > 1 => Phase::Clustered,
+            () => Phase::Standalone,
+        };
+        Status {
+            node: own.node.clone(),
+            replica: own.replica,
+            phase,
+            members,
+            fingerprint: drawn.fingerprint.to_string(),
+            agreed: self.work.converged(),
+            roles: self.role_statuses(),
+        }
+    }
+
+    fn role_statuses(&self) -> Vec<RoleStatus> {
+        let drawn = self.work.drawn();
+        let node_of = |replica| {
+            let found = drawn.candidates.iter().find(|candidate| candidate.replica == replica);
+            found.map(|candidate| candidate.node.clone())
+        };
+        let hosts_of = |role: &str| {
+            let holdings = drawn.holdings.iter().filter(|holding| holding.role == role);
+            let mut hosts: Vec<RoleHost> = holdings
+                .filter_map(|holding| {
+                    Some(RoleHost {
+                        node: node_of(holding.holder)?,
+                        replica: holding.holder,
+                        token: holding.claim.token,
+                        state: holding.claim.state.clone(),
+                    })
+                })
+                .collect();
+            hosts.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
+            hosts
+        };
+        drawn.roles.iter().map(|spec| RoleStatus { spec: spec.clone(), hosts: hosts_of(&spec.name) }).collect()
+    }
+
+    /// Publishes the status if it changed.
+    pub(super) fn publish_status(&mut self) {
+        if !std::mem::take(&mut self.status.dirty) && self.status.last.is_some() {
+            return;
+        }
+        let status = self.status();
+        if self.status.last.as_deref() != Some(&status) {
+            let status = Arc::new(status);
+            self.status.last = Some(status.clone());
+            self.outputs.push_back(Output::Status(status));
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Streams and the handshake that opens each.
+//!
+//! ```text
+//!   opened here    Connecting ─▶ Greeting ─▶ Idle (watch)   or   Pulling (join, repair)
+//!   accepted       Greeted    ─▶ Idle (watch)   or   Asked ─▶ Serving
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::message::{Control, FrameBody, Hello, Purpose, Refusal, control_frame, read_frame};
+use super::{Engine, Event, Output, StreamId};
+use crate::id::ReplicaId;
+use crate::membership::Identity;
+use crate::replication::{Pull, Serve};
+use crate::time::Instant;
+use crate::wire::{PROTOCOL_MAX, PROTOCOL_MIN};
+
+/// How long a stream that should be busy may be silent.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How many sessions a node serves at once. Each keeps a snapshot alive, and nothing is collected meanwhile.
+const SERVE_AT_ONCE: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) purpose: Purpose,
+    /// Whether this node opened it.
+    pub(super) outgoing: bool,
+    /// The other end: who it should be for a stream opened here, who it says it is for an accepted one.
+    pub(super) peer: Option<ReplicaId>,
+    pub(super) address: SocketAddr,
+    pub(super) phase: StreamPhase,
+    pub(super) heard: Instant,
+    /// Whether the session is to compare buckets.
+    pub(super) buckets: bool,
+    /// Whether the other end was outside the roster when the session began.
+    pub(super) island: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum StreamPhase {
+    /// Being opened.
+    Connecting,
+    /// The hello is under way.
+    Greeting,
+    /// Accepted, waiting for the hello.
+    Greeted,
+    /// A watch stream at rest.
+    Idle,
+    /// Rows are coming in.
+    Pulling(Pull),
+    /// Welcomed, waiting for what it wants.
+    Asked,
+    /// Rows are going out.
+    Serving(Box<Serve>),
+}
+
+/// All streams, by number.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub(super) open: BTreeMap<StreamId, Stream>,
+    opened: u64,
+}
+
+impl Streams {
+    fn next_id(&mut self) -> StreamId {
+        self.opened += 1;
+        StreamId(self.opened * 2)
+    }
+
+    pub(super) fn serving(&self) -> usize {
+        let busy = |stream: &&Stream| matches!(stream.phase, StreamPhase::Asked | StreamPhase::Serving(_));
+        self.open.values().filter(busy).count()
+    }
+
+    fn find(&self, outgoing: bool, purpose: Purpose, peer: ReplicaId) -> Option<StreamId> {
+        let is =
+            |stream: &Stream| stream.outgoing == outgoing && stream.purpose == purpose && stream.peer == Some(peer);
+        self.open.iter().find(|(_, stream)| is(stream)).map(|(id, _)| *id)
+    }
+}
+
+impl Engine {
+    pub(super) fn open_stream(&mut self, peer: ReplicaId, address: SocketAddr, purpose: Purpose, buckets: bool) {
+        let stream = self.streams.next_id();
+        let island = self.formed() && !self.roster.is_admitted(peer);
+        let heard = self.now.instant;
+        let phase = StreamPhase::Connecting;
+        let state = Stream { purpose, outgoing: true, peer: Some(peer), address, phase, heard, buckets, island };
+        self.streams.open.insert(stream, state);
+        self.outputs.push_back(Output::Connect { stream, to: address });
+    }
+
+    pub(super) fn stream_accepted(&mut self, stream: StreamId, from: SocketAddr) {
+        let state = Stream {
+            purpose: Purpose::Watch,
+            outgoing: false,
+            peer: None,
+            address: from,
+            phase: StreamPhase::Greeted,
+            heard: self.now.instant,
+            buckets: false,
+            island: false,
+        };
+        self.streams.open.insert(stream, state);
+    }
+
+    pub(super) fn stream_connected(&mut self, stream: StreamId) {
+        let hello = Hello {
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+            cluster: self.config.cluster.clone(),
+            identity: self.swim.identity().clone(),
+            purpose: Purpose::Watch,
+            roster: self.roster.fingerprint(),
+            members: self.swim.fingerprint(),
+        };
+        let Some(state) = self.streams.open.get_mut(&stream) else { return };
+        state.phase = StreamPhase::Greeting;
+        state.heard = self.now.instant;
+        let hello = Hello { purpose: state.purpose, ..hello };
+        self.frame(stream, &Control::Hello(Box::new(hello)));
+    }
+
+    pub(super) fn stream_failed(&mut self, stream: StreamId, refused: bool) {
+        if let Some(state) = self.streams.open.remove(&stream) {
+            self.lost(&state, refused, None);
+        }
+    }
+
+    pub(super) fn stream_closed(&mut self, stream: StreamId) {
+        if let Some(state) = self.streams.open.remove(&stream) {
+            self.lost(&state, false, None);
+        }
+    }
+
+    /// Closes a stream from this side, as a failure.
+    fn drop_stream(&mut self, stream: StreamId, refusal: Option<&Refusal>) {
+        if let Some(state) = self.streams.open.remove(&stream) {
+            self.outputs.push_back(Output::Close { stream });
+            self.lost(&state, false, refusal);
+        }
+    }
+
+    /// Tells whoever waited for a stream that it is gone before its work was done.
+    fn lost(&mut self, state: &Stream, refused: bool, refusal: Option<&Refusal>) {
+        let now = self.now.instant;
+        let Some(peer) = state.peer.filter(|_| state.outgoing) else { return };
+        match (state.purpose, &state.phase) {
+            (Purpose::Watch, StreamPhase::Idle) => self.watchers.ended(now, peer),
+            (Purpose::Watch, _) => self.watchers.failed(now, peer, refused),
+            (Purpose::Join, _) => self.join_failed(peer, refusal),
+            (Purpose::Repair, _) => self.scheduler.ended(peer),
+        }
+    }
+
+    pub(super) fn close_watch(&mut self, target: ReplicaId) {
+        if let Some(stream) = self.streams.find(true, Purpose::Watch, target) {
+            self.streams.open.remove(&stream);
+            self.outputs.push_back(Output::Close { stream });
+        }
+    }
+
+    /// Ends sessions with a member that is Down. (Its watch stream is the watchers' business.)
+    pub(super) fn close_streams_with(&mut self, peer: ReplicaId) {
+        let with =
+            |stream: &Stream| stream.peer == Some(peer) && (stream.purpose != Purpose::Watch || !stream.outgoing);
+        let streams: Vec<_> = self.streams.open.iter().filter(|(_, state)| with(state)).map(|(id, _)| *id).collect();
+        for stream in streams {
+            self.drop_stream(stream, None);
+        }
+    }
+
+    /// Closes streams on which something is due and nothing comes.
+    pub(super) fn close_hanging_streams(&mut self) {
+        let now = self.now.instant;
+        let hangs = |state: &Stream| !matches!(state.phase, StreamPhase::Idle) && now.since(state.heard) > SILENCE;
+        let hanging: Vec<_> = self.streams.open.iter().filter(|(_, state)| hangs(state)).map(|(id, _)| *id).collect();
+        for stream in hanging {
+            self.drop_stream(stream, None);
+        }
+    }
+
+    pub(super) fn frame(&mut self, stream: StreamId, control: &Control) {
+        self.outputs.push_back(Output::Frame { stream, bytes: control_frame(control) });
+    }
+
+    pub(super) fn stream_frame(&mut self, stream: StreamId, bytes: &[u8]) {
+        let Some(state) = self.streams.open.get_mut(&stream) else { return };
+        state.heard = self.now.instant;
+        let understood = match (read_frame(bytes), &state.phase) {
+            (Ok(FrameBody::Rows(rows)), StreamPhase::Pulling(_)) => self.session_rows(stream, rows).is_ok(),
+            (Ok(FrameBody::Control(Control::End(context))), StreamPhase::Pulling(_)) => {
+                self.session_end(stream, &context);
+                true
+            }
+            (Ok(FrameBody::Control(Control::Hello(hello))), StreamPhase::Greeted) => {
+                self.hello(stream, *hello);
+                true
+            }
+            (Ok(FrameBody::Control(Control::Welcome { identity, roster, members })), StreamPhase::Greeting) => {
+                self.welcome(stream, &identity, roster, members);
+                true
+            }
+            (Ok(FrameBody::Control(Control::Refuse(refusal))), StreamPhase::Greeting) => {
+                self.turned_away(stream, &refusal);
+                true
+            }
+            (Ok(FrameBody::Control(Control::Pull { roster, members, have })), StreamPhase::Asked) => {
+                self.session_asked(stream, roster, members, &have);
+                true
+            }
+            _ => false,
+        };
+        if !understood {
+            self.stats.malformed += 1;
+            self.drop_stream(stream, None);
+        }
+    }
+
+    fn hello(&mut self, stream: StreamId, hello: Hello) {
+        let peer = hello.identity.replica;
+        let admits = matches!(hello.purpose, Purpose::Join | Purpose::Repair);
+        let refusal = if hello.cluster != self.config.cluster {
+            Some(Refusal::Cluster(self.config.cluster.clone()))
+        } else if hello.protocol_min > PROTOCOL_MAX || hello.protocol_max < PROTOCOL_MIN {
+            Some(Refusal::Protocol(PROTOCOL_MIN, PROTOCOL_MAX))
+        } else if admits && (!self.formed() || self.leaving.is_some()) {
+            Some(Refusal::NotFormed)
+        } else if admits && self.streams.serving() >= SERVE_AT_ONCE {
+            Some(Refusal::Busy)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.frame(stream, &Control::Refuse(refusal));
+            self.streams.open.remove(&stream);
+            self.outputs.push_back(Output::Close { stream });
+            return;
+        }
+        if hello.purpose == Purpose::Join {
+            self.admit(&hello.identity);
+        }
+        let Some(state) = self.streams.open.get_mut(&stream) else { return };
+        state.peer = Some(peer);
+        state.purpose = hello.purpose;
+        state.phase = if admits { StreamPhase::Asked } else { StreamPhase::Idle };
+        let welcome = Control::Welcome {
+            identity: Box::new(self.swim.identity().clone()),
+            roster: (admits && hello.roster != self.roster.fingerprint()).then(|| self.roster.clone()),
+            members: (admits && hello.members != self.swim.fingerprint()).then(|| self.swim.records()),
+        };
+        self.frame(stream, &welcome);
+    }
+
+    fn welcome(
+        &mut self,
+        stream: StreamId,
+        identity: &Identity,
+        roster: Option<crate::crdt::Roster>,
+        members: Option<Vec<crate::membership::Record>>,
+    ) {
+        let now = self.now.instant;
+        let Some(state) = self.streams.open.get_mut(&stream) else { return };
+        let expected = state.peer;
+        if expected != Some(identity.replica) {
+            let (purpose, target) = (state.purpose, expected);
+            if let (Purpose::Watch, Some(target)) = (purpose, target) {
+                self.streams.open.remove(&stream);
+                self.outputs.push_back(Output::Close { stream });
+                self.watchers.answered_by(now, target, identity);
+            } else {
+                self.drop_stream(stream, None);
+            }
+            return;
+        }
+        if state.purpose == Purpose::Watch {
+            state.phase = StreamPhase::Idle;
+            self.watchers.opened(now, identity.replica);
+            return;
+        }
+        self.session_welcomed(stream, identity.replica, roster, members);
+    }
+
+    /// The other end does not want to talk.
+    fn turned_away(&mut self, stream: StreamId, refusal: &Refusal) {
+        let address = self.streams.open.get(&stream).map(|state| state.address);
+        let why = match refusal {
+            Refusal::Cluster(name) => {
+                Some(format!("it belongs to the cluster {name:?}; give each cluster a port of its own"))
+            }
+            Refusal::Protocol(min, max) => Some(format!(
+                "it speaks protocol versions {min} to {max}, this node {PROTOCOL_MIN} to {PROTOCOL_MAX}; update the older"
+            )),
+            Refusal::NotFormed | Refusal::Busy => None,
+        };
+        if let (Some(why), Some(address)) = (why, address) {
+            self.event(Event::Refused { address, why });
+        }
+        self.drop_stream(stream, Some(refusal));
+    }
+}

@@ -1,0 +1,144 @@
+//! Those who wait for convergence, and what stands in their way.
+
+use std::time::Duration;
+
+use super::timers::Timer;
+use super::{Command, Engine, Output, Reply};
+use crate::id::ReplicaId;
+use crate::roles::ClaimState;
+use crate::time::Instant;
+
+/// How often the others are asked while somebody waits.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// The waiters and what they were last told.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    waiters: Vec<(u64, Option<String>)>,
+    /// When the last of them began to wait: what others said before does not count.
+    since: Instant,
+}
+
+impl Engine {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::AwaitConverged { request } => {
+                self.waiting.waiters.push((request, None));
+                self.waiting.since = self.now.instant;
+                self.timers.set_earlier(Timer::Probe, self.now.instant);
+            }
+            Command::Forget { request } => self.waiting.waiters.retain(|(waiter, _)| *waiter != request),
+            Command::Leave { request, patience_ms } => {
+                self.begin_leaving(request, Duration::from_millis(patience_ms));
+            }
+        }
+    }
+
+    /// Asks those whose state somebody here is waiting for.
+    pub(super) fn probe(&mut self) {
+        if self.leaving.is_some() {
+            self.ask_holders();
+        }
+        if self.waiting.waiters.is_empty() {
+            return;
+        }
+        let own = self.compared();
+        let behind: Vec<ReplicaId> = self
+            .work
+            .view()
+            .filter(|member| *member != self.own)
+            .filter(|member| self.compared_of(*member) != Some(own))
+            .collect();
+        for member in behind {
+            self.ask_digest(member, true);
+        }
+        self.timers.set_earlier(Timer::Probe, self.now.instant + ASK_AGAIN);
+    }
+
+    fn compared_of(&self, member: ReplicaId) -> Option<crate::replication::Compared> {
+        let (heard, last) = self.peers.get(member)?.last.as_ref()?;
+        (*heard >= self.waiting.since)
+            .then_some(crate::replication::Compared { digest: last.digest, roster: last.roster })
+    }
+
+    /// Answers those who wait, as far as there is something new to say.
+    pub(super) fn check_waiting(&mut self) {
+        self.check_leaving();
+        if self.waiting.waiters.is_empty() {
+            return;
+        }
+        let culprit = self.culprit();
+        let mut waiters = std::mem::take(&mut self.waiting.waiters);
+        waiters.retain_mut(|(request, told)| match &culprit {
+            None => {
+                self.outputs.push_back(Output::Reply { request: *request, reply: Reply::Converged });
+                false
+            }
+            Some(text) => {
+                if told.as_ref() != Some(text) {
+                    *told = Some(text.clone());
+                    let reply = Reply::Waiting(text.clone());
+                    self.outputs.push_back(Output::Reply { request: *request, reply });
+                }
+                true
+            }
+        });
+        self.waiting.waiters = waiters;
+    }
+
+    /// What stands in the way of convergence: membership, assignments or tables, in that order; `None` if nothing does.
+    fn culprit(&self) -> Option<String> {
+        if !self.formed() {
+            return Some("this node is not ready: it was admitted by no member yet".to_owned());
+        }
+        if let Some(lag) = self.work.lag() {
+            return Some(match lag {
+                (Some(member), what) => format!("member {} {what}", self.name_of(member)),
+                (None, what) => what,
+            });
+        }
+        if let Some(role) = self.work.unsettled_role() {
+            return Some(role);
+        }
+        self.work.view().filter(|member| *member != self.own).find_map(|member| self.table_lag(member))
+    }
+
+    fn table_lag(&self, member: ReplicaId) -> Option<String> {
+        let own = self.compared();
+        let name = self.name_of(member);
+        let last = self.peers.get(member).and_then(|peer| peer.last.as_ref());
+        let Some((_, last)) = last.filter(|(heard, _)| *heard >= self.waiting.since) else {
+            return Some(format!("member {name} has not said yet where it stands"));
+        };
+        if last.roster != own.roster {
+            return Some(format!("member {name} has another roster: {:016x}, here {:016x}", last.roster, own.roster));
+        }
+        if (last.digest.root, last.digest.owners) == (own.digest.root, own.digest.owners) {
+            if last.digest.context != own.digest.context {
+                return Some(format!("member {name} does not know the same writes yet"));
+            }
+            return None;
+        }
+        let ours = self.store.table_digests();
+        let differs = last.tables.iter().find(|theirs| ours.iter().any(|own| own.0 == theirs.0 && own.1 != theirs.1));
+        Some(match differs {
+            Some((table, digest)) => {
+                format!("member {name} has another state of table {:?}: digest {digest:016x}", table.as_str())
+            }
+            None => format!("member {name} has other tables: digest {:016x}", last.digest.root),
+        })
+    }
+
+    pub(super) fn name_of(&self, member: ReplicaId) -> String {
+        match self.swim.member(member) {
+            Some((identity, _)) => identity.node.to_string(),
+            None if member == self.own => self.config.identity.node.to_string(),
+            None => member.to_string(),
+        }
+    }
+
+    /// Whether a role's claim is one that passes: something is about to happen.
+    pub(super) fn passes(state: &ClaimState) -> bool {
+        matches!(state, ClaimState::Starting | ClaimState::Draining { .. } | ClaimState::Stopped { .. })
+    }
+}

@@ -1,0 +1,314 @@
+//! From replicated state to running roles: the picture that every member draws from the same rows, its fingerprint,
+//! agreement on it, and what the supervisor of this node does about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES};
+use super::{Engine, Event, Output, RoleReport, Timing};
+use crate::convergence::{Agreement, Edge, Fingerprint, FingerprintBuilder};
+use crate::id::ReplicaId;
+use crate::membership::Liveness;
+use crate::roles::{
+    self, Assignment, Candidate, Claim, ClaimState, Holding, Permit, Picture, RoleEvent, RoleSpec, Supervisor,
+    SupervisorConfig, SupervisorOutput,
+};
+use crate::store::TableName;
+use crate::time::{Instant, Now};
+use crate::wire;
+
+/// The part of the engine that deals with agreement and roles.
+pub(super) struct Work {
+    /// Something that the picture is drawn from may have changed.
+    pub(super) dirty: bool,
+    agreement: Agreement,
+    supervisor: Supervisor,
+    drawn: Drawn,
+    tables: Tables,
+}
+
+/// The names of the system tables.
+struct Tables {
+    members: TableName,
+    claims: TableName,
+    agree: TableName,
+    roles: TableName,
+}
+
+/// The picture that this node draws.
+#[derive(Default)]
+pub(super) struct Drawn {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) roles: Vec<RoleSpec>,
+    pub(super) holdings: Vec<Holding>,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) assignment: Assignment,
+}
+
+impl Drawn {
+    fn picture(&self) -> Picture<'_> {
+        Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings }
+    }
+}
+
+impl Work {
+    pub(super) fn new(own: ReplicaId, timing: &Timing) -> Self {
+        let system = |name| TableName::new(name).expect("the names of system tables are well formed");
+        Self {
+            dirty: true,
+            agreement: Agreement::new(timing.settle, timing.patience),
+            supervisor: Supervisor::new(own, SupervisorConfig::default()),
+            drawn: Drawn::default(),
+            tables: Tables {
+                members: system(MEMBERS),
+                claims: system(CLAIMS),
+                agree: system(AGREE),
+                roles: system(ROLES),
+            },
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.agreement.poll_timeout(), self.supervisor.poll_timeout()].into_iter().flatten().min()
+    }
+
+    pub(super) fn stop_all(&mut self, now: Now) {
+        self.supervisor.stop_all(now);
+    }
+
+    pub(super) fn idle(&self) -> bool {
+        self.supervisor.idle()
+    }
+
+    pub(super) fn drawn(&self) -> &Drawn {
+        &self.drawn
+    }
+
+    /// Starting what is missing needs agreement, or has waited long enough for it; stopping and moving need more.
+    fn permit(&self) -> Permit {
+        match () {
+            () if self.agreement.converged() => Permit::Move,
+            () if self.agreement.agreed() || self.agreement.impatient() => Permit::Start,
+            () => Permit::Wait,
+        }
+    }
+
+    pub(super) fn converged(&self) -> bool {
+        self.agreement.converged()
+    }
+
+    pub(super) fn view(&self) -> impl Iterator<Item = ReplicaId> {
+        self.drawn.candidates.iter().map(|candidate| candidate.replica)
+    }
+
+    pub(super) fn in_view(&self, member: ReplicaId) -> bool {
+        self.view().any(|in_view| in_view == member)
+    }
+
+    /// Who keeps the view from agreeing, and how.
+    pub(super) fn lag(&self) -> Option<(Option<ReplicaId>, String)> {
+        if self.agreement.converged() {
+            return None;
+        }
+        Some(match self.agreement.laggard() {
+            Some((member, lag)) => (Some(member), lag.to_string()),
+            None => (None, "the view agrees, but has not for the settle time yet".to_owned()),
+        })
+    }
+
+    /// A role that does not run where and as often as it should.
+    pub(super) fn unsettled_role(&self) -> Option<String> {
+        for spec in &self.drawn.roles {
+            let hosts = self.drawn.assignment.hosts(&spec.name);
+            let claims = self.drawn.holdings.iter().filter(|holding| holding.role == spec.name);
+            if let Some(passing) = claims.clone().find(|holding| Engine::passes(&holding.claim.state)) {
+                return Some(format!("role {:?} is {:?} at {}", spec.name, passing.claim.state, passing.holder));
+            }
+            let running: BTreeSet<ReplicaId> = claims
+                .filter(|holding| holding.claim.state == ClaimState::Running)
+                .map(|holding| holding.holder)
+                .collect();
+            if running != hosts.iter().copied().collect() {
+                return Some(format!("role {:?} runs on {} of {} hosts", spec.name, running.len(), hosts.len()));
+            }
+        }
+        None
+    }
+}
+
+impl Engine {
+    /// Says of this node that it is ready, and asks for its roles.
+    pub(super) fn declare(&mut self) {
+        let info =
+            MemberInfo { node: self.config.identity.node.clone(), kinds: self.config.kinds.iter().cloned().collect() };
+        self.put_own(self.work.tables.members.clone(), &[], &wire::encode(&info));
+        for spec in self.config.roles.clone() {
+            let value = wire::encode(&spec);
+            let table = &self.work.tables.roles;
+            let stands = self.store.get(table, spec.name.as_bytes()).is_some_and(|there| *there == *value);
+            if !stands && self.store.put(self.now, table, spec.name.as_bytes(), &value).is_err() {
+                self.stats.own_writes_refused += 1;
+            }
+        }
+        self.work.dirty = true;
+    }
+
+    fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) {
+        if self.store.put_own(self.now, &table, name, value).is_err() {
+            self.stats.own_writes_refused += 1;
+        }
+    }
+
+    pub(super) fn work_deadline(&mut self) {
+        let edge = self.work.agreement.handle_deadline(self.now.instant);
+        self.edge(edge);
+        let (store, now) = (&self.store, self.now);
+        self.work.supervisor.handle_deadline(now, &mut || store.tick(now));
+        self.work.dirty |= edge.is_some();
+    }
+
+    pub(super) fn role_report(&mut self, report: RoleReport) {
+        let (event, told) = match report {
+            RoleReport::Running { role, token } => {
+                (RoleEvent::Running { role: role.clone(), token }, Event::RoleStarted { role, token })
+            }
+            RoleReport::Stopped { role, token } => (
+                RoleEvent::Stopped { role: role.clone(), token },
+                Event::RoleStopped { role, why: "it was asked to".to_owned() },
+            ),
+            RoleReport::Failed { role, token, why } => {
+                (RoleEvent::Failed { role: role.clone(), token, why: why.clone() }, Event::RoleStopped { role, why })
+            }
+        };
+        self.event(told);
+        self.work.supervisor.report(self.now, &event);
+        self.work.dirty = true;
+    }
+
+    /// Draws the picture anew if something changed, reports its fingerprint, and lets the supervisor act on it.
+    /// Returns whether anything was written or asked for.
+    pub(super) fn drain_work(&mut self) -> bool {
+        if !self.formed() {
+            return false;
+        }
+        let mut moved = false;
+        if std::mem::take(&mut self.work.dirty) {
+            self.status.dirty = true;
+            self.draw();
+            self.report_fingerprint();
+            self.agree();
+            let (work, store, now) = (&mut self.work, &self.store, self.now);
+            let (permit, drawn) = (work.permit(), &work.drawn);
+            work.supervisor.decide(now, permit, &drawn.picture(), &drawn.assignment, &mut || store.tick(now));
+        }
+        while let Some(output) = self.work.supervisor.poll() {
+            moved = true;
+            match output {
+                SupervisorOutput::Claim { role, claim } => self.write_claim(&role, claim.as_ref()),
+                SupervisorOutput::Start { spec, token } => {
+                    self.outputs.push_back(Output::StartRole { spec, token });
+                }
+                SupervisorOutput::Stop { role, token } => self.outputs.push_back(Output::StopRole { role, token }),
+            }
+        }
+        moved
+    }
+
+    fn write_claim(&mut self, role: &str, claim: Option<&Claim>) {
+        self.work.dirty = true;
+        let table = self.work.tables.claims.clone();
+        match claim {
+            Some(claim) => self.put_own(table, role.as_bytes(), &wire::encode(claim)),
+            None => {
+                if self.store.remove_own(self.now, &table, role.as_bytes()).is_err() {
+                    self.stats.own_writes_refused += 1;
+                }
+            }
+        }
+    }
+
+    /// Reads everything that assignment depends on from the system tables and from membership.
+    fn draw(&mut self) {
+        let tables = &self.work.tables;
+        let alive = |replica: ReplicaId| {
+            replica == self.own
+                || (self.roster.is_admitted(replica)
+                    && !self.leavers.contains(&replica)
+                    && self.swim.member(replica).is_some_and(|(_, liveness)| liveness != Liveness::Down))
+        };
+        let mut candidates: Vec<Candidate> = self
+            .store
+            .owner_rows(&tables.members)
+            .into_iter()
+            .filter(|(owner, _, _)| alive(*owner))
+            .filter_map(|(replica, _, value)| {
+                let MemberInfo { node, kinds } = wire::decode(&value).ok()?;
+                Some(Candidate { node, replica, kinds: kinds.into_iter().collect() })
+            })
+            .collect();
+        candidates.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
+        let mut specs: Vec<RoleSpec> = self
+            .store
+            .table(&tables.roles)
+            .snapshot()
+            .iter()
+            .filter_map(|(_, value)| wire::decode(&value).ok())
+            .collect();
+        specs.sort();
+        let in_view: BTreeSet<ReplicaId> = candidates.iter().map(|candidate| candidate.replica).collect();
+        let mut holdings: Vec<Holding> = self
+            .store
+            .owner_rows(&tables.claims)
+            .into_iter()
+            .filter(|(owner, _, _)| in_view.contains(owner))
+            .filter_map(|(holder, role, value)| {
+                Some(Holding { role: String::from_utf8(role).ok()?, holder, claim: wire::decode(&value).ok()? })
+            })
+            .collect();
+        holdings.sort_by(|one, other| (&one.role, one.holder).cmp(&(&other.role, other.holder)));
+        let mut drawn = Drawn { candidates, roles: specs, holdings, ..Drawn::default() };
+        drawn.fingerprint = fingerprint(&drawn.picture());
+        drawn.assignment = roles::assign(&drawn.picture());
+        self.work.drawn = drawn;
+    }
+
+    fn report_fingerprint(&mut self) {
+        let value = wire::encode(&self.work.drawn.fingerprint);
+        self.put_own(self.work.tables.agree.clone(), &[], &value);
+    }
+
+    fn agree(&mut self) {
+        let reports: BTreeMap<ReplicaId, Fingerprint> = self
+            .store
+            .owner_rows(&self.work.tables.agree)
+            .into_iter()
+            .filter_map(|(owner, _, value)| Some((owner, wire::decode(&value).ok()?)))
+            .collect();
+        let view: BTreeSet<ReplicaId> = self.work.view().collect();
+        let own = self.work.drawn.fingerprint;
+        let edge = self.work.agreement.update(self.now.instant, own, &view, &reports);
+        self.edge(edge);
+    }
+
+    fn edge(&mut self, edge: Option<Edge>) {
+        if edge.is_some() {
+            self.status.dirty = true;
+        }
+        if edge == Some(Edge::Converged) {
+            let view = self.work.drawn.candidates.iter().map(|candidate| candidate.node.clone()).collect();
+            self.event(Event::Converged { view });
+        }
+    }
+}
+
+/// Covers everything that `assign` reads, so that equal fingerprints mean equal assignments.
+fn fingerprint(picture: &Picture<'_>) -> Fingerprint {
+    let mut builder = FingerprintBuilder::new();
+    picture.describe(|section, piece| {
+        if section {
+            builder.section(std::str::from_utf8(piece).unwrap_or_default());
+        } else {
+            builder.bytes(piece);
+        }
+    });
+    builder.finish()
+}

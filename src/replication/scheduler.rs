@@ -1,0 +1,127 @@
+//! When is a repair session due, and with whom?
+//!
+//! A difference between two digests is normal while rows are under way. It is a reason for a session when it survives
+//! two digests without progress, or persists however much else is going on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::id::ReplicaId;
+use crate::store::Digest;
+use crate::time::Instant;
+
+/// How many sessions a node pulls at once; one per peer.
+const PULLS_AT_ONCE: usize = 4;
+
+/// A difference that lasts this long is a reason for a session though the digests change all the time: under a steady
+/// stream of writes by one author, a lost row of another would otherwise never be missed.
+const PERSISTENT: Duration = Duration::from_secs(1);
+
+/// What two nodes compare.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Compared {
+    /// Contexts and fingerprints of the maps.
+    pub digest: Digest,
+    /// The fingerprint of the roster.
+    pub roster: u64,
+}
+
+/// What kind of session is due.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Due {
+    /// Rosters differ: exchange them, then pull by contexts.
+    Rosters,
+    /// Contexts differ: pull what the other knows.
+    Rows,
+    /// Contexts are equal and the maps are not: compare them bucket by bucket, ignoring contexts.
+    Buckets,
+}
+
+#[derive(Debug)]
+struct Difference {
+    due: Due,
+    own: Compared,
+    seen: u32,
+    since: Instant,
+}
+
+/// Decides which sessions to start.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    differences: BTreeMap<ReplicaId, Difference>,
+    holes: BTreeMap<ReplicaId, Instant>,
+    pulling: BTreeMap<ReplicaId, Instant>,
+}
+
+impl Scheduler {
+    /// Takes both sides of a comparison with `peer`; returns what is due with it now.
+    pub fn compare(&mut self, now: Instant, peer: ReplicaId, own: Compared, theirs: Compared) -> Option<Due> {
+        let due = match () {
+            () if own == theirs => {
+                self.differences.remove(&peer);
+                return None;
+            }
+            () if own.roster != theirs.roster => Due::Rosters,
+            () if own.digest.context != theirs.digest.context || own.digest.departed != theirs.digest.departed => {
+                Due::Rows
+            }
+            () => Due::Buckets,
+        };
+        let difference = self.differences.entry(peer).or_insert(Difference { due, own, seen: 0, since: now });
+        if difference.due != due {
+            *difference = Difference { due, own, seen: 0, since: now };
+        }
+        if difference.own != own {
+            difference.own = own;
+            difference.seen = 0;
+        }
+        difference.seen += 1;
+        let ripe = difference.seen >= 2 || now.since(difference.since) >= PERSISTENT;
+        (ripe && self.may_pull(peer)).then_some(due)
+    }
+
+    /// Takes the authors with holes in their part of the context; returns those whose hole is older than `patience`.
+    pub fn holes(&mut self, now: Instant, authors: &[ReplicaId], patience: Duration) -> Vec<ReplicaId> {
+        self.holes.retain(|author, _| authors.contains(author));
+        let mut old = Vec::new();
+        for author in authors {
+            let since = *self.holes.entry(*author).or_insert(now);
+            if now.since(since) >= patience {
+                old.push(*author);
+            }
+        }
+        old
+    }
+
+    /// The moment at which the oldest hole has outlived `patience`.
+    pub fn next_hole(&self, patience: Duration) -> Option<Instant> {
+        self.holes.values().min().map(|since| *since + patience)
+    }
+
+    /// Whether a session with `peer` may start now.
+    pub fn may_pull(&self, peer: ReplicaId) -> bool {
+        self.pulling.len() < PULLS_AT_ONCE && !self.pulling.contains_key(&peer)
+    }
+
+    /// A session with `peer` was started.
+    pub fn started(&mut self, now: Instant, peer: ReplicaId) {
+        self.pulling.insert(peer, now);
+    }
+
+    /// A session with `peer` is over, well or not: the difference is counted anew.
+    pub fn ended(&mut self, peer: ReplicaId) {
+        self.pulling.remove(&peer);
+        self.differences.remove(&peer);
+        self.holes.clear();
+    }
+
+    /// A peer is gone.
+    pub fn forget(&mut self, peer: ReplicaId) {
+        self.ended(peer);
+    }
+
+    /// How many sessions run.
+    pub fn pulling(&self) -> usize {
+        self.pulling.len()
+    }
+}

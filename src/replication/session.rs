@@ -1,0 +1,85 @@
+//! The two ends of a repair session.
+//!
+//! ```text
+//!   requester                              responder
+//!      │ pull { context | bucket hashes } ─▶ │  snapshot of context and rows
+//!      │ ◀─ rows ─ rows ─ rows ─ …           │  at most WINDOW frames under way
+//!      │ ◀─ end { context of the snapshot }  │
+//!   join the context: only now
+//! ```
+//!
+//! A session that breaks off commits nothing but the rows that arrived, each with its own dot. A frame never claims
+//! more than it carries; that is what makes a partial transfer harmless.
+
+use crate::crdt::Context;
+use crate::store::{Row, Serving};
+
+/// How many frames of rows are under way at once: enough to keep a stream busy, few enough to bound the queue.
+pub const WINDOW: usize = 4;
+
+/// How much a frame of rows holds, about. Small against the largest frame, so that other streams get their turn.
+const FRAME_BYTES: usize = 128 << 10;
+
+/// The responder's end.
+#[derive(Debug)]
+pub struct Serve {
+    serving: Serving,
+    under_way: usize,
+    ended: bool,
+}
+
+/// What the responder sends next.
+#[derive(Debug)]
+pub enum ServeNext {
+    /// These rows.
+    Rows(Vec<Row>),
+    /// The end: there are no more rows.
+    End(Context),
+}
+
+impl Serve {
+    /// Begins to serve a snapshot.
+    pub fn new(serving: Serving) -> Self {
+        Self { serving, under_way: 0, ended: false }
+    }
+
+    /// The next thing to send, while the window has room.
+    pub fn next(&mut self) -> Option<ServeNext> {
+        if self.ended || self.under_way >= WINDOW {
+            return None;
+        }
+        self.under_way += 1;
+        Some(match self.serving.next_rows(FRAME_BYTES) {
+            Some(rows) => ServeNext::Rows(rows),
+            None => {
+                self.ended = true;
+                ServeNext::End(self.serving.context().clone())
+            }
+        })
+    }
+
+    /// A frame left for the wire.
+    pub fn flushed(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+}
+
+/// The requester's end.
+#[derive(Clone, Copy, Debug)]
+pub struct Pull {
+    /// Whether contexts are ignored: compared bucket by bucket.
+    pub buckets: bool,
+    /// How many rows arrived.
+    pub rows: u64,
+    /// How many of them were news.
+    pub news: u64,
+    /// How many of them had been collected here as removed.
+    pub resurrected: u64,
+}
+
+impl Pull {
+    /// Begins to wait for rows.
+    pub fn new(buckets: bool) -> Self {
+        Self { buckets, rows: 0, news: 0, resurrected: 0 }
+    }
+}

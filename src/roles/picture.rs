@@ -1,0 +1,116 @@
+//! Everything that [`assign`](super::assign) reads.
+
+use std::collections::BTreeSet;
+
+use super::{Claim, ClaimState, RoleSpec};
+use crate::id::{NodeId, ReplicaId};
+
+/// A member of the view.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The node.
+    pub node: NodeId,
+    /// This run of it.
+    pub replica: ReplicaId,
+    /// The role kinds that it can build.
+    pub kinds: BTreeSet<String>,
+}
+
+/// A claim of a member of the view.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holding {
+    /// The role.
+    pub role: String,
+    /// Who claims it.
+    pub holder: ReplicaId,
+    /// What it claims.
+    pub claim: Claim,
+}
+
+/// Everything that [`assign`](super::assign) reads: the view, the role specs and the claims.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// The view, sorted by (node, replica).
+    pub candidates: &'a [Candidate],
+    /// The role specs, sorted by name; each name once.
+    pub roles: &'a [RoleSpec],
+    /// Every claim of a member of the view, sorted by (role, holder). Claims of others do not belong here.
+    pub holdings: &'a [Holding],
+}
+
+impl Picture<'_> {
+    /// Hands out, in order, the byte strings that a fingerprint of this picture must cover: `section` is called at the
+    /// start of each section with `true`, then for each byte string with `false`.
+    ///
+    /// What assignment treats alike is given alike: Starting and Running, and the reason and end of an exclusion. So a task
+    /// that has come up does not cost the cluster its agreement.
+    pub fn describe(&self, mut piece: impl FnMut(bool, &[u8])) {
+        piece(true, b"view");
+        for candidate in self.candidates {
+            piece(false, candidate.node.as_str().as_bytes());
+            piece(false, &candidate.replica.0.to_be_bytes());
+            piece(false, &(candidate.kinds.len() as u64).to_be_bytes());
+            for kind in &candidate.kinds {
+                piece(false, kind.as_bytes());
+            }
+        }
+        piece(true, b"roles");
+        for spec in self.roles {
+            piece(false, spec.name.as_bytes());
+            piece(false, spec.kind.as_bytes());
+            piece(false, spec.arguments.as_bytes());
+            piece(false, &spec.count.to_be_bytes());
+        }
+        piece(true, b"claims");
+        for holding in self.holdings {
+            piece(false, holding.role.as_bytes());
+            piece(false, &holding.holder.0.to_be_bytes());
+            piece(false, &holding.claim.token.as_u128().to_be_bytes());
+            let (state, to) = match &holding.claim.state {
+                ClaimState::Starting | ClaimState::Running => (0, None),
+                ClaimState::Draining { to } => (1, *to),
+                ClaimState::Stopped { to } => (2, *to),
+                ClaimState::Failed { .. } => (3, None),
+            };
+            piece(false, &[state, u8::from(to.is_some())]);
+            piece(false, &to.map_or(0, |to| to.0).to_be_bytes());
+        }
+    }
+
+    /// The claims of a role, by holder.
+    pub(super) fn of(&self, role: &str) -> &[Holding] {
+        let start = self.holdings.partition_point(|holding| holding.role.as_str() < role);
+        let rest = &self.holdings[start..];
+        &rest[..rest.partition_point(|holding| holding.role == role)]
+    }
+
+    /// Whether a replica is in the view.
+    pub(super) fn has(&self, replica: ReplicaId) -> bool {
+        self.candidates.iter().any(|candidate| candidate.replica == replica)
+    }
+
+    /// What was asked for under this name.
+    pub(super) fn spec(&self, role: &str) -> Option<&RoleSpec> {
+        self.roles.binary_search_by(|spec| spec.name.as_str().cmp(role)).ok().map(|index| &self.roles[index])
+    }
+}
+
+impl Claim {
+    /// A task may be running under this claim.
+    pub(super) fn occupies(&self) -> bool {
+        matches!(self.state, ClaimState::Starting | ClaimState::Running | ClaimState::Draining { .. })
+    }
+
+    /// The owner means to keep the role.
+    pub(super) fn holds(&self) -> bool {
+        matches!(self.state, ClaimState::Starting | ClaimState::Running)
+    }
+
+    /// Who is to have the role next.
+    pub(super) fn successor(&self) -> Option<ReplicaId> {
+        match self.state {
+            ClaimState::Draining { to } | ClaimState::Stopped { to } => to,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One simulated host: an engine, and what its driver would do for it.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::engine::{Engine, EngineConfig, Event, Status, Timing};
+use crate::id::{NodeId, ReplicaId};
+use crate::membership::Identity;
+use crate::roles::RoleSpec;
+use crate::store::{Store, StoreConfig};
+use crate::time::Now;
+
+/// What a simulated node is made of.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    pub(super) node: NodeId,
+    pub(super) timing: Timing,
+    pub(super) kinds: BTreeSet<String>,
+    pub(super) roles: Vec<RoleSpec>,
+    pub(super) skew_ms: i64,
+}
+
+impl NodeOptions {
+    /// A node of this name with the timing of hosts on one network.
+    ///
+    /// # Panics
+    ///
+    /// If the name is no [`NodeId`].
+    pub fn named(name: &str) -> Self {
+        let node = NodeId::new(name).expect("the name of a simulated node is well formed");
+        Self { node, timing: Timing::lan(), kinds: BTreeSet::new(), roles: Vec::new(), skew_ms: 0 }
+    }
+
+    /// Sets how fast everything goes.
+    #[must_use]
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Asks for a role, of a kind that this node can build.
+    #[must_use]
+    pub fn role(mut self, spec: RoleSpec) -> Self {
+        self.kinds.insert(spec.kind.clone());
+        self.roles.push(spec);
+        self
+    }
+
+    /// Lets this node's wall clock run ahead by so many milliseconds, or behind.
+    #[must_use]
+    pub fn skew_ms(mut self, skew_ms: i64) -> Self {
+        self.skew_ms = skew_ms;
+        self
+    }
+}
+
+/// One simulated host.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) options: NodeOptions,
+    pub(super) address: SocketAddr,
+    /// Counts the processes that ran here; what was meant for an earlier one is lost.
+    pub(super) life: u64,
+    pub(super) engine: Option<Engine>,
+    pub(super) store: Arc<Store>,
+    pub(super) status: Option<Arc<Status>>,
+    pub(super) events: Vec<Event>,
+    /// The roles whose tasks run here now.
+    pub(super) tasks: BTreeSet<String>,
+    pub(super) accepted: u64,
+    pub(super) replies: Vec<(u64, crate::engine::Reply)>,
+}
+
+impl Host {
+    pub(super) fn new(index: usize, options: NodeOptions) -> Self {
+        let number = u32::try_from(index).expect("fewer than 2^24 simulated hosts") + 1;
+        let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + number);
+        let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(0), 0)));
+        Self {
+            options,
+            address: SocketAddr::from((ip, 4_871)),
+            life: 0,
+            engine: None,
+            store,
+            status: None,
+            events: Vec::new(),
+            tasks: BTreeSet::new(),
+            accepted: 0,
+            replies: Vec::new(),
+        }
+    }
+
+    /// Starts a new process, with a replica id and a seed of its own and nothing remembered.
+    pub(super) fn boot(&mut self, now: Now, replica: ReplicaId, seed: u64) {
+        self.life += 1;
+        self.store = Arc::new(Store::new(StoreConfig::new(replica, seed)));
+        let identity =
+            Identity { address: self.address, node: self.options.node.clone(), replica, boot: now.wall_ms, renewal: 0 };
+        let config = EngineConfig {
+            cluster: "simulated".to_owned(),
+            identity,
+            timing: self.options.timing.clone(),
+            kinds: self.options.kinds.clone(),
+            roles: self.options.roles.clone(),
+            seed,
+        };
+        self.tasks.clear();
+        self.status = None;
+        self.engine = Some(Engine::new(now, config, self.store.clone()));
+    }
+}

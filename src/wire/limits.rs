@@ -1,0 +1,19 @@
+//! The bounds of everything that crosses the wire.
+
+/// The largest datagram, in bytes of UDP payload: fits an Ethernet frame with room for a tunnel (RFC 8085, 3.2).
+pub const MAX_DATAGRAM: usize = 1_400;
+
+/// The largest body of a datagram: what the envelope leaves.
+pub const MAX_BODY: usize = MAX_DATAGRAM - super::Envelope::BYTES;
+
+/// The largest frame of a stream, in bytes without its length prefix.
+pub const MAX_FRAME: usize = 1 << 20;
+
+/// The largest key, in bytes.
+pub const MAX_KEY: usize = 1 << 10;
+
+/// The largest value, in bytes.
+pub const MAX_VALUE: usize = 64 << 10;
+
+/// The largest number of members a node keeps.
+pub const MAX_MEMBERS: usize = 4_096;
