@@ -1,0 +1,109 @@
+//! The bytes of a beacon: envelope of kind 0, then who calls, from which cluster, and where it listens.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ReplicaId;
+
+/// Magic, version, kind.
+const ENVELOPE: [u8; 4] = [b'u', b'n', 1, 0];
+
+/// One call of a node: here I am.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Beacon {
+    /// The hash of the name of its cluster.
+    pub(super) cluster: u64,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// Who calls, so that a node knows its own beacons.
+    pub(super) replica: ReplicaId,
+}
+
+/// Whether a datagram is meant for discovery. Says nothing about its body.
+pub(crate) fn is_beacon(datagram: &[u8]) -> bool {
+    matches!(datagram, [b'u', b'n', _, 0, ..])
+}
+
+/// The hash of a cluster's name that its beacons carry; xxh3 because its output is stable over versions and hosts.
+pub(super) fn cluster_hash(name: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(name.as_bytes())
+}
+
+impl Beacon {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, ENVELOPE.to_vec()).expect("a beacon of fixed shape fits a vector")
+    }
+
+    /// `None` for whatever is no beacon: another envelope, a body too short or too long, or an address at which nobody
+    /// can listen.
+    pub(super) fn decode(datagram: &[u8]) -> Option<Self> {
+        let body = datagram.strip_prefix(&ENVELOPE)?;
+        let (beacon, rest) = postcard::take_from_bytes::<Self>(body).ok()?;
+        let ip = beacon.address.ip();
+        let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
+        let nobody = beacon.address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast;
+        (rest.is_empty() && !nobody).then_some(beacon)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn beacon(address: &str) -> Beacon {
+        Beacon { cluster: cluster_hash("parking"), address: address.parse().unwrap(), replica: ReplicaId(7) }
+    }
+
+    #[test]
+    fn the_bytes_are_pinned() {
+        let mut expected = vec![b'u', b'n', 1, 0];
+        // postcard: varint of the hash, variant 0 (IPv4), 4 bytes, varint of the port, varint of the replica.
+        expected.extend(postcard::to_stdvec(&0xebd8_9ff8_c7b4_bc0b_u64).unwrap());
+        expected.extend([0, 10, 0, 0, 1, 0x87, 0x26, 7]);
+        let pinned = Beacon { cluster: 0xebd8_9ff8_c7b4_bc0b, ..beacon("10.0.0.1:4871") };
+        assert_eq!(pinned.encode(), expected);
+        assert_eq!(Beacon::decode(&expected), Some(pinned));
+    }
+
+    #[test]
+    fn addresses_at_which_nobody_listens_are_refused() {
+        for address in ["0.0.0.0:4871", "10.0.0.1:0", "224.0.0.1:4871", "255.255.255.255:4871", "[::]:1", "[ff02::1]:1"]
+        {
+            assert_eq!(Beacon::decode(&beacon(address).encode()), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_other_versions_and_other_kinds_are_refused() {
+        let bytes = beacon("10.0.0.1:4871").encode();
+        assert!(Beacon::decode(&bytes).is_some());
+        assert_eq!(Beacon::decode(&[&bytes[..], &[0]].concat()), None);
+        for position in 0..4 {
+            let mut other = bytes.clone();
+            other[position] ^= 2;
+            assert_eq!(Beacon::decode(&other), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), headed in any::<bool>()) {
+            let bytes = if headed { [&ENVELOPE[..], &bytes].concat() } else { bytes };
+            let _ = is_beacon(&bytes);
+            if let Some(beacon) = Beacon::decode(&bytes) {
+                prop_assert_eq!(Beacon::decode(&beacon.encode()), Some(beacon));
+            }
+        }
+
+        #[test]
+        fn every_beacon_comes_back(cluster: u64, ip: [u8; 4], port in 1..=u16::MAX, replica: u64) {
+            prop_assume!(ip[0] != 0 && ip[0] < 224);
+            let beacon = Beacon { cluster, address: SocketAddr::from((ip, port)), replica: ReplicaId(replica) };
+            prop_assert_eq!(Beacon::decode(&beacon.encode()), Some(beacon));
+            prop_assert!(is_beacon(&beacon.encode()));
+        }
+    }
+}

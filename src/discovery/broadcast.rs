@@ -1,0 +1,216 @@
+//! Calling out on the subnet, and hearing others do so.
+//!
+//! ```text
+//!   pace ─▶ beacon ─▶ own socket ─▶ broadcast address : cluster port ─▶ every beacon socket of the subnet
+//!                              └──▶ on loopback also unicast to the first 16 node ports
+//!   beacon socket ──┐
+//!   own socket ─────┴▶ in the subnet? our cluster? not ourselves? ─▶ after 0–50 ms ─▶ Context::found
+//! ```
+//!
+//! What goes out leaves from the node's own socket, whose source address lies in the subnet. Replies are none of this
+//! module's business: whoever is found is announced to by membership.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub(crate) use super::beacon::is_beacon;
+use super::beacon::{Beacon, cluster_hash};
+use super::beacon_socket::BeaconSocket;
+use super::pace::Pace;
+use super::{Context, Run, Strategy};
+use crate::id::ReplicaId;
+
+/// What the default strategy needs to know of the node that only its caller can tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BeaconConfig {
+    /// Who calls, so that its own beacons are no find.
+    pub replica: ReplicaId,
+    /// The seed of the jitter between beacons. Two nodes with one seed call at the same times, and nothing worse.
+    pub seed: u64,
+}
+
+/// What became of the beacons, counted since the start.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct BeaconCounts {
+    /// Beacons sent; a beacon that goes to several addresses counts once.
+    pub sent: AtomicU64,
+    /// Beacons of other nodes of this cluster.
+    pub heard: AtomicU64,
+    /// Datagrams that are no beacon.
+    pub malformed: AtomicU64,
+    /// Datagrams from outside the subnet.
+    pub outside: AtomicU64,
+    /// Beacons of other clusters.
+    pub foreign: AtomicU64,
+}
+
+/// The default strategy: beacons to the subnet's broadcast address.
+///
+/// The driver makes it for a node that is configured with it, since it shares the node's own socket.
+#[derive(Debug)]
+pub struct Broadcast {
+    setup: BroadcastSetup,
+    /// Beacons that arrived at the node's own socket.
+    unicast: mpsc::Receiver<(SocketAddr, Bytes)>,
+    rng: SmallRng,
+    strangers: BTreeSet<u64>,
+    /// Found, and reported when their time comes.
+    finds: BTreeSet<(Instant, SocketAddr)>,
+}
+
+/// What the driver makes a [`Broadcast`] of.
+#[derive(Clone, Debug)]
+pub(crate) struct BroadcastSetup {
+    pub(crate) cluster: String,
+    pub(crate) config: BeaconConfig,
+    pub(crate) net: IpNet,
+    pub(crate) cluster_port: u16,
+    /// Bound to the node's own address, allowed to broadcast.
+    pub(crate) socket: Arc<UdpSocket>,
+    /// Where `socket` is bound, which may differ from what is advertised.
+    pub(crate) bound: SocketAddr,
+    pub(crate) counts: Arc<BeaconCounts>,
+}
+
+impl BroadcastSetup {
+    /// On loopback, a beacon also goes to so many node ports: not every system delivers 127.255.255.255.
+    const NODE_PORTS: u16 = 16;
+
+    /// Where each beacon goes.
+    fn targets(&self) -> Vec<SocketAddr> {
+        let mut targets = Vec::new();
+        if let IpNet::V4(net) = self.net {
+            targets.push(SocketAddr::new(net.broadcast().into(), self.cluster_port));
+        }
+        if self.bound.ip().is_loopback() {
+            let ports = (1..=Self::NODE_PORTS).filter_map(|ahead| self.cluster_port.checked_add(ahead));
+            targets.extend(ports.map(|port| SocketAddr::new(self.bound.ip(), port)));
+        }
+        targets.retain(|target| *target != self.bound);
+        targets
+    }
+}
+
+impl Broadcast {
+    /// How late a find is reported, at most, unless this node is alone: a newcomer on a large subnet is not to be
+    /// answered by everybody in the same millisecond.
+    const SPREAD: Duration = Duration::from_millis(50);
+    /// More finds than this at a time are left to the next beacon.
+    const MOST_FINDS: usize = 256;
+    /// So many other clusters are logged once each; more are only counted.
+    const MOST_STRANGERS: usize = 64;
+
+    pub(crate) fn new(setup: BroadcastSetup, unicast: mpsc::Receiver<(SocketAddr, Bytes)>) -> Self {
+        let rng = SmallRng::seed_from_u64(setup.config.seed);
+        Self { setup, unicast, rng, strangers: BTreeSet::new(), finds: BTreeSet::new() }
+    }
+
+    async fn call_and_listen(&mut self, context: Context) {
+        let beacon = Beacon {
+            cluster: cluster_hash(&self.setup.cluster),
+            address: context.own(),
+            replica: self.setup.config.replica,
+        };
+        let (bytes, targets) = (beacon.encode(), self.setup.targets());
+        let mut socket = BeaconSocket::new(self.setup.bound.ip(), self.setup.cluster_port);
+        let mut alone = context.watch_alone();
+        let mut pace = Pace::start(Instant::now(), *alone.borrow_and_update());
+        loop {
+            let find = self.finds.first().copied();
+            tokio::select! {
+                () = tokio::time::sleep_until(pace.due()) => {
+                    if pace.fire(Instant::now(), &mut self.rng) {
+                        self.send(&bytes, &targets);
+                    }
+                }
+                (from, bytes) = socket.receive() => self.hear(from, &bytes, &beacon, &mut pace, &context),
+                Some((from, bytes)) = self.unicast.recv() => self.hear(from, &bytes, &beacon, &mut pace, &context),
+                Ok(()) = alone.changed() => {
+                    pace.set_alone(Instant::now(), *alone.borrow_and_update(), &mut self.rng);
+                }
+                address = due(find) => {
+                    self.finds.pop_first();
+                    context.found(address).await;
+                }
+            }
+        }
+    }
+
+    fn send(&self, bytes: &[u8], targets: &[SocketAddr]) {
+        self.setup.counts.sent.fetch_add(1, Ordering::Relaxed);
+        for target in targets {
+            // The next beacon makes good for a full buffer or a network that is down.
+            if let Err(error) = self.setup.socket.try_send_to(bytes, *target) {
+                tracing::debug!(%target, %error, "a beacon was not sent");
+            }
+        }
+    }
+
+    fn hear(&mut self, from: SocketAddr, bytes: &[u8], own: &Beacon, pace: &mut Pace, context: &Context) {
+        let count = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        if !self.setup.net.contains(&plain(from.ip())) {
+            return count(&self.setup.counts.outside);
+        }
+        let Some(beacon) = Beacon::decode(bytes) else {
+            return count(&self.setup.counts.malformed);
+        };
+        if beacon.replica == own.replica {
+            return;
+        }
+        if beacon.cluster != own.cluster {
+            count(&self.setup.counts.foreign);
+            if self.strangers.len() < Self::MOST_STRANGERS && self.strangers.insert(beacon.cluster) {
+                tracing::info!(%from, cluster = %format_args!("{:016x}", beacon.cluster),
+                    "a node of another cluster calls on this subnet and is ignored");
+            }
+            return;
+        }
+        count(&self.setup.counts.heard);
+        pace.heard(beacon.replica);
+        let waiting = self.finds.iter().any(|(_, address)| *address == beacon.address);
+        if !waiting && self.finds.len() < Self::MOST_FINDS {
+            let delay = if context.alone() { Duration::ZERO } else { Self::SPREAD.mul_f64(self.rng.random()) };
+            self.finds.insert((Instant::now() + delay, beacon.address));
+        }
+    }
+}
+
+impl Strategy for Broadcast {
+    fn name(&self) -> &str {
+        "broadcast"
+    }
+
+    fn run(&mut self, context: Context) -> Run<'_> {
+        Box::pin(self.call_and_listen(context))
+    }
+}
+
+/// Waits for the time of the next find, for ever if there is none.
+async fn due(find: Option<(Instant, SocketAddr)>) -> SocketAddr {
+    match find {
+        Some((at, address)) => {
+            tokio::time::sleep_until(at).await;
+            address
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// An IPv4 address that a socket wrote in IPv6, as IPv4.
+fn plain(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}

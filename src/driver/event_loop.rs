@@ -1,0 +1,292 @@
+//! The one task that owns the engine.
+//!
+//! ```text
+//!   datagrams ─┐                                             ┌─▶ datagrams
+//!   streams ───┤                                             ├─▶ streams
+//!   accepted ──┤                                             ├─▶ role tasks
+//!   found ─────┼─▶ up to 64 inputs ─▶ Deadline? ─▶ outputs ──┤
+//!   store ─────┤                                             ├─▶ status, events
+//!   roles ─────┤                                             └─▶ replies
+//!   orders ────┘                              └─▶ what an output brings about is an input of the next turn
+//! ```
+//!
+//! Everything else of a node that runs (streams, role tasks, strategies, the acceptor) is a task owned from here, so
+//! that all of it is gone when this task is: dropped, or unwound by a panic.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::command::{Commander, Order, Waiting};
+use super::counts::Counts;
+use super::datagrams::{Datagrams, Received};
+use super::discover::supervise;
+use super::guard::AbortOnDrop;
+use super::role_task::Roles;
+use super::streams::{Accepted, Streams, acceptor};
+use super::{Bound, Clock, Driver, Machine, RunConfig};
+use crate::discovery::{BeaconCounts, Broadcast, BroadcastSetup, Context, is_beacon};
+use crate::engine::{Command, Event, Input, Liveness, Output, Reply, Status};
+
+/// So many inputs of one source are handled before the others get their turn.
+const BATCH: usize = 64;
+/// How long streams may take to write what was sent, after the node left.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
+    let (counts, beacons) = (Arc::<Counts>::default(), Arc::<BeaconCounts>::default());
+    let (commander, orders) = Commander::channel();
+    let status = watch::Sender::new(run.engine.status());
+    let events = broadcast::Sender::new(1_024);
+    let socket = Arc::new(bound.udp);
+    let alone = watch::Sender::new(is_alone(&run.engine.status()));
+    let (streams, inbox) = Streams::new(bound.bound.ip(), Arc::clone(&counts));
+    let (found_sender, found) = mpsc::channel(BATCH);
+    let (accepted_sender, accepted) = mpsc::channel(BATCH);
+    let mut tasks = JoinSet::new();
+
+    let mut strategies = run.strategies;
+    let beacon_inbox = run.beacon.map(|config| {
+        let (net, cluster_port, counts) = (bound.net, bound.cluster_port, Arc::clone(&beacons));
+        let (socket, bound, cluster) = (Arc::clone(&socket), bound.bound, run.cluster);
+        let (sender, unicast) = mpsc::channel(BATCH);
+        let setup = BroadcastSetup { cluster, config, net, cluster_port, socket, bound, counts };
+        strategies.push(Box::new(Broadcast::new(setup, unicast)));
+        sender
+    });
+    let context = Context::new(bound.advertised, found_sender, alone.subscribe());
+    for strategy in strategies {
+        tasks.spawn(supervise(strategy, context.clone()));
+    }
+    tasks.spawn(acceptor(bound.tcp, accepted_sender, Arc::clone(&counts)));
+
+    let written = Arc::new(Notify::new());
+    // What was written before now told nobody.
+    written.notify_one();
+    let wake = Arc::clone(&written);
+    run.store.on_outbox(Box::new(move || wake.notify_one()));
+
+    let driver_status = status.subscribe();
+    let driver_events = events.downgrade();
+    let event_loop = EventLoop {
+        machine: run.engine,
+        clock: run.clock,
+        datagrams: Datagrams::new(socket, Arc::clone(&counts)),
+        streams,
+        roles: Roles::new(run.runner, run.stop_grace),
+        waiting: Waiting::default(),
+        pending: VecDeque::new(),
+        left: Vec::new(),
+        beacon_inbox,
+        counts: Arc::clone(&counts),
+        status,
+        alone,
+        events,
+        _tasks: tasks,
+        _log: LogPanic,
+    };
+    let sources = Sources { inbox, found, accepted, orders, written, batch: Vec::with_capacity(BATCH) };
+    let task = AbortOnDrop(tokio::spawn(event_loop.run(sources)));
+    Driver { status: driver_status, events: driver_events, commander, counts, beacons, _task: task }
+}
+
+/// Where inputs come from, apart from what the event loop asks for itself.
+struct Sources {
+    inbox: mpsc::Receiver<Input>,
+    found: mpsc::Receiver<SocketAddr>,
+    accepted: mpsc::Receiver<Accepted>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    written: Arc<Notify>,
+    batch: Vec<Input>,
+}
+
+struct EventLoop<M> {
+    machine: M,
+    clock: Clock,
+    datagrams: Datagrams,
+    streams: Streams,
+    roles: Roles,
+    waiting: Waiting,
+    /// Brought about by outputs, to be handled in the next turn.
+    pending: VecDeque<Input>,
+    /// The replies that end this node, given when everything is closed.
+    left: Vec<(u64, Reply)>,
+    beacon_inbox: Option<mpsc::Sender<(SocketAddr, Bytes)>>,
+    counts: Arc<Counts>,
+    status: watch::Sender<Arc<Status>>,
+    alone: watch::Sender<bool>,
+    events: broadcast::Sender<Event>,
+    /// Strategies and the acceptor.
+    _tasks: JoinSet<()>,
+    _log: LogPanic,
+}
+
+impl<M: Machine> EventLoop<M> {
+    async fn run(mut self, mut sources: Sources) {
+        self.carry_out();
+        while self.left.is_empty() {
+            self.turn(&mut sources).await;
+            self.tick();
+            self.carry_out();
+        }
+        self.shut_down(sources).await;
+    }
+
+    /// Waits for something to happen and handles a batch of it.
+    async fn turn(&mut self, sources: &mut Sources) {
+        let deadline = self.machine.poll_timeout().map(|instant| self.clock.timer(instant));
+        tokio::select! {
+            () = std::future::ready(()), if !self.pending.is_empty() => {
+                for input in std::mem::take(&mut self.pending) {
+                    self.handle(input);
+                }
+            }
+            () = self.datagrams.readable() => self.receive(),
+            _ = sources.inbox.recv_many(&mut sources.batch, BATCH) => {
+                for input in sources.batch.drain(..) {
+                    if let Some(input) = self.streams.admit(input) {
+                        self.machine.handle(self.clock.now(), input);
+                        // Frames are large: what they bring about goes out before the next one is looked at.
+                        self.carry_out();
+                    }
+                }
+            }
+            Some(accepted) = sources.accepted.recv() => {
+                let input = self.streams.accept(accepted);
+                self.handle(input);
+            }
+            Some(address) = sources.found.recv() => self.handle(Input::Discovered { address }),
+            () = sources.written.notified() => self.handle(Input::StoreChanged),
+            Some(report) = self.roles.next() => self.handle(Input::Role(report)),
+            Some(order) = sources.orders.recv() => self.obey(order),
+            Some(()) = self.streams.reap() => {}
+            () = sleep_until(deadline) => {}
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.machine.handle(self.clock.now(), input);
+    }
+
+    /// Whatever woke the loop, a deadline that has passed does not wait for its turn.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now.instant) {
+            self.machine.handle(now, Input::Deadline);
+        }
+    }
+
+    fn receive(&mut self) {
+        for _ in 0..BATCH {
+            match self.datagrams.receive() {
+                Received::Datagram(from, bytes) if is_beacon(&bytes) => {
+                    let beacon_inbox = self.beacon_inbox.as_ref();
+                    if beacon_inbox.is_none_or(|inbox| inbox.try_send((from, bytes)).is_err()) {
+                        Counts::add(&self.counts.beacons_dropped);
+                    }
+                }
+                Received::Datagram(from, bytes) => self.handle(Input::Datagram { from, bytes }),
+                Received::Dropped => {}
+                Received::Nothing => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Request { request, command, replies } => {
+                self.waiting.wait(request, replies);
+                self.handle(Input::Command(command));
+            }
+            Order::Forget { request } => {
+                if self.waiting.forget(request) {
+                    self.handle(Input::Command(Command::Forget { request }));
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            let brought_about = match output {
+                Output::Datagram { to, bytes } => self.datagrams.send(self.clock.now().instant, to, &bytes),
+                Output::Connect { stream, to } => {
+                    self.streams.connect(stream, to);
+                    None
+                }
+                Output::Frame { stream, bytes } => self.streams.send(stream, bytes),
+                Output::Close { stream } => {
+                    self.streams.close(stream);
+                    None
+                }
+                Output::StartRole { spec, token } => self.roles.start(spec, token).map(Input::Role),
+                Output::StopRole { role, token } => {
+                    self.roles.stop(role, token);
+                    None
+                }
+                Output::Status(status) => {
+                    self.publish(status);
+                    None
+                }
+                Output::Event(event) => {
+                    // An error means that nobody listens.
+                    let _ = self.events.send(event);
+                    None
+                }
+                Output::Reply { request, reply } => {
+                    match reply {
+                        Reply::Left | Reply::LeftWithUnsaved(_) => self.left.push((request, reply)),
+                        Reply::Converged | Reply::Waiting(_) => self.waiting.reply(request, reply),
+                    }
+                    None
+                }
+            };
+            self.pending.extend(brought_about);
+        }
+    }
+
+    fn publish(&self, status: Arc<Status>) {
+        let alone = is_alone(&status);
+        self.alone.send_if_modified(|before| std::mem::replace(before, alone) != alone);
+        self.status.send_replace(status);
+    }
+
+    /// The node left. Whoever asked for it hears so when everything is closed: a new node can have the port then.
+    async fn shut_down(mut self, sources: Sources) {
+        drop(sources);
+        self.roles.shutdown().await;
+        self._tasks.shutdown().await;
+        self.streams.shutdown(LAST_WORDS).await;
+        drop(self.datagrams);
+        for (request, reply) in self.left {
+            self.waiting.reply(request, reply);
+        }
+    }
+}
+
+fn is_alone(status: &Status) -> bool {
+    status.members.iter().all(|member| member.replica == status.replica || member.liveness == Liveness::Down)
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says so when the event loop is unwound by a panic, which otherwise only its silence would tell.
+struct LogPanic;
+
+impl Drop for LogPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the event loop of this node panicked; the node is gone, others will take it for dead");
+        }
+    }
+}
