@@ -223,11 +223,11 @@ impl Builder {
         let (cluster_is, cluster) = watch::channel(None);
         let driver = bound.run(RunConfig {
             engine: Engine::new(now, engine, Arc::clone(&store)),
-            store: Arc::clone(&store),
+            store: store.clone(),
             clock: clock.clone(),
             cluster: config.cluster,
             strategies,
-            beacon: config.broadcast.then(BeaconConfig::default),
+            beacon: config.broadcast.then_some(BeaconConfig { replica, seed }),
             runner: Box::new(factories.into_runner(cluster)),
             stop_grace: settings.stop_grace,
         });

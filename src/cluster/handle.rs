@@ -14,6 +14,7 @@ use super::events::Events;
 use super::node::{Keep, Node};
 use super::snapshot::Snapshot;
 use super::table::{Table, TableError};
+use crate::driver::Gone;
 use crate::engine::{Command, Liveness, Member, Phase, Reply, RoleHost, RoleStatus, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::roles::ClaimState;
@@ -158,10 +159,8 @@ impl Cluster {
         let mut culprit = None;
         let mut gone = self.node.local.gone();
         let wait = async {
-            if self.node.local.is_gone() {
-                return Err(ConvergeError::Gone);
-            }
-            let mut replies = self.node.commander.request(|request| Command::AwaitConverged { request }).await;
+            let command = |request| Command::AwaitConverged { request };
+            let mut replies = self.node.commander.request(command).await.map_err(|Gone| ConvergeError::Gone)?;
             loop {
                 let reply = tokio::select! {
                     biased;
@@ -207,7 +206,8 @@ impl Cluster {
         let patience = self.node.patience;
         let patience_ms = u64::try_from(patience.leave.as_millis()).unwrap_or(u64::MAX);
         let ask = async {
-            let mut replies = self.node.commander.request(|request| Command::Leave { request, patience_ms }).await;
+            let command = |request| Command::Leave { request, patience_ms };
+            let mut replies = self.node.commander.request(command).await.map_err(|Gone| LeaveError::Gone)?;
             loop {
                 match replies.next().await {
                     Some(Reply::Left) => return Ok(()),

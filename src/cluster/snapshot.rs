@@ -232,7 +232,6 @@ mod tests {
             fingerprint: "f1".into(),
             agreed: true,
             roles: vec![RoleStatus { spec: RoleSpec::new("gate-1").kind("gate"), hosts: vec![host] }],
-            digest: "d1".into(),
         };
         let content = Some(BTreeMap::from([("0a".into(), "ff".into())]));
         let vehicles = TableSnapshot { name: "vehicles".into(), rows: 1, digest: hex(255), content };

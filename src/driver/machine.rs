@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Input, Output, Status};
+use crate::engine::{Engine, Input, Output, Status};
+use crate::store::Store;
 use crate::time::{Instant, Now};
 
 /// A state machine without IO: told what happened, it is asked what to do.
@@ -24,4 +25,28 @@ pub trait Machine: Send + 'static {
 pub trait Outbox: Send + Sync {
     /// Sets what to call whenever the outbox goes from empty to non-empty.
     fn on_outbox(&self, waker: Box<dyn Fn() + Send + Sync>);
+}
+
+impl Machine for Engine {
+    fn handle(&mut self, now: Now, input: Input) {
+        Engine::handle(self, now, input);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        Engine::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Engine::poll_timeout(self)
+    }
+
+    fn status(&self) -> Arc<Status> {
+        Arc::new(Engine::status(self))
+    }
+}
+
+impl Outbox for Store {
+    fn on_outbox(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        Store::on_outbox(self, waker);
+    }
 }
