@@ -294,4 +294,6 @@ impl Supervisor {
 }
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod tests;
