@@ -157,6 +157,9 @@ impl World {
         let mut supervisor = Supervisor::new(id, config);
         supervisor.hasty = self.hasty;
         let sponsor = self.nodes.values().next();
+        for ((role, _), (_, claim)) in sponsor.iter().flat_map(|s| &s.rows) {
+            claim.iter().for_each(|claim| supervisor.see(role, claim.token));
+        }
         let node = Node {
             supervisor,
             clock: HybridClock::default(),
@@ -265,6 +268,7 @@ impl World {
             Letter::Row { owner, role, claim } => {
                 if let Some(claim) = &claim {
                     let _ = node.clock.observe(now, claim.token.stamp);
+                    node.supervisor.see(&role, claim.token);
                 }
                 let row = node.rows.entry((role, owner)).or_insert((0, None));
                 if row.0 < post.version {

@@ -68,6 +68,19 @@ impl Supervisor {
         }
     }
 
+    /// Takes note of a token, so that later ones of this node are above it. [`decide`](Self::decide) does so for the claims
+    /// in its picture; this is for those of owners outside the view, whose tasks may still run somewhere.
+    pub fn see(&mut self, role: &str, token: FencingToken) {
+        if token.stamp > LAST_TOKEN {
+            return;
+        }
+        if let Some(highest) = self.highest.get_mut(role) {
+            *highest = token.stamp.max(*highest);
+        } else {
+            self.highest.insert(role.to_owned(), token.stamp);
+        }
+    }
+
     /// Compares what is with what should be, and starts, stops and moves as far as permitted. `assignment` must be that of
     /// `picture`, and `stamps` draws from the clock of the store, which observed every claim in the picture.
     ///
@@ -266,15 +279,7 @@ impl Supervisor {
 
     fn remember_tokens(&mut self, now: Now, picture: &Picture<'_>) {
         for holding in picture.holdings {
-            let stamp = holding.claim.token.stamp;
-            if stamp > LAST_TOKEN {
-                continue;
-            }
-            if let Some(highest) = self.highest.get_mut(&holding.role) {
-                *highest = stamp.max(*highest);
-            } else {
-                self.highest.insert(holding.role.clone(), stamp);
-            }
+            self.see(&holding.role, holding.claim.token);
         }
         let memory_ms = u64::try_from(TOKEN_MEMORY.as_millis()).unwrap_or(u64::MAX);
         let young = now.wall_ms.saturating_sub(memory_ms);
