@@ -301,4 +301,6 @@ impl Supervisor {
 #[cfg(test)]
 mod cluster_tests;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;

@@ -13,8 +13,8 @@ struct Bench {
     view: Vec<ReplicaId>,
     specs: Vec<RoleSpec>,
     claims: BTreeMap<(String, ReplicaId), Claim>,
-    /// This node cannot build anything any more.
-    retired: bool,
+    /// Who cannot build anything.
+    unable: Vec<ReplicaId>,
 }
 
 impl Bench {
@@ -27,7 +27,7 @@ impl Bench {
             view: view.to_vec(),
             specs: specs.to_vec(),
             claims: BTreeMap::new(),
-            retired: false,
+            unable: Vec::new(),
         }
     }
 
@@ -46,7 +46,7 @@ impl Bench {
             .map(|replica| Candidate {
                 node: NodeId::new(format!("node-{}", replica.0)).unwrap(),
                 replica: *replica,
-                kinds: if self.retired && *replica == ME { [].into() } else { ["r".to_owned()].into() },
+                kinds: if self.unable.contains(replica) { [].into() } else { ["r".to_owned()].into() },
             })
             .collect();
         let seen = self.claims.iter().filter(|((_, owner), _)| self.view.contains(owner));
@@ -132,7 +132,7 @@ impl Bench {
     fn draining() -> Self {
         let mut bench = Self::running();
         bench.view.push(OTHER);
-        bench.retired = true;
+        bench.unable.push(ME);
         assert!(bench.decide(Permit::Start).is_empty(), "agreement is not enough to move");
         assert_eq!(bench.decide(Permit::Move), ["claim r Draining { to: Some(r2) }", "stop r"]);
         bench
@@ -222,20 +222,14 @@ fn a_successor_waits_until_the_other_has_stopped_for_it_or_is_gone() {
 
 #[test]
 fn nobody_takes_the_place_of_an_instance_that_still_drains() {
-    let mut bench = Bench::new(&[ME, OTHER], &[RoleSpec::new("r").count(2)]);
-    bench.claim("r", OTHER, 5, ClaimState::Running);
-    bench.specs[0].count = 1;
-    bench.claim("r", OTHER, 5, ClaimState::Draining { to: None });
-    assert!(bench.decide(Permit::Move).is_empty());
+    let mut bench = Bench::new(&[ME, OTHER], &[RoleSpec::new("r")]);
+    bench.unable.push(OTHER);
+    for state in [ClaimState::Running, ClaimState::Draining { to: None }] {
+        bench.claim("r", OTHER, 5, state);
+        assert!(bench.decide(Permit::Move).is_empty());
+    }
     bench.claims.clear();
-    let other = assign_to_me(&mut bench);
-    assert_eq!(other, ["claim r Starting", "start r "]);
-}
-
-/// With the other gone nobody else can be chosen.
-fn assign_to_me(bench: &mut Bench) -> Vec<String> {
-    bench.view = vec![ME];
-    bench.decide(Permit::Start)
+    assert_eq!(bench.decide(Permit::Start), ["claim r Starting", "start r "]);
 }
 
 #[test]
@@ -313,7 +307,7 @@ fn who_waits_for_a_restart_gives_up_without_a_stop() {
     let mut two = Bench::running();
     two.fails("r", "boom");
     two.view.push(OTHER);
-    two.retired = true;
+    two.unable.push(ME);
     assert_eq!(two.decide(Permit::Move), ["claim r Stopped { to: Some(r2) }"]);
 }
 
