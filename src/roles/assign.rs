@@ -14,6 +14,7 @@
 //! name; nodes above the cap **shed** their lowest-scored instances, but only to where there is room. Every candidate weighs
 //! the same; weights are to come with the signals.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +62,12 @@ pub fn assign(picture: &Picture<'_>) -> Assignment {
     let mut roles: Vec<&RoleSpec> = picture.roles.iter().collect();
     roles.sort();
     roles.dedup_by_key(|spec| &spec.name);
-    let mut board = Board::new(&candidates, &roles, picture.holdings);
+    let mut holdings = Cow::Borrowed(picture.holdings);
+    if !holdings.is_sorted_by_key(|holding| (&holding.role, holding.holder)) {
+        holdings.to_mut().sort_by(|a, b| (&a.role, a.holder).cmp(&(&b.role, b.holder)));
+    }
+    let sorted = Picture { holdings: &holdings, ..*picture };
+    let mut board = Board::new(&candidates, &roles, &sorted);
     board.trim();
     board.place_orphans();
     board.shed();
@@ -93,7 +99,7 @@ struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    fn new(candidates: &'a [&'a Candidate], roles: &[&'a RoleSpec], holdings: &'a [Holding]) -> Self {
+    fn new(candidates: &'a [&'a Candidate], roles: &[&'a RoleSpec], picture: &'a Picture<'_>) -> Self {
         let mut node_of: Vec<usize> = Vec::with_capacity(candidates.len());
         for (seat, candidate) in candidates.iter().enumerate() {
             let same = seat > 0 && candidates[seat - 1].node == candidate.node;
@@ -101,10 +107,6 @@ impl<'a> Board<'a> {
             node_of.push(last);
         }
         let seat_of: BTreeMap<ReplicaId, Seat> = candidates.iter().enumerate().map(|(s, c)| (c.replica, s)).collect();
-        let mut claims: BTreeMap<&str, Vec<&Holding>> = BTreeMap::new();
-        for holding in holdings {
-            claims.entry(&holding.role).or_default().push(holding);
-        }
         let mut able_by_kind: BTreeMap<&str, Vec<Seat>> = BTreeMap::new();
         for spec in roles {
             able_by_kind.entry(&spec.kind).or_insert_with(|| {
@@ -113,10 +115,7 @@ impl<'a> Board<'a> {
         }
         let rows: Vec<_> = roles
             .iter()
-            .map(|spec| {
-                let claims = claims.get(spec.name.as_str()).map_or(&[][..], Vec::as_slice);
-                row(spec, &able_by_kind[spec.kind.as_str()], claims, &seat_of, &node_of)
-            })
+            .map(|spec| row(spec, &able_by_kind[spec.kind.as_str()], picture.of(&spec.name), &seat_of, &node_of))
             .collect();
         let mut load = vec![0; node_of.last().map_or(0, |last| last + 1)];
         for seat in rows.iter().flat_map(|row| row.hosts.keys()) {
@@ -233,7 +232,7 @@ impl<'a> Board<'a> {
 fn row<'a>(
     spec: &'a RoleSpec,
     of_kind: &[Seat],
-    claims: &[&Holding],
+    claims: &[Holding],
     seat_of: &BTreeMap<ReplicaId, Seat>,
     node_of: &[usize],
 ) -> Row<'a> {
@@ -254,7 +253,9 @@ fn row<'a>(
         }
     }
     for holding in claims {
-        let Some(to) = holding.claim.successor().filter(|to| !answered(claims, holding, *to)) else { continue };
+        let Some(to) = holding.claim.successor().filter(|to| !answered(claims, holding.claim.token, *to)) else {
+            continue;
+        };
         if seat_of.contains_key(&holding.holder)
             && let Some(seat) = seat(&to)
         {

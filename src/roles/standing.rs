@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Assignment, ClaimState, Holding, Picture};
+use super::{Assignment, ClaimState, FencingToken, Holding, Picture};
 use crate::id::ReplicaId;
 
 pub(super) struct Standing {
@@ -19,12 +19,12 @@ pub(super) struct Standing {
 impl Standing {
     pub(super) fn new(picture: &Picture<'_>, assignment: &Assignment, role: &str) -> Self {
         let hosts = assignment.hosts(role);
-        let holdings: Vec<&Holding> = picture.of(role).iter().collect();
+        let holdings = picture.of(role);
         let holding: BTreeSet<_> = holdings.iter().filter(|h| h.claim.holds()).map(|h| h.holder).collect();
         // Promised: named by a claim that the named one has not yet answered with a newer one of its own.
         let promises = holdings.iter().filter_map(|h| {
             let to = h.claim.successor()?;
-            let open = hosts.contains(&to) && !answered(&holdings, h, to);
+            let open = hosts.contains(&to) && !answered(holdings, h.claim.token, to);
             open.then_some((to, matches!(h.claim.state, ClaimState::Stopped { .. })))
         });
         let promised: BTreeSet<_> = promises.clone().map(|(to, _)| to).collect();
@@ -56,7 +56,8 @@ impl Standing {
     }
 }
 
-/// Whether `to` shows a claim newer than the one that names it: then it took the role over, whatever became of it since.
-pub(super) fn answered(holdings: &[&Holding], naming: &Holding, to: ReplicaId) -> bool {
-    holdings.iter().any(|h| h.holder == to && (h.claim.holds() || h.claim.token > naming.claim.token))
+/// Whether `to` shows a claim newer than `token`, that of the claim which names it: then it took the role over, whatever
+/// became of it since.
+pub(super) fn answered(holdings: &[Holding], token: FencingToken, to: ReplicaId) -> bool {
+    holdings.iter().any(|h| h.holder == to && (h.claim.holds() || h.claim.token > token))
 }

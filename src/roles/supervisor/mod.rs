@@ -1,0 +1,306 @@
+//! The roles of one node: what it claims, what it starts, stops and restarts.
+
+mod instance;
+mod types;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use instance::{Instance, Phase};
+
+pub use types::{Permit, RoleEvent, SupervisorConfig, SupervisorOutput};
+
+use super::standing::{Standing, answered};
+use super::{Assignment, FencingToken, Picture};
+use crate::id::ReplicaId;
+use crate::time::{Instant, Now, Stamp};
+
+/// How old a token must be for the clock alone to be above it, whatever its correction. Younger ones are remembered.
+const TOKEN_MEMORY: Duration = Duration::from_secs(3_600);
+
+/// No clock gets here (the year 6429): a token beyond is rubbish, and nothing could be above the highest of them.
+const LAST_TOKEN: Stamp = Stamp(u64::MAX / 2);
+
+/// The state machine for the roles of one node.
+///
+/// Call [`decide`](Self::decide) whenever the picture or the permit changed, [`report`](Self::report) with what becomes of
+/// the tasks, and [`handle_deadline`](Self::handle_deadline) when the time of [`poll_timeout`](Self::poll_timeout) has come;
+/// after each of them drain [`poll`](Self::poll) and carry it out, claims first of all, before the next picture is made.
+///
+/// ```text
+///                 start        task runs              not wanted here any more         task ended
+///     (no claim) ───────▶ Starting ─────▶ Running ───────────────────────▶ Draining{to} ─────────▶ Stopped{to}
+///         ▲                 ▲  ▲ │           │                                 │ to: None              │ successor's claim
+///         │          backoff│  │ └─ fails ───┤                                 ▼ task ended            │ is seen, or it left
+///         │                 └──┴─────────────┤                             (no claim) ◀────────────────┘ the view
+///         │  exclusion over                  ▼ too many failures in the window
+///         └───────────────────────────── Failed{why, until}
+/// ```
+///
+/// A restart for a changed spec shows as Starting from the moment the old task is asked to end.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    own: ReplicaId,
+    config: SupervisorConfig,
+    instances: BTreeMap<String, Instance>,
+    /// The highest token seen of each role, as far as the clock may lie below it.
+    highest: BTreeMap<String, Stamp>,
+    outputs: VecDeque<SupervisorOutput>,
+    leaving: bool,
+    /// Starts without waiting for the other to stop: the broken variant that the tests must catch.
+    #[cfg(test)]
+    hasty: bool,
+}
+
+impl Supervisor {
+    /// For the node whose present run is `own`.
+    pub fn new(own: ReplicaId, config: SupervisorConfig) -> Self {
+        Self {
+            own,
+            config,
+            instances: BTreeMap::new(),
+            highest: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            leaving: false,
+            #[cfg(test)]
+            hasty: false,
+        }
+    }
+
+    /// Takes note of a token, so that later ones of this node are above it. [`decide`](Self::decide) does so for the claims
+    /// in its picture; this is for those of owners outside the view, whose tasks may still run somewhere.
+    pub fn see(&mut self, role: &str, token: FencingToken) {
+        if token.stamp > LAST_TOKEN {
+            return;
+        }
+        if let Some(highest) = self.highest.get_mut(role) {
+            *highest = token.stamp.max(*highest);
+        } else {
+            self.highest.insert(role.to_owned(), token.stamp);
+        }
+    }
+
+    /// Compares what is with what should be, and starts, stops and moves as far as permitted. `assignment` must be that of
+    /// `picture`, and `stamps` draws from the clock of the store, which observed every claim in the picture.
+    ///
+    /// To be called also while nothing is permitted: a claim whose successor has come up is removed in any case.
+    pub fn decide(
+        &mut self,
+        now: Now,
+        permit: Permit,
+        picture: &Picture<'_>,
+        assignment: &Assignment,
+        stamps: &mut dyn FnMut() -> Stamp,
+    ) {
+        self.remember_tokens(now, picture);
+        for role in self.instances.keys().cloned().collect::<Vec<_>>() {
+            self.follow_up(&role, permit, picture, assignment);
+        }
+        if self.leaving || permit < Permit::Start {
+            return;
+        }
+        for spec in picture.roles {
+            if self.instances.contains_key(&spec.name) || !assignment.wants(&spec.name, self.own) {
+                continue;
+            }
+            if self.hasty() || Standing::new(picture, assignment, &spec.name).may_start(self.own) {
+                let token = self.token(&spec.name, stamps());
+                self.instances.insert(spec.name.clone(), Instance::new(Arc::new(spec.clone()), token));
+                self.launch(&spec.name, token);
+            }
+        }
+    }
+
+    /// Takes in what became of a task. Reports about a token other than the present one are old and dropped.
+    pub fn report(&mut self, now: Now, event: &RoleEvent) {
+        let (role, token) = match event {
+            RoleEvent::Running { role, token }
+            | RoleEvent::Stopped { role, token }
+            | RoleEvent::Failed { role, token, .. } => (role, token),
+        };
+        let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.token == *token) else { return };
+        match (&instance.phase, event) {
+            (Phase::Starting, RoleEvent::Running { .. }) => instance.phase = Phase::Running,
+            (_, RoleEvent::Running { .. }) => return,
+            (Phase::Starting | Phase::Running, RoleEvent::Failed { why, .. }) => instance.fail(now, why, &self.config),
+            (Phase::Starting | Phase::Running, RoleEvent::Stopped { .. }) => {
+                instance.fail(now, "ended without being asked to", &self.config);
+            }
+            (Phase::Restarting, _) => instance.phase = Phase::Backoff { until: now.instant },
+            (Phase::Draining { to: Some(to) }, _) => instance.phase = Phase::Stopped { to: *to },
+            (Phase::Draining { to: None }, _) => return self.remove(&role.clone()),
+            (Phase::Backoff { .. } | Phase::Stopped { .. } | Phase::Excluded { .. }, _) => return,
+        }
+        self.show(role);
+    }
+
+    /// Gives up every role, to nobody in particular, and starts none any more: this node leaves.
+    ///
+    /// The others place these roles again once this node is no longer among their candidates.
+    pub fn stop_all(&mut self, _now: Now) {
+        self.leaving = true;
+        for role in self.instances.keys().cloned().collect::<Vec<_>>() {
+            self.give_up(&role, None);
+        }
+    }
+
+    /// Restarts what is due, and lifts exclusions that are over.
+    pub fn handle_deadline(&mut self, now: Now, stamps: &mut dyn FnMut() -> Stamp) {
+        let due = self.instances.iter().filter(|(_, instance)| instance.due().is_some_and(|due| due <= now.instant));
+        for role in due.map(|(role, _)| role.clone()).collect::<Vec<_>>() {
+            let restart = self.instances.get(&role).is_some_and(|i| matches!(i.phase, Phase::Backoff { .. }));
+            if restart {
+                let token = self.token(&role, stamps());
+                self.launch(&role, token);
+            } else {
+                self.remove(&role);
+            }
+        }
+    }
+
+    /// When to call [`handle_deadline`](Self::handle_deadline).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.instances.values().filter_map(Instance::due).min()
+    }
+
+    /// What to carry out next.
+    pub fn poll(&mut self) -> Option<SupervisorOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Nothing is starting, running, draining or waiting to be restarted.
+    pub fn idle(&self) -> bool {
+        self.instances.values().all(|i| matches!(i.phase, Phase::Stopped { .. } | Phase::Excluded { .. }))
+    }
+
+    /// Brings one role of this node in line with the picture.
+    fn follow_up(&mut self, role: &str, permit: Permit, picture: &Picture<'_>, assignment: &Assignment) {
+        let own = self.own;
+        let Some(instance) = self.instances.get_mut(role) else { return };
+        let settled = permit == Permit::Move;
+        let wanted = assignment.wants(role, own);
+        // The successor left the view, or converged assignment prefers another: its reservation is void.
+        let void = |to: &ReplicaId| !picture.has(*to) || (settled && !assignment.wants(role, *to));
+        match &instance.phase {
+            Phase::Stopped { to } => {
+                let token = instance.token;
+                if void(to) || answered(picture.of(role), token, *to) {
+                    self.remove(role);
+                }
+            }
+            Phase::Draining { to: Some(to) } => {
+                if void(to) {
+                    instance.phase = Phase::Draining { to: None };
+                    self.show(role);
+                }
+            }
+            Phase::Draining { to: None } => {}
+            _ if !settled => {}
+            Phase::Excluded { .. } => {
+                if picture.spec(role).is_none_or(|spec| instance.respec(spec)) {
+                    self.remove(role);
+                }
+            }
+            _ if !wanted => {
+                let to = Standing::new(picture, assignment, role).successor(own);
+                self.give_up(role, to);
+            }
+            phase => {
+                let runs = matches!(phase, Phase::Starting | Phase::Running);
+                let token = instance.token;
+                if picture.spec(role).is_some_and(|spec| instance.respec(spec)) && runs {
+                    instance.phase = Phase::Restarting;
+                    self.show(role);
+                    self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
+                }
+            }
+        }
+    }
+
+    /// Gives a role up, for `to` to have it next.
+    fn give_up(&mut self, role: &str, to: Option<ReplicaId>) {
+        let Some(instance) = self.instances.get_mut(role) else { return };
+        let token = instance.token;
+        match (&instance.phase, to) {
+            (Phase::Starting | Phase::Running, _) => {
+                instance.phase = Phase::Draining { to };
+                self.show(role);
+                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
+            }
+            (Phase::Restarting | Phase::Draining { .. }, _) => {
+                instance.phase = Phase::Draining { to };
+                self.show(role);
+            }
+            (Phase::Backoff { .. }, Some(to)) => {
+                instance.phase = Phase::Stopped { to };
+                self.show(role);
+            }
+            (Phase::Backoff { .. }, None) => self.remove(role),
+            (Phase::Stopped { .. } | Phase::Excluded { .. }, _) => {}
+        }
+    }
+
+    /// Claims, then starts.
+    fn launch(&mut self, role: &str, token: FencingToken) {
+        let Some(instance) = self.instances.get_mut(role) else { return };
+        instance.token = token;
+        instance.phase = Phase::Starting;
+        let spec = Arc::clone(&instance.spec);
+        self.show(role);
+        self.outputs.push_back(SupervisorOutput::Start { spec, token });
+    }
+
+    /// Writes the claim, if it is not what is written already.
+    fn show(&mut self, role: &str) {
+        let Some(instance) = self.instances.get_mut(role) else { return };
+        let claim = Some(instance.claim());
+        if instance.shown != claim {
+            instance.shown.clone_from(&claim);
+            self.outputs.push_back(SupervisorOutput::Claim { role: role.to_owned(), claim });
+        }
+    }
+
+    fn remove(&mut self, role: &str) {
+        if self.instances.remove(role).is_some() {
+            self.outputs.push_back(SupervisorOutput::Claim { role: role.to_owned(), claim: None });
+        }
+    }
+
+    /// A token above every token of the role seen. The clock alone sees to that, except above a token whose stamp was too
+    /// far ahead to advance the clock (the design, 3.11).
+    fn token(&mut self, role: &str, stamp: Stamp) -> FencingToken {
+        let seen = self.highest.get(role).copied();
+        let stamp = seen.map_or(stamp, |seen| stamp.max(seen.next()));
+        assert!(seen.is_none_or(|seen| stamp > seen), "fencing tokens of {role} ran out");
+        self.highest.insert(role.to_owned(), stamp);
+        FencingToken { stamp, replica: self.own }
+    }
+
+    fn remember_tokens(&mut self, now: Now, picture: &Picture<'_>) {
+        for holding in picture.holdings {
+            self.see(&holding.role, holding.claim.token);
+        }
+        let memory_ms = u64::try_from(TOKEN_MEMORY.as_millis()).unwrap_or(u64::MAX);
+        let young = now.wall_ms.saturating_sub(memory_ms);
+        self.highest.retain(|role, stamp| stamp.as_millis() >= young || picture.spec(role).is_some());
+    }
+
+    #[cfg(test)]
+    fn hasty(&self) -> bool {
+        self.hasty
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self)]
+    const fn hasty(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;

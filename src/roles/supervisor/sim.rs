@@ -1,0 +1,446 @@
+//! A cluster of supervisors, for tests: claims, reports, views and spec lists each travel on their own, late and out of
+//! order, and the newest version of each wins. Comes in: what happens to the cluster ([`Op`]). Goes out: a complaint about
+//! the first rule that was broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::super::{Candidate, Claim, ClaimState, Holding, RoleSpec, assign};
+use super::*;
+use crate::id::NodeId;
+use crate::time::HybridClock;
+
+const SETTLE: u64 = 8;
+pub(super) const ROLES: [&str; 4] = ["w", "x", "y", "z"];
+
+/// splitmix64 (Steele, Lea and Flood, 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+#[derive(Clone)]
+enum Letter {
+    Row { owner: ReplicaId, role: String, claim: Option<Claim> },
+    Report { from: ReplicaId, print: u128 },
+    View(BTreeSet<ReplicaId>),
+    Specs(Vec<RoleSpec>),
+    Task(RoleEvent),
+}
+
+struct Post {
+    due: u64,
+    from: Option<ReplicaId>,
+    to: ReplicaId,
+    version: u64,
+    letter: Letter,
+}
+
+struct Node {
+    supervisor: Supervisor,
+    clock: HybridClock,
+    skew_ms: u64,
+    side: u64,
+    view: (u64, BTreeSet<ReplicaId>),
+    specs: (u64, Vec<RoleSpec>),
+    rows: BTreeMap<(String, ReplicaId), (u64, Option<Claim>)>,
+    reports: BTreeMap<ReplicaId, (u64, u128)>,
+    agreed_on: Option<(u128, u64)>,
+    tasks: BTreeMap<String, FencingToken>,
+    leaving: bool,
+}
+
+pub(super) struct World {
+    dice: Dice,
+    step: u64,
+    version: u64,
+    next_id: u64,
+    nodes: BTreeMap<ReplicaId, Node>,
+    specs: Vec<RoleSpec>,
+    post: Vec<Post>,
+    /// The most instances of a role that may run: the highest count asked for since the last rest.
+    limit: BTreeMap<String, usize>,
+    /// Sides that part may each run the full count.
+    parted: bool,
+    hasty: bool,
+    pub(super) starts: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Join,
+    Crash(u64),
+    Leave(u64),
+    Fail(u64),
+    Spec { role: usize, kind: bool, arguments: bool, count: u32 },
+    Unspec(usize),
+    Part(u64),
+    Heal,
+    Rest,
+}
+
+fn kinds(replica: ReplicaId) -> BTreeSet<String> {
+    let mut kinds = BTreeSet::from(["all".to_owned()]);
+    if replica.0 % 2 == 0 {
+        kinds.insert("even".to_owned());
+    }
+    kinds
+}
+
+impl World {
+    pub(super) fn new(seed: u64, hasty: bool) -> Self {
+        let mut world = Self {
+            dice: Dice(seed),
+            step: 0,
+            version: 0,
+            next_id: 0,
+            nodes: BTreeMap::new(),
+            specs: Vec::new(),
+            post: Vec::new(),
+            limit: BTreeMap::new(),
+            parted: false,
+            hasty,
+            starts: 0,
+        };
+        (0..3).for_each(|_| world.join());
+        for role in 0..3 {
+            world.spec(role, "all", "", 1 + u32::from(role == 2));
+        }
+        world
+    }
+
+    fn now(&self, skew_ms: u64) -> Now {
+        Now { instant: Instant::from_nanos(self.step * 1_000_000), wall_ms: 1_000_000 + self.step + skew_ms }
+    }
+
+    fn send(&mut self, delay: u64, from: Option<ReplicaId>, to: ReplicaId, letter: Letter) {
+        self.version += 1;
+        let due = self.step + 1 + self.dice.roll(delay);
+        self.post.push(Post { due, from, to, version: self.version, letter });
+    }
+
+    fn tell_views(&mut self) {
+        for to in self.nodes.keys().copied().collect::<Vec<_>>() {
+            let side = self.nodes[&to].side;
+            let view = self.nodes.iter().filter(|(_, n)| n.side == side).map(|(id, _)| *id).collect();
+            self.send(8, None, to, Letter::View(view));
+        }
+    }
+
+    fn tell_specs(&mut self) {
+        self.specs.sort();
+        for to in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.send(8, None, to, Letter::Specs(self.specs.clone()));
+        }
+    }
+
+    /// A joiner pulls first: it begins with what some member knows.
+    fn join(&mut self) {
+        self.next_id += 1;
+        let id = ReplicaId(self.next_id);
+        let config = SupervisorConfig {
+            backoff_first: Duration::from_millis(5),
+            backoff_max: Duration::from_millis(20),
+            max_failures: 2,
+            window: Duration::from_millis(200),
+            exclusion: Duration::from_millis(300),
+        };
+        let mut supervisor = Supervisor::new(id, config);
+        supervisor.hasty = self.hasty;
+        let sponsor = self.nodes.values().next();
+        for ((role, _), (_, claim)) in sponsor.iter().flat_map(|s| &s.rows) {
+            claim.iter().for_each(|claim| supervisor.see(role, claim.token));
+        }
+        let node = Node {
+            supervisor,
+            clock: HybridClock::default(),
+            skew_ms: [0, 0, 100, 5_000][usize::try_from(self.dice.roll(4)).unwrap()],
+            side: sponsor.map_or(0, |s| s.side),
+            view: (0, BTreeSet::new()),
+            specs: (0, self.specs.clone()),
+            rows: sponsor.map_or_else(BTreeMap::new, |s| s.rows.clone()),
+            reports: BTreeMap::new(),
+            agreed_on: None,
+            tasks: BTreeMap::new(),
+            leaving: false,
+        };
+        self.nodes.insert(id, node);
+        self.tell_views();
+    }
+
+    fn spec(&mut self, role: usize, kind: &str, arguments: &str, count: u32) {
+        self.specs.retain(|spec| spec.name != ROLES[role]);
+        self.specs.push(RoleSpec::new(ROLES[role]).kind(kind).arguments(arguments).count(count));
+        let limit = self.limit.entry(ROLES[role].to_owned()).or_default();
+        *limit = (*limit).max(count as usize);
+        self.tell_specs();
+    }
+
+    fn pick(&self, n: u64) -> ReplicaId {
+        *self.nodes.keys().nth(usize::try_from(n).unwrap() % self.nodes.len()).unwrap()
+    }
+
+    pub(super) fn apply(&mut self, op: &Op) -> Result<(), String> {
+        match op {
+            Op::Join if self.nodes.len() < 7 => self.join(),
+            Op::Crash(n) if self.nodes.len() > 1 => {
+                self.nodes.remove(&self.pick(*n));
+                self.tell_views();
+            }
+            Op::Leave(n) if self.nodes.values().filter(|node| !node.leaving).count() > 1 => {
+                let id = self.pick(*n);
+                let now = self.now(0);
+                let node = self.nodes.get_mut(&id).unwrap();
+                node.leaving = true;
+                node.supervisor.stop_all(now);
+                self.carry_out(id)?;
+            }
+            Op::Fail(n) => {
+                let id = self.pick(*n);
+                let node = self.nodes.get_mut(&id).unwrap();
+                if let Some((role, token)) = node.tasks.pop_first() {
+                    self.send(2, None, id, Letter::Task(RoleEvent::Failed { role, token, why: "no luck".into() }));
+                }
+            }
+            Op::Spec { role, kind, arguments, count } => {
+                let kind = if *kind { "even" } else { "all" };
+                self.spec(*role, kind, if *arguments { "fast" } else { "" }, *count);
+            }
+            Op::Unspec(role) => {
+                self.specs.retain(|spec| spec.name != ROLES[*role]);
+                self.tell_specs();
+            }
+            Op::Part(n) => {
+                self.parted = true;
+                for (i, node) in self.nodes.values_mut().enumerate() {
+                    node.side = n >> i & 1;
+                }
+                self.tell_views();
+            }
+            Op::Heal => {
+                self.nodes.values_mut().for_each(|node| node.side = 0);
+                self.tell_views();
+            }
+            Op::Rest => self.rest()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn run(&mut self, steps: u64) -> Result<(), String> {
+        for _ in 0..steps {
+            self.step += 1;
+            let (due, later): (Vec<_>, Vec<_>) = self.post.drain(..).partition(|post| post.due <= self.step);
+            self.post = later;
+            due.into_iter().for_each(|post| self.deliver(post));
+            for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+                self.turn(id)?;
+            }
+            let gone: Vec<_> =
+                self.nodes.iter().filter(|(_, n)| n.leaving && n.supervisor.idle()).map(|(id, _)| *id).collect();
+            if !gone.is_empty() {
+                gone.iter().for_each(|id| drop(self.nodes.remove(id)));
+                self.tell_views();
+            }
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, post: Post) {
+        let from_side = post.from.map(|from| self.nodes.get(&from).map(|n| n.side));
+        let step = self.step;
+        let Some(node) = self.nodes.get_mut(&post.to) else { return };
+        if from_side.is_some_and(|side| side != Some(node.side)) {
+            return;
+        }
+        let now = Now { instant: Instant::from_nanos(step * 1_000_000), wall_ms: 1_000_000 + step + node.skew_ms };
+        match post.letter {
+            Letter::Row { owner, role, claim } => {
+                if let Some(claim) = &claim {
+                    let _ = node.clock.observe(now, claim.token.stamp);
+                    node.supervisor.see(&role, claim.token);
+                }
+                let row = node.rows.entry((role, owner)).or_insert((0, None));
+                if row.0 < post.version {
+                    *row = (post.version, claim);
+                }
+            }
+            Letter::Report { from, print } => {
+                let report = node.reports.entry(from).or_insert((0, 0));
+                *report = (*report).max((post.version, print));
+            }
+            Letter::View(view) if node.view.0 < post.version => node.view = (post.version, view),
+            Letter::Specs(specs) if node.specs.0 < post.version => node.specs = (post.version, specs),
+            Letter::Task(event) => {
+                if let RoleEvent::Stopped { role, token } = &event
+                    && node.tasks.get(role) == Some(token)
+                {
+                    node.tasks.remove(role);
+                }
+                node.supervisor.report(now, &event);
+            }
+            _ => {}
+        }
+    }
+
+    fn turn(&mut self, id: ReplicaId) -> Result<(), String> {
+        self.carry_out(id)?;
+        let step = self.step;
+        let now = self.now(self.nodes[&id].skew_ms);
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.supervisor.handle_deadline(now, &mut || node.clock.tick(now));
+        self.carry_out(id)?;
+        let node = self.nodes.get_mut(&id).unwrap();
+        let (candidates, holdings) = node.sees();
+        let picture = Picture { candidates: &candidates, roles: &node.specs.1, holdings: &holdings };
+        let mut hash = Xxh3::new();
+        picture.describe(|section, bytes| {
+            hash.update(&[u8::from(section), u8::try_from(bytes.len()).unwrap()]);
+            hash.update(bytes);
+        });
+        let print = hash.digest128();
+        let agreed = node.view.1.contains(&id)
+            && node.view.1.iter().all(|m| *m == id || node.reports.get(m).is_some_and(|(_, p)| *p == print));
+        node.agreed_on = agreed.then(|| node.agreed_on.filter(|(on, _)| *on == print).unwrap_or((print, step)));
+        let permit = match node.agreed_on {
+            Some((_, since)) if step - since >= SETTLE => Permit::Move,
+            Some(_) => Permit::Start,
+            None => Permit::Wait,
+        };
+        let assignment = assign(&picture);
+        node.supervisor.decide(now, permit, &picture, &assignment, &mut || node.clock.tick(now));
+        self.carry_out(id)?;
+        for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {
+            self.send(5, Some(id), to, Letter::Report { from: id, print });
+        }
+        // What got lost is repaired: own rows are told again, with the version they have.
+        if self.dice.roll(4) == 0 {
+            let own: Vec<_> = self.nodes[&id]
+                .rows
+                .iter()
+                .filter(|((_, o), _)| *o == id)
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
+            let to = self.pick(self.dice.0 >> 32);
+            for ((role, owner), (version, claim)) in own {
+                let due = step + 1 + self.dice.roll(5);
+                self.post.push(Post { due, from: Some(id), to, version, letter: Letter::Row { owner, role, claim } });
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, id: ReplicaId) -> Result<(), String> {
+        while let Some(output) = self.nodes.get_mut(&id).and_then(|node| node.supervisor.poll()) {
+            match output {
+                SupervisorOutput::Claim { role, claim } => {
+                    for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {
+                        let letter = Letter::Row { owner: id, role: role.clone(), claim: claim.clone() };
+                        self.send(5, Some(id), to, letter);
+                    }
+                    let version = self.version;
+                    self.nodes.get_mut(&id).unwrap().rows.insert((role, id), (version, claim));
+                }
+                SupervisorOutput::Start { spec, token } => {
+                    self.starts += 1;
+                    let node = self.nodes.get_mut(&id).unwrap();
+                    let lower = |((role, owner), (_, claim)): (&(String, ReplicaId), &(u64, Option<Claim>))| {
+                        *role != spec.name || *owner == id || claim.as_ref().is_none_or(|c| c.token < token)
+                    };
+                    if !node.rows.iter().all(lower) {
+                        return Err(format!("{id} starts {} below a token it saw", spec.name));
+                    }
+                    if node.tasks.insert(spec.name.clone(), token).is_some() {
+                        return Err(format!("{id} starts {} twice", spec.name));
+                    }
+                    self.send(3, None, id, Letter::Task(RoleEvent::Running { role: spec.name.clone(), token }));
+                }
+                SupervisorOutput::Stop { role, token } => {
+                    self.send(6, None, id, Letter::Task(RoleEvent::Stopped { role, token }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn running(&self, role: &str) -> usize {
+        self.nodes.values().filter(|node| node.tasks.contains_key(role)).count()
+    }
+
+    /// At most as many instances as asked for, while nobody was parted.
+    fn check(&self) -> Result<(), String> {
+        if self.parted {
+            return Ok(());
+        }
+        for (role, limit) in &self.limit {
+            let running = self.running(role);
+            if running > *limit {
+                return Err(format!("step {}: {running} instances of {role}, {limit} wanted", self.step));
+            }
+        }
+        Ok(())
+    }
+
+    /// Left alone, exactly the right number runs, and no other claim than theirs is left.
+    pub(super) fn rest(&mut self) -> Result<(), String> {
+        self.apply(&Op::Heal)?;
+        for _ in 0..60 {
+            self.run(50)?;
+            if self.complaint().is_none() {
+                self.limit = self.specs.iter().map(|spec| (spec.name.clone(), spec.count as usize)).collect();
+                self.parted = false;
+                return Ok(());
+            }
+        }
+        Err(self.complaint().unwrap_or_default())
+    }
+
+    fn complaint(&self) -> Option<String> {
+        if let Some((id, _)) =
+            self.nodes.iter().find(|(_, n)| n.agreed_on.is_none_or(|(_, at)| self.step - at < SETTLE))
+        {
+            return Some(format!("{id} is not converged"));
+        }
+        for role in ROLES {
+            let spec = self.specs.iter().find(|spec| spec.name == role);
+            let able = spec.map_or(0, |s| self.nodes.keys().filter(|id| kinds(**id).contains(&s.kind)).count());
+            let wanted = able.min(spec.map_or(0, |s| s.count as usize));
+            if self.running(role) != wanted {
+                return Some(format!("{} instances of {role}, {wanted} wanted", self.running(role)));
+            }
+            for (id, node) in &self.nodes {
+                for holding in node.sees().1.iter().filter(|h| h.role == role) {
+                    let runs = self.nodes[&holding.holder].tasks.get(role) == Some(&holding.claim.token);
+                    if !runs || holding.claim.state != ClaimState::Running {
+                        return Some(format!("{id} sees {holding:?}"));
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Node {
+    fn sees(&self) -> (Vec<Candidate>, Vec<Holding>) {
+        let candidate = |replica: &ReplicaId| {
+            let node = NodeId::new(format!("node-{}", replica.0)).unwrap();
+            Candidate { node, replica: *replica, kinds: kinds(*replica) }
+        };
+        let mut candidates: Vec<_> = self.view.1.iter().map(candidate).collect();
+        candidates.sort_by_key(|c| (c.node.clone(), c.replica));
+        let live = self.rows.iter().filter(|((_, owner), _)| self.view.1.contains(owner));
+        let holdings = live.filter_map(|((role, holder), (_, claim))| {
+            Some(Holding { role: role.clone(), holder: *holder, claim: claim.clone()? })
+        });
+        (candidates, holdings.collect())
+    }
+}
