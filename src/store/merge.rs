@@ -19,7 +19,7 @@ pub struct Merged {
     pub refused: usize,
     /// The author of the row that was furthest ahead of estimated time, and by how much.
     pub ahead: Option<(ReplicaId, Duration)>,
-    /// How many came back that had been collected or lost here.
+    /// How many values came back whose dot was known: they had been collected as removed, or lost, here.
     pub resurrected: u64,
 }
 
@@ -44,11 +44,12 @@ impl Store {
         let mut merged = Merged::default();
         self.merge_each(rows, &mut merged, |core, slot, row, merged| {
             let was_absent = slot.entry().is_none();
+            let is_tombstone = row.entry.is_tombstone();
             let news = core.know_row(&row);
             core.merge_entry(now, slot, &row.entry, merged);
             if news {
                 merged.news.push(row);
-            } else if was_absent {
+            } else if was_absent && !is_tombstone {
                 merged.resurrected += 1;
                 core.stats.resurrected += 1;
             }
