@@ -63,8 +63,8 @@ pub(super) struct MemberList {
     records: BTreeMap<SocketAddr, Record>,
     by_replica: BTreeMap<ReplicaId, SocketAddr>,
     down: usize,
-    /// Sum of the hashes of all records.
-    hash: u64,
+    /// Sum of the fingerprints of all records.
+    fingerprint: u64,
 }
 
 impl MemberList {
@@ -76,8 +76,8 @@ impl MemberList {
         self.down
     }
 
-    pub(super) fn hash(&self) -> u64 {
-        self.hash
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     pub(super) fn at(&self, address: SocketAddr) -> Option<&Record> {
@@ -105,7 +105,7 @@ impl MemberList {
         }
         self.by_replica.insert(new.identity.replica, address);
         self.down += usize::from(new.state == Liveness::Down);
-        self.hash = self.hash.wrapping_add(new.hash());
+        self.fingerprint = self.fingerprint.wrapping_add(new.fingerprint());
         compare(old, new, changes);
     }
 
@@ -124,7 +124,7 @@ impl MemberList {
             self.by_replica.remove(&old.identity.replica);
         }
         self.down -= usize::from(old.state == Liveness::Down);
-        self.hash = self.hash.wrapping_sub(old.hash());
+        self.fingerprint = self.fingerprint.wrapping_sub(old.fingerprint());
     }
 }
 
@@ -165,8 +165,11 @@ fn compare(old: Option<Record>, new: Record, changes: &mut Vec<Change>) {
 }
 
 impl Record {
-    /// The same on every node and in every release.
-    pub(super) fn hash(&self) -> u64 {
+    /// The same on every node and in every release; nothing for a Down member.
+    pub(super) fn fingerprint(&self) -> u64 {
+        if self.state == Liveness::Down {
+            return 0;
+        }
         // No record is too large for a vector; should it ever be, all nodes see the same zero.
         postcard::to_stdvec(self).map_or(0, |bytes| xxh3_64(&bytes))
     }

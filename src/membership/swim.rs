@@ -12,13 +12,15 @@ use foca::{Foca, Member, NoCustomBroadcast, Timer};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::collector::{Collector, Nobody, Queued};
+use super::collector::{Collector, Nobody};
 use super::list::MemberList;
-use super::tap::{Kind, Tap};
+use super::tap::Tap;
 use super::{Change, Identity, Liveness, Record, Timing, direct};
 use crate::id::ReplicaId;
 use crate::time::Instant;
 use crate::wire;
+
+mod settle;
 
 /// What [`Swim`] wants done or known.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,7 +153,8 @@ impl Swim {
         {
             self.stats.stalls += 1;
             self.collector.health.missed();
-            self.collector.postpone_judgement(now.since(due));
+            // What arrived meanwhile is read after this; it gets the time of one answer.
+            self.collector.postpone_judgement(now.since(due) + self.timing.probe_timeout);
         }
         while let Some(timer) = self.collector.next_due() {
             let forgotten = if let Timer::RemoveDown(identity) = &timer { Some(identity.clone()) } else { None };
@@ -189,11 +192,13 @@ impl Swim {
 
     /// Everything known, ourselves and Down members included: one side of a push-pull.
     pub fn records(&self) -> Vec<Record> {
-        let own = self.identity().address;
-        self.members.iter().filter(|record| record.identity.address != own).cloned().chain([self.own()]).collect()
+        self.members.iter().cloned().chain([self.own()]).collect()
     }
 
     /// The other side of a push-pull.
+    ///
+    /// A Down record about an unknown address is passed over. It says nothing new, and taking it would keep the dead
+    /// in the lists for ever: members forget them at different times, and would learn of them from each other again.
     pub fn apply(&mut self, now: Instant, mut records: Vec<Record>) {
         if self.left {
             return;
@@ -203,6 +208,9 @@ impl Swim {
         let mut room = wire::MAX_MEMBERS.saturating_sub(self.members.len());
         records.retain(|record| {
             let known = record.identity.address == own.address || self.members.at(record.identity.address).is_some();
+            if !known && record.state == Liveness::Down {
+                return false;
+            }
             let fits = known || room > 0;
             room -= usize::from(fits && !known);
             self.stats.records_dropped += u64::from(!fits);
@@ -219,9 +227,10 @@ impl Swim {
         }
     }
 
-    /// A hash of all records, for comparing before a push-pull. Equal lists have equal fingerprints in any order.
+    /// A hash of all records that are not Down, for comparing before a push-pull. Equal lists have equal fingerprints
+    /// in any order. Down members count by their absence, as they are forgotten here sooner and there later.
     pub fn fingerprint(&self) -> u64 {
-        self.members.hash().wrapping_add(self.own().hash())
+        self.members.fingerprint().wrapping_add(self.own().fingerprint())
     }
 
     /// What is known of a run, unless it is our own.
@@ -311,91 +320,6 @@ impl Swim {
         if let Some(identity) = picked {
             self.announce_to(identity);
         }
-    }
-
-    /// Takes over what `foca` just did: its news, its datagrams, and whom it accused.
-    fn settle(&mut self) {
-        self.follow_predecessor();
-        let mut changes = Vec::new();
-        self.follow_own_identity(&mut changes);
-        let own = self.identity().address;
-        let applied = std::mem::take(&mut self.tap.seen().applied);
-        for member in applied.into_iter().filter(|member| member.id().address != own) {
-            self.members.put(member.into(), &mut changes);
-        }
-        if self.members.down() > 0 && !self.left && self.announce_down_at.is_none() {
-            self.announce_down_at = Some(self.collector.now + self.timing.announce_down);
-        }
-        self.outputs.extend(changes.into_iter().map(SwimOutput::Change));
-        for queued in std::mem::take(&mut self.collector.queued) {
-            self.pass(queued);
-        }
-        for (identity, incarnation) in std::mem::take(&mut self.collector.accused) {
-            let held = self.members.at(identity.address);
-            if held.is_some_and(|held| held.identity == identity && held.incarnation == incarnation) {
-                self.tell_suspect(&identity);
-            }
-        }
-    }
-
-    /// Somebody is held for the owner of our address whose boot is ahead of ours: a predecessor whose clock was. No
-    /// renewal would ever win against it.
-    fn follow_predecessor(&mut self) {
-        let ahead = self.tap.seen().ahead.take();
-        let moved = ahead.filter(|ahead| ahead.supersedes(self.identity()) && !self.left);
-        if let Some(moved) = moved.and_then(|ahead| self.identity().moved_past(&ahead)) {
-            let _ = self.foca.change_identity(moved, &mut self.collector);
-        }
-    }
-
-    fn follow_own_identity(&mut self, changes: &mut Vec<Change>) {
-        let own = self.foca.identity();
-        let mut seen = self.tap.seen();
-        if seen.own != *own {
-            seen.own = own.clone();
-            seen.incarnation = 0;
-            self.stats.renewals += 1;
-            changes.push(Change::Renewed(own.clone()));
-        }
-    }
-
-    /// The outbox filter. When a suspicion times out, `foca` tells its target that it is Down without looking whether
-    /// that was applied; a member that refuted in time would have to rejoin. So the notice goes only to those that we
-    /// do hold as Down, or that somebody newer at their address has superseded.
-    fn pass(&mut self, queued: Queued) {
-        let held = self.members.at(queued.to.address);
-        match queued.kind {
-            Kind::TurnUndead => {
-                let newer = held.filter(|held| held.identity.supersedes(&queued.to)).cloned();
-                let down = held.is_some_and(|held| held.identity == queued.to && held.state == Liveness::Down);
-                #[cfg(test)]
-                let down = down || self.unfiltered;
-                if let Some(newer) = newer {
-                    // A newcomer whose clock is behind its predecessor's learns how far from this.
-                    self.send(&queued.to, direct::gossip(&self.own(), &queued.to, newer));
-                } else if !down {
-                    self.stats.turn_undead_dropped += 1;
-                    return;
-                }
-            }
-            // Pinging a suspect without telling it what it is suspected of wastes the chance (Lifeguard's buddy
-            // system).
-            Kind::Ping if held.is_some_and(|held| held.identity == queued.to) => self.tell_suspect(&queued.to),
-            _ => {}
-        }
-        self.outputs.push_back(SwimOutput::Send { to: queued.to.address, bytes: queued.bytes });
-    }
-
-    fn tell_suspect(&mut self, identity: &Identity) {
-        let held = self.members.at(identity.address).filter(|held| held.state == Liveness::Suspect);
-        if let Some(about) = held.cloned() {
-            self.stats.suspects_told += 1;
-            self.send(identity, direct::ping(&self.own(), identity, about));
-        }
-    }
-
-    fn send(&mut self, to: &Identity, bytes: Option<Bytes>) {
-        self.outputs.extend(bytes.map(|bytes| SwimOutput::Send { to: to.address, bytes }));
     }
 
     /// Whether the list that we keep is `foca`'s.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// The timers of membership. Start from a preset and change what you measured to be wrong.
 ///
-/// A crash that nobody sees otherwise is known everywhere after about `2 · probe_period + suspicion + 5 ·
-/// gossip_interval`; a process that dies on a live host is known in milliseconds, whatever these say (see
-/// [`Watchers`](super::Watchers)).
+/// A host that vanishes in silence is Down everywhere after `2 · probe_period + suspicion + 5 · gossip_interval`, or
+/// some periods later: whom to probe is random, and one member in e goes unprobed for a period. A process that dies
+/// on a live host is known in milliseconds, whatever these say (see [`Watchers`](super::Watchers)).
 ///
 /// In a file, durations are whole milliseconds and say so: `probe_period_ms = 500`.
 ///

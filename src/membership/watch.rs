@@ -199,12 +199,12 @@ impl Watchers {
         }
         if refused {
             self.records.entry(target).or_default().accused = true;
-            self.to_other_watchers(target, |to, about| WatchOutput::Tell { to, about });
+            self.notify_others(target, |to, about| WatchOutput::Tell { to, about });
             if !self.judge(now, target) {
                 self.outputs.push_back(WatchOutput::Suspect(target));
             }
         } else if first {
-            self.to_other_watchers(target, |to, about| WatchOutput::Ask { to, about });
+            self.notify_others(target, |to, about| WatchOutput::Ask { to, about });
         }
     }
 
@@ -310,7 +310,7 @@ impl Watchers {
         }
     }
 
-    fn to_other_watchers(&mut self, about: ReplicaId, make: impl Fn(ReplicaId, ReplicaId) -> WatchOutput) {
+    fn notify_others(&mut self, about: ReplicaId, make: impl Fn(ReplicaId, ReplicaId) -> WatchOutput) {
         let own = self.own;
         let others = self.ring.predecessors(about).map(|watcher| watcher.replica).filter(|watcher| *watcher != own);
         self.outputs.extend(others.map(|to| make(to, about)));

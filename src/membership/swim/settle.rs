@@ -1,0 +1,102 @@
+//! What follows each call of `foca`: its news become changes, its datagrams pass the filter, its suspects are told.
+
+use bytes::Bytes;
+
+use super::{Swim, SwimOutput};
+use crate::membership::collector::Queued;
+use crate::membership::tap::Kind;
+use crate::membership::{Change, Identity, Liveness, direct};
+
+impl Swim {
+    /// Takes over what `foca` just did: its news, its datagrams, and whom it accused.
+    pub(super) fn settle(&mut self) {
+        self.follow_predecessor();
+        let mut changes = Vec::new();
+        self.follow_own_identity(&mut changes);
+        let own = self.identity().address;
+        let applied = std::mem::take(&mut self.tap.seen().applied);
+        for member in applied.into_iter().filter(|member| member.id().address != own) {
+            self.members.put(member.into(), &mut changes);
+        }
+        if self.members.down() > 0 && !self.left && self.announce_down_at.is_none() {
+            self.announce_down_at = Some(self.collector.now + self.timing.announce_down);
+        }
+        self.outputs.extend(changes.into_iter().map(SwimOutput::Change));
+        for queued in std::mem::take(&mut self.collector.queued) {
+            self.pass(queued);
+        }
+        for (identity, incarnation) in std::mem::take(&mut self.collector.accused) {
+            let held = self.members.at(identity.address);
+            if held.is_some_and(|held| held.identity == identity && held.incarnation == incarnation) {
+                self.tell_suspect(&identity);
+            }
+        }
+    }
+
+    /// Somebody is held for the owner of our address whose boot is ahead of ours: a predecessor whose clock was. No
+    /// renewal would ever win against it.
+    fn follow_predecessor(&mut self) {
+        let ahead = self.tap.seen().ahead.take();
+        let moved = ahead.filter(|ahead| ahead.supersedes(self.identity()) && !self.left);
+        if let Some(moved) = moved.and_then(|ahead| self.identity().moved_past(&ahead)) {
+            let _ = self.foca.change_identity(moved, &mut self.collector);
+        }
+    }
+
+    fn follow_own_identity(&mut self, changes: &mut Vec<Change>) {
+        let own = self.foca.identity();
+        let mut seen = self.tap.seen();
+        if seen.own != *own {
+            seen.own = own.clone();
+            seen.incarnation = 0;
+            self.stats.renewals += 1;
+            changes.push(Change::Renewed(own.clone()));
+            drop(seen);
+            // `foca` would wait to hear from somebody before it probes again, and if all whom it holds as alive are
+            // gone by now, it would hold them as alive for ever. Applying nothing makes it look at its list.
+            let _ = self.foca.apply_many(std::iter::empty(), true, &mut self.collector);
+        }
+    }
+
+    /// The outbox filter. When a suspicion times out, `foca` tells its target that it is Down without looking whether
+    /// that was applied; a member that refuted in time would have to rejoin. So the notice goes only to those that we
+    /// do hold as Down, or that somebody newer at their address has superseded.
+    fn pass(&mut self, queued: Queued) {
+        let held = self.members.at(queued.to.address);
+        match queued.kind {
+            Kind::TurnUndead => {
+                let newer = held.filter(|held| held.identity.supersedes(&queued.to)).cloned();
+                let down = held.is_some_and(|held| held.identity == queued.to && held.state == Liveness::Down);
+                #[cfg(test)]
+                let down = down || self.unfiltered;
+                if let Some(newer) = newer {
+                    // Told instead who holds its address: a newcomer whose clock is behind its predecessor's learns
+                    // how far, where a notice would have it renew in vain. A late one of our own past is past caring.
+                    self.send(&queued.to, direct::gossip(&self.own(), &queued.to, newer));
+                    return;
+                }
+                if !down {
+                    self.stats.turn_undead_dropped += 1;
+                    return;
+                }
+            }
+            // Pinging a suspect without telling it what it is suspected of wastes the chance (Lifeguard's buddy
+            // system).
+            Kind::Ping if held.is_some_and(|held| held.identity == queued.to) => self.tell_suspect(&queued.to),
+            _ => {}
+        }
+        self.outputs.push_back(SwimOutput::Send { to: queued.to.address, bytes: queued.bytes });
+    }
+
+    fn tell_suspect(&mut self, identity: &Identity) {
+        let held = self.members.at(identity.address).filter(|held| held.state == Liveness::Suspect);
+        if let Some(about) = held.cloned() {
+            self.stats.suspects_told += 1;
+            self.send(identity, direct::ping(&self.own(), identity, about));
+        }
+    }
+
+    pub(super) fn send(&mut self, to: &Identity, bytes: Option<Bytes>) {
+        self.outputs.extend(bytes.map(|bytes| SwimOutput::Send { to: to.address, bytes }));
+    }
+}

@@ -1,0 +1,9 @@
+//! Scenarios of membership on virtual time.
+
+mod change;
+mod hostile;
+mod lossy;
+mod network;
+mod partition;
+mod swim;
+mod watch;

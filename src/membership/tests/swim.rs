@@ -1,0 +1,214 @@
+//! Joining, crashing, leaving, restarting.
+
+use std::time::Duration;
+
+use super::network::{Network, identity};
+use crate::id::ReplicaId;
+use crate::membership::{Change, Identity, Liveness, Record, Swim, Timing};
+use crate::time::Instant;
+use crate::wire;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[test]
+fn two_and_twenty_nodes_find_each_other_by_announcing_to_one() {
+    for size in [2, 20] {
+        let mut network = Network::new(size, &Timing::lan(), 1);
+        for node in 1..size {
+            network.act(node, |swim, now| swim.announce(now, identity(0).address));
+        }
+        let took = network.run_until(secs(3), |network| network.all_see(size - 1));
+        println!("{size} nodes: {took:?}");
+        assert_eq!(network.renewals(), 0);
+        network.run_until(secs(10), |network| {
+            let prints: Vec<u64> = network.nodes.iter().flatten().map(Swim::fingerprint).collect();
+            prints.windows(2).all(|pair| pair[0] == pair[1])
+        });
+    }
+}
+
+#[test]
+fn a_crash_is_known_everywhere_within_the_stated_time() {
+    let timing = Timing::lan();
+    let stated = 2 * timing.probe_period + timing.suspicion + 5 * timing.gossip_interval;
+    for seed in 0..10 {
+        let mut network = Network::joined(20, &timing, seed);
+        network.run(secs(2));
+        network.crash(7);
+        // Who probes whom is random: a member among twenty goes unprobed for a period with a probability of 1/e.
+        let took = network.run_until(stated + 2 * timing.probe_period, |network| network.all_see(18));
+        println!("seed {seed}: {took:?} of {stated:?}");
+        assert!(
+            (0..20)
+                .filter(|node| *node != 7)
+                .all(|node| { network.said(node, |change| *change == Change::Down(identity(7))) })
+        );
+        assert_eq!(network.renewals(), 0);
+    }
+}
+
+#[test]
+fn one_who_leaves_is_down_at_once_and_stays_away() {
+    let mut network = Network::joined(8, &Timing::lan(), 3);
+    network.act(2, |swim, now| swim.leave(now));
+    let took = network.run_until(secs(2), |network| {
+        network.nodes.iter().enumerate().filter(|(node, _)| *node != 2).all(|(_, swim)| {
+            swim.as_ref().unwrap().member(ReplicaId(3)).is_some_and(|(_, state)| state == Liveness::Down)
+        })
+    });
+    println!("leave known after {took:?}");
+    network.run(secs(10));
+    assert_eq!(network.swim(2).identity(), &identity(2));
+    assert!(network.swim(2).poll_timeout().is_none());
+    assert!(network.swim(0).member(ReplicaId(3)).is_some_and(|(_, state)| state == Liveness::Down));
+    let own = network.swim(2).records().into_iter().find(|record| record.identity == identity(2)).unwrap();
+    assert_eq!(own.state, Liveness::Down);
+}
+
+#[test]
+fn a_restart_replaces_its_predecessor() {
+    let timing = Timing::lan();
+    let mut network = Network::joined(5, &timing, 4);
+    network.crash(1);
+    let new = Identity { replica: ReplicaId(99), boot: 2_000, ..identity(1) };
+    network.restart(1, new.clone(), &timing);
+    network.act(1, |swim, now| swim.announce(now, identity(0).address));
+    network.run_until(secs(3), Network::whole);
+    let replaced = Change::Replaced { old: identity(1), new };
+    assert!([0, 2, 3, 4].into_iter().all(|node| network.said(node, |change| *change == replaced)));
+    assert!(network.swim(0).member(ReplicaId(2)).is_none());
+}
+
+#[test]
+fn a_restart_whose_clock_is_behind_moves_past_its_predecessor() {
+    let timing = Timing::lan();
+    for push_pull in [false, true] {
+        let mut network = Network::joined(5, &timing, 5);
+        network.crash(1);
+        let new = Identity { replica: ReplicaId(99), boot: 10, ..identity(1) };
+        network.restart(1, new, &timing);
+        if push_pull {
+            network.push_pull(1, 0);
+        } else {
+            network.act(1, |swim, now| swim.announce(now, identity(0).address));
+        }
+        let took = network.run_until(secs(3), Network::whole);
+        println!("moved past after {took:?}");
+        assert_eq!((network.swim(1).identity().boot, network.swim(1).stats().renewals), (1_001, 1));
+        assert!(network.said(1, |change| *change == Change::Renewed(network.swim(1).identity().clone())));
+    }
+}
+
+#[test]
+fn a_suspect_is_told_at_once_and_the_accuser_hears_the_refutation_in_one_round_trip() {
+    let mut network = Network::joined(20, &Timing::lan(), 6);
+    network.run(secs(3));
+    network.act(4, |swim, now| swim.suspect(now, ReplicaId(10)));
+    assert_eq!(network.swim(4).member(ReplicaId(10)).unwrap().1, Liveness::Suspect);
+    assert_eq!(network.swim(4).stats().suspects_told, 1);
+    network.run(Duration::from_millis(4));
+    assert_eq!(network.swim(4).member(ReplicaId(10)).unwrap().1, Liveness::Alive);
+    assert!(network.said(4, |change| *change == Change::Refuted(identity(9))));
+    network.run(secs(5));
+    assert!(network.whole());
+    assert_eq!(network.renewals(), 0);
+}
+
+#[test]
+fn a_suspect_that_is_gone_is_down_after_the_suspicion() {
+    let timing = Timing::lan();
+    let mut network = Network::joined(3, &timing, 6);
+    network.crash(2);
+    network.act(0, |swim, now| swim.suspect(now, ReplicaId(3)));
+    network.run(timing.suspicion - Duration::from_millis(1));
+    assert_eq!(network.swim(0).member(ReplicaId(3)).unwrap().1, Liveness::Suspect);
+    network.run(Duration::from_millis(2));
+    assert_eq!(network.swim(0).member(ReplicaId(3)).unwrap().1, Liveness::Down);
+}
+
+#[test]
+fn one_declared_down_wrongly_learns_it_at_once_and_comes_back() {
+    let mut network = Network::joined(5, &Timing::lan(), 7);
+    let record = network.act(0, |swim, now| swim.declare_down(now, ReplicaId(3))).flatten().unwrap();
+    assert_eq!(record, Record { identity: identity(2), incarnation: 0, state: Liveness::Down });
+    assert!(network.act(0, |swim, now| swim.declare_down(now, ReplicaId(3))).flatten().is_none());
+    let took = network.run_until(secs(2), Network::whole);
+    println!("back after {took:?}");
+    assert_eq!(network.swim(2).identity().renewal, 1);
+    let back = network.swim(2).identity().clone();
+    assert!(network.said(0, |change| *change == Change::Up(back.clone())));
+}
+
+#[test]
+fn a_node_that_was_stopped_for_a_while_accuses_nobody_when_it_goes_on() {
+    let timing = Timing::lan();
+    let mut swim = Swim::new(identity(0), &timing, 1);
+    let mut now = Instant::from_nanos(0);
+    swim.apply(now, vec![Record { identity: identity(1), incarnation: 0, state: Liveness::Alive }]);
+    // Runs in time until a probe is under way and its verdict is due next, then stops for a minute.
+    while now.since(Instant::ZERO) < timing.probe_period + timing.probe_timeout {
+        now = swim.poll_timeout().unwrap();
+        swim.handle_deadline(now);
+    }
+    swim.handle_deadline(now + secs(60));
+    assert_eq!(swim.member(ReplicaId(2)).unwrap().1, Liveness::Alive);
+    assert_eq!(swim.stats().stalls, 1);
+    // The probe still fails if nobody answers in the time that is left.
+    let end = now + secs(70);
+    while let Some(at) = swim.poll_timeout().filter(|at| *at < end) {
+        swim.handle_deadline(at.max(now + secs(60)));
+    }
+    assert_eq!(swim.member(ReplicaId(2)).unwrap().1, Liveness::Down);
+}
+
+#[test]
+fn one_who_renews_goes_on_probing_although_nobody_speaks() {
+    let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
+    let peer = Record { identity: identity(1), incarnation: 0, state: Liveness::Alive };
+    swim.apply(Instant::ZERO, vec![peer.clone()]);
+    let notice = super::super::direct::turn_undead(&peer, &identity(0)).unwrap();
+    assert_eq!(swim.handle_datagram(Instant::ZERO, &notice), Ok(()));
+    assert_eq!(swim.identity().renewal, 1);
+    while let Some(at) = swim.poll_timeout().filter(|at| at.since(Instant::ZERO) < secs(10)) {
+        swim.handle_deadline(at);
+    }
+    assert_eq!(swim.member(ReplicaId(2)).unwrap().1, Liveness::Down);
+}
+
+#[test]
+fn the_dead_are_forgotten_for_good() {
+    let timing = Timing { forget_down: secs(20), ..Timing::lan() };
+    let mut network = Network::joined(4, &timing, 8);
+    network.crash(3);
+    // The lists forget at different times, and are compared all the while.
+    for _ in 0..40 {
+        network.run(secs(1));
+        network.push_pull(0, 1);
+        network.push_pull(1, 2);
+        let [first, second] = [0, 1].map(|node| network.swim(node).fingerprint());
+        let agreed = network.swim(0).records().len() == network.swim(1).records().len();
+        assert!(first == second || !agreed);
+    }
+    assert!((0..3).all(|node| network.swim(node).members().count() == 2));
+}
+
+#[test]
+fn the_list_is_bounded_and_what_does_not_fit_is_counted() {
+    let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
+    let record = |number| Record { identity: identity(number), incarnation: 0, state: Liveness::Alive };
+    swim.apply(Instant::ZERO, (1..wire::MAX_MEMBERS).map(record).collect());
+    assert_eq!((swim.members().count(), swim.stats().records_dropped), (wire::MAX_MEMBERS - 1, 0));
+    swim.apply(Instant::ZERO, (wire::MAX_MEMBERS..wire::MAX_MEMBERS + 10).map(record).collect());
+    assert_eq!((swim.members().count(), swim.stats().records_dropped), (wire::MAX_MEMBERS, 9));
+    // By datagram: a stranger's is dropped whole, a member's loses what does not fit.
+    for (sender, dropped) in [(5_000, 10), (1, 11)] {
+        let own = Record { identity: identity(sender), incarnation: 0, state: Liveness::Alive };
+        let bytes = super::super::direct::ping(&own, &identity(0), record(5_001)).unwrap();
+        while swim.poll().is_some() {}
+        assert_eq!(swim.handle_datagram(Instant::ZERO, &bytes), Ok(()));
+        assert_eq!((swim.members().count(), swim.stats().records_dropped), (wire::MAX_MEMBERS, dropped));
+        assert_eq!(swim.poll().is_some(), sender == 1, "a member's ping is answered all the same");
+    }
+}
