@@ -152,7 +152,7 @@ async fn a_panic_of_the_engine_is_no_silence() {
                 // Only once somebody waits for an answer.
                 context.watch_alone().wait_for(|alone| !alone).await.unwrap();
                 context.found("127.0.0.1:1".parse().unwrap()).await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             })
         }
     }

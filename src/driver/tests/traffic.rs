@@ -63,7 +63,7 @@ async fn nodes_take_the_first_free_ports_and_exchange_datagrams() {
 async fn frames_of_full_length_cross_both_ways_and_are_flushed() {
     let (mut one, mut other) = pair().await;
     let stream = StreamId(2);
-    let big = Bytes::from((0..MAX_FRAME).map(|byte| byte as u8).collect::<Vec<_>>());
+    let big = Bytes::from((0..MAX_FRAME).map(|byte| byte.to_le_bytes()[0]).collect::<Vec<_>>());
     // Sent before the stream is open, since nothing forbids it.
     one.give([
         Output::Connect { stream, to: other.address },
