@@ -92,3 +92,29 @@ fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taken_port_is_tried_again_until_it_is_free() {
+        let stranger = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let port = stranger.local_addr().unwrap().port();
+        let mut socket = BeaconSocket::new(Ipv4Addr::LOCALHOST.into(), port);
+        let minute = tokio::time::timeout(Duration::from_secs(60), socket.receive());
+        assert!(minute.await.is_err(), "heard something on a port that is not its own");
+        drop(stranger);
+        let caller = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let call = async {
+            loop {
+                caller.send_to(b"here", ("127.0.0.1", port)).unwrap();
+                tokio::time::advance(Duration::from_millis(100)).await;
+            }
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(600), async {
+            tokio::select! { heard = socket.receive() => heard, () = call => unreachable!() }
+        });
+        assert_eq!(&heard.await.expect("bound at last").1[..], b"here");
+    }
+}

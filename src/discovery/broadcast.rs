@@ -20,6 +20,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -151,8 +152,9 @@ impl Broadcast {
     fn send(&self, bytes: &[u8], targets: &[SocketAddr]) {
         self.setup.counts.sent.fetch_add(1, Ordering::Relaxed);
         for target in targets {
-            // The next beacon makes good for a full buffer or a network that is down.
-            if let Err(error) = self.setup.socket.try_send_to(bytes, *target) {
+            // Past tokio, which believes a fresh socket to be full until its first event: the first beacon goes at once.
+            // The next one makes good for a full buffer or a network that is down.
+            if let Err(error) = SockRef::from(&*self.setup.socket).send_to(bytes, &(*target).into()) {
                 tracing::debug!(%target, %error, "a beacon was not sent");
             }
         }
@@ -213,4 +215,81 @@ async fn due(find: Option<(Instant, SocketAddr)>) -> SocketAddr {
 /// An IPv4 address that a socket wrote in IPv6, as IPv4.
 fn plain(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn beacon(cluster: &str, replica: u64, port: u16) -> Bytes {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Beacon { cluster: cluster_hash(cluster), address, replica: ReplicaId(replica) }.encode().into()
+    }
+
+    #[tokio::test]
+    async fn only_others_of_the_own_cluster_and_subnet_are_found() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let bound = socket.local_addr().unwrap();
+        let setup = BroadcastSetup {
+            cluster: "parking".to_owned(),
+            config: BeaconConfig { replica: ReplicaId(1), seed: 1 },
+            net: "127.0.0.0/8".parse().unwrap(),
+            cluster_port: bound.port(),
+            socket: Arc::new(socket),
+            bound,
+            counts: Arc::default(),
+        };
+        let counts = Arc::clone(&setup.counts);
+        let (unicast, heard) = mpsc::channel(16);
+        let (sender, mut found) = mpsc::channel(16);
+        let (_alone, is_alone) = watch::channel(true);
+        let context = Context::new(SocketAddr::from(([127, 0, 0, 1], 9)), sender, is_alone);
+        let mut broadcast = Broadcast::new(setup, heard);
+        let task = tokio::spawn(async move { broadcast.run(context).await });
+
+        let inside: SocketAddr = "127.0.0.1:2".parse().unwrap();
+        let outside: SocketAddr = "10.0.0.1:2".parse().unwrap();
+        let malformed = Bytes::from_static(b"un\x01\0bogus");
+        for (from, bytes) in [
+            (inside, beacon("elsewhere", 2, 12)),
+            (outside, beacon("parking", 3, 13)),
+            (inside, malformed),
+            (inside, beacon("parking", 1, 14)), // what it sent itself
+            (inside, beacon("parking", 5, 9)),  // its own address, from a run of it that is gone
+            (inside, beacon("parking", 6, 16)),
+        ] {
+            unicast.send((from, bytes)).await.unwrap();
+        }
+        let first = tokio::time::timeout(Duration::from_secs(20), found.recv()).await.unwrap().unwrap();
+        assert_eq!(first.port(), 16);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((count(&counts.foreign), count(&counts.outside), count(&counts.malformed)), (1, 1, 1));
+        assert_eq!(count(&counts.heard), 2);
+        task.abort();
+    }
+
+    /// Where the kernel delivers 127.255.255.255 to every socket that shares the port, and not to one of them.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn one_beacon_is_heard_by_every_node_of_the_host() {
+        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let own = IpAddr::from([127, 0, 0, 1]);
+        let (mut first, mut second) = (BeaconSocket::new(own, port), BeaconSocket::new(own, port));
+        let caller = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        caller.set_broadcast(true).unwrap();
+        let call = async {
+            loop {
+                caller.send_to(b"here", ("127.255.255.255", port)).unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let both = async { tokio::join!(first.receive(), second.receive()) };
+        let heard = tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::select! { heard = both => heard, () = call => unreachable!() }
+        });
+        let ((from, bytes), (also_from, _)) = heard.await.expect("both hear it");
+        assert_eq!((from, also_from, &bytes[..]), (caller.local_addr().unwrap(), from, &b"here"[..]));
+    }
 }

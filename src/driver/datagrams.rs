@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use super::counts::Counts;
@@ -70,7 +71,10 @@ impl Datagrams {
             Counts::add(&self.counts.datagrams_oversized);
             return None;
         }
-        let counter = match self.socket.try_send_to(bytes, to) {
+        // Past tokio, which believes a socket to be full until its first event, and after a full buffer until the next:
+        // the kernel knows better, and whether to wait is not asked here.
+        let sent = SockRef::from(&*self.socket).send_to(bytes, &to.into());
+        let counter = match sent {
             Ok(_) => &self.counts.datagrams_sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => &self.counts.datagrams_blocked,
             Err(error) => {

@@ -26,9 +26,9 @@ use super::command::{Commander, Order, Waiting};
 use super::counts::Counts;
 use super::datagrams::{Datagrams, Received};
 use super::discover::supervise;
-use super::guard::AbortOnDrop;
+use super::guard::{AbortOnDrop, caught};
 use super::role_task::Roles;
-use super::streams::{Accepted, Streams, acceptor};
+use super::streams::{Accepted, MOST_INCOMING, Streams, acceptor};
 use super::{Bound, Clock, Driver, Machine, RunConfig};
 use crate::discovery::{BeaconCounts, Broadcast, BroadcastSetup, Context, is_beacon};
 use crate::engine::{Command, Event, Input, Liveness, Output, Reply, Status};
@@ -63,7 +63,7 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
     for strategy in strategies {
         tasks.spawn(supervise(strategy, context.clone()));
     }
-    tasks.spawn(acceptor(bound.tcp, accepted_sender, Arc::clone(&counts)));
+    tasks.spawn(acceptor(bound.tcp, MOST_INCOMING, accepted_sender, Arc::clone(&counts)));
 
     let written = Arc::new(Notify::new());
     // What was written before now told nobody.
@@ -87,11 +87,14 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
         status,
         alone,
         events,
-        _tasks: tasks,
-        _log: LogPanic,
+        tasks,
     };
     let sources = Sources { inbox, found, accepted, orders, written, batch: Vec::with_capacity(BATCH) };
-    let task = AbortOnDrop(tokio::spawn(event_loop.run(sources)));
+    let task = AbortOnDrop(tokio::spawn(async move {
+        if let Err(why) = caught(event_loop.run(sources)).await {
+            tracing::error!(why, "the event loop of this node ended; the node is gone, others will take it for dead");
+        }
+    }));
     Driver { status: driver_status, events: driver_events, commander, counts, beacons, _task: task }
 }
 
@@ -122,8 +125,7 @@ struct EventLoop<M> {
     alone: watch::Sender<bool>,
     events: broadcast::Sender<Event>,
     /// Strategies and the acceptor.
-    _tasks: JoinSet<()>,
-    _log: LogPanic,
+    tasks: JoinSet<()>,
 }
 
 impl<M: Machine> EventLoop<M> {
@@ -260,7 +262,7 @@ impl<M: Machine> EventLoop<M> {
     async fn shut_down(mut self, sources: Sources) {
         drop(sources);
         self.roles.shutdown().await;
-        self._tasks.shutdown().await;
+        self.tasks.shutdown().await;
         self.streams.shutdown(LAST_WORDS).await;
         drop(self.datagrams);
         for (request, reply) in self.left {
@@ -277,16 +279,5 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Says so when the event loop is unwound by a panic, which otherwise only its silence would tell.
-struct LogPanic;
-
-impl Drop for LogPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("the event loop of this node panicked; the node is gone, others will take it for dead");
-        }
     }
 }

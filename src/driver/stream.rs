@@ -38,7 +38,6 @@ const LINGER: Duration = Duration::from_secs(2);
 /// What a stream's task has of the world.
 pub(super) struct Wiring {
     pub(super) stream: StreamId,
-    pub(super) frames: mpsc::Receiver<Bytes>,
     pub(super) inbox: mpsc::Sender<Input>,
     pub(super) counts: Arc<Counts>,
 }
@@ -51,7 +50,7 @@ impl Wiring {
 }
 
 /// Opens a stream from `own` and serves it to its end.
-pub(super) async fn connect(own: IpAddr, to: SocketAddr, wiring: Wiring) {
+pub(super) async fn connect(own: IpAddr, to: SocketAddr, frames: mpsc::Receiver<Bytes>, wiring: Wiring) {
     let stream = wiring.stream;
     let opened = match timeout(CONNECT, open(own, to)).await {
         Ok(opened) => opened,
@@ -60,7 +59,7 @@ pub(super) async fn connect(own: IpAddr, to: SocketAddr, wiring: Wiring) {
     match opened {
         Ok(tcp) => {
             wiring.tell(Input::Connected { stream }).await;
-            serve(tcp, None, wiring).await;
+            serve(tcp, None, frames, wiring).await;
         }
         Err(error) => {
             tracing::debug!(%to, %error, "a stream was not opened");
@@ -79,15 +78,18 @@ async fn open(own: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Serves an open stream to its end. `first_frame` limits the wait for the first frame.
-pub(super) async fn serve(tcp: TcpStream, first_frame: Option<Duration>, mut wiring: Wiring) {
+pub(super) async fn serve(
+    tcp: TcpStream,
+    first_frame: Option<Duration>,
+    frames: mpsc::Receiver<Bytes>,
+    wiring: Wiring,
+) {
     // Frames are whole messages; to hold one back in the hope of more only delays it.
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
     let (mut read, mut write) = tcp.into_split();
     let stream = wiring.stream;
-    let (_closed, frames) = mpsc::channel(1);
-    let frames = std::mem::replace(&mut wiring.frames, frames);
     let asked = tokio::select! {
         () = read_frames(&mut read, first_frame, &wiring) => false,
         asked = write_frames(&mut write, frames, &wiring) => asked,
@@ -179,5 +181,60 @@ async fn throw_away(mut read: impl AsyncRead + Unpin, mut write: impl AsyncWrite
     if write.shutdown().await.is_ok() {
         let mut buffer = [0; 4_096];
         while matches!(read.read(&mut buffer).await, Ok(1..)) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn wiring() -> (Wiring, mpsc::Receiver<Input>) {
+        let (inbox, inputs) = mpsc::channel(1);
+        (Wiring { stream: StreamId(1), inbox, counts: Arc::default() }, inputs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_no_first_frame_is_not_waited_for() {
+        let (wiring, _inputs) = wiring();
+        let (mut near, mut far) = tokio::io::duplex(64);
+        // Half a frame is none.
+        far.write_all(&[0, 0, 0, 9, 1]).await.unwrap();
+        let started = Instant::now();
+        read_frames(&mut near, Some(FIRST_FRAME), &wiring).await;
+        assert_eq!(started.elapsed(), FIRST_FRAME);
+        assert_eq!(wiring.counts.streams_refused.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_its_first_frame_a_stream_may_be_silent() {
+        let (wiring, mut inputs) = wiring();
+        let (mut near, mut far) = tokio::io::duplex(64);
+        far.write_all(&[0, 0, 0, 1, 7]).await.unwrap();
+        let hour = Duration::from_secs(3_600);
+        assert!(timeout(hour, read_frames(&mut near, Some(FIRST_FRAME), &wiring)).await.is_err());
+        assert!(matches!(inputs.recv().await, Some(Input::Frame { bytes, .. }) if bytes == [7][..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_is_given_up_and_a_slow_one_is_not() {
+        let (wiring, _inputs) = wiring();
+        let (mut near, mut far) = tokio::io::duplex(64);
+        let (frames, receiver) = mpsc::channel(1);
+        frames.send(Bytes::from(vec![0; 1_000])).await.unwrap();
+        let started = Instant::now();
+        let slow = async {
+            for _ in 0..5 {
+                tokio::time::sleep(STALLED - Duration::from_secs(1)).await;
+                far.read_exact(&mut [0; 64]).await.unwrap();
+            }
+        };
+        let (asked, ()) = tokio::join!(write_frames(&mut near, receiver, &wiring), slow);
+        assert!(!asked);
+        assert_eq!(started.elapsed(), (STALLED - Duration::from_secs(1)) * 5 + STALLED);
+        assert_eq!(wiring.counts.streams_stalled.load(Ordering::Relaxed), 1);
     }
 }

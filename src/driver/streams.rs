@@ -41,17 +41,17 @@ impl Streams {
     }
 
     pub(super) fn connect(&mut self, stream: StreamId, to: SocketAddr) {
-        let wiring = self.wire(stream);
-        self.tasks.spawn(connect(self.own, to, wiring));
+        let (frames, wiring) = self.wire(stream);
+        self.tasks.spawn(connect(self.own, to, frames, wiring));
     }
 
     pub(super) fn accept(&mut self, accepted: Accepted) -> Input {
         let stream = StreamId(self.next_accepted);
         self.next_accepted += 2;
         let Accepted { tcp, from, permit } = accepted;
-        let wiring = self.wire(stream);
+        let (frames, wiring) = self.wire(stream);
         self.tasks.spawn(async move {
-            serve(tcp, Some(FIRST_FRAME), wiring).await;
+            serve(tcp, Some(FIRST_FRAME), frames, wiring).await;
             drop(permit);
         });
         Input::Accepted { stream, from }
@@ -108,10 +108,10 @@ impl Streams {
         self.tasks.shutdown().await;
     }
 
-    fn wire(&mut self, stream: StreamId) -> Wiring {
+    fn wire(&mut self, stream: StreamId) -> (mpsc::Receiver<Bytes>, Wiring) {
         let (sender, frames) = mpsc::channel(MOST_FRAMES);
         self.open.insert(stream, sender);
-        Wiring { stream, frames, inbox: self.inbox.clone(), counts: Arc::clone(&self.counts) }
+        (frames, Wiring { stream, inbox: self.inbox.clone(), counts: Arc::clone(&self.counts) })
     }
 }
 
@@ -122,9 +122,14 @@ pub(super) struct Accepted {
     permit: OwnedSemaphorePermit,
 }
 
-/// Takes in streams until the event loop is gone.
-pub(super) async fn acceptor(listener: TcpListener, accepted: mpsc::Sender<Accepted>, counts: Arc<Counts>) {
-    let places = Arc::new(Semaphore::new(MOST_INCOMING));
+/// Takes in streams, at most `most` at a time, until the event loop is gone.
+pub(super) async fn acceptor(
+    listener: TcpListener,
+    most: usize,
+    accepted: mpsc::Sender<Accepted>,
+    counts: Arc<Counts>,
+) {
+    let places = Arc::new(Semaphore::new(most));
     let mut backoff = Duration::ZERO;
     loop {
         match listener.accept().await {
@@ -132,7 +137,7 @@ pub(super) async fn acceptor(listener: TcpListener, accepted: mpsc::Sender<Accep
                 backoff = Duration::ZERO;
                 let Ok(permit) = Arc::clone(&places).try_acquire_owned() else {
                     Counts::add(&counts.streams_refused);
-                    tracing::warn!(%from, "a stream is closed, since there are {MOST_INCOMING} already");
+                    tracing::warn!(%from, most, "a stream is closed, since there are as many as there may be");
                     continue;
                 };
                 if accepted.send(Accepted { tcp, from, permit }).await.is_err() {
@@ -146,5 +151,36 @@ pub(super) async fn acceptor(listener: TcpListener, accepted: mpsc::Sender<Accep
                 tokio::time::sleep(backoff).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn streams_beyond_the_limit_are_closed_until_one_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, mut accepted) = mpsc::channel(4);
+        let counts = Arc::<Counts>::default();
+        let task = tokio::spawn(acceptor(listener, 2, sender, Arc::clone(&counts)));
+        let check = async {
+            let _first = TcpStream::connect(address).await.unwrap();
+            let _second = TcpStream::connect(address).await.unwrap();
+            let (first, _second) = (accepted.recv().await.unwrap(), accepted.recv().await.unwrap());
+            let mut third = TcpStream::connect(address).await.unwrap();
+            assert_eq!(third.read(&mut [0]).await.unwrap(), 0);
+            assert_eq!(counts.streams_refused.load(Ordering::Relaxed), 1);
+            drop(first);
+            let _fourth = TcpStream::connect(address).await.unwrap();
+            accepted.recv().await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(20), check).await.expect("the acceptor stands still");
+        task.abort();
     }
 }
