@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use unisono::engine::{Event, Liveness, Member};
+use unisono::{Event, Liveness, Member};
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]

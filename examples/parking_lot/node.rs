@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use unisono::{Change, Cluster, RoleContext, RoleSpec};
+use unisono::{Change, Cluster, RoleContext, RoleResult, RoleSpec};
 
 use crate::command::{Command, HELP};
 use crate::line::{Gate, Line, Parked};
@@ -26,8 +26,8 @@ pub(crate) async fn start(name: &str, options: &Options) -> Result<Cluster, Box<
 }
 
 /// What a gate does: it stays open until the cluster wants it elsewhere. A real one would drive its barrier here.
-async fn gate(context: RoleContext) -> Result<(), String> {
-    context.stop_requested().await;
+async fn gate(context: RoleContext) -> RoleResult {
+    context.stopped().await;
     Ok(())
 }
 

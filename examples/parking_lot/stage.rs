@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
 use super::line::{Line, Parked};
-use unisono::engine::Event;
+use unisono::Event;
 
 /// Why something that was expected did not happen.
 pub(crate) type Failure = String;
@@ -45,6 +45,9 @@ pub(crate) struct Seen {
     /// Its output ended.
     pub(crate) ended: bool,
 }
+
+/// What all nodes have said, by node.
+pub(crate) type Seens = BTreeMap<String, Seen>;
 
 impl Seen {
     fn take(&mut self, line: Line) {
@@ -104,7 +107,7 @@ struct Heard {
 /// The processes.
 pub(crate) struct Stage {
     actors: BTreeMap<String, Actor>,
-    seen: BTreeMap<String, Seen>,
+    seen: Seens,
     runs: u64,
     heard: mpsc::UnboundedReceiver<Heard>,
     ears: mpsc::UnboundedSender<Heard>,
@@ -146,7 +149,7 @@ impl Stage {
     }
 
     /// What the nodes have said, by node.
-    pub(crate) fn seen(&self) -> &BTreeMap<String, Seen> {
+    pub(crate) fn seen(&self) -> &Seens {
         &self.seen
     }
 
@@ -155,7 +158,7 @@ impl Stage {
         &mut self,
         what: &str,
         patience: Duration,
-        condition: impl Fn(&BTreeMap<String, Seen>) -> bool,
+        condition: impl Fn(&Seens) -> bool,
     ) -> Result<Instant, Failure> {
         let give_up = tokio::time::Instant::now() + patience;
         let mut at = Instant::now();
@@ -187,7 +190,7 @@ impl Stage {
         };
         seen.answer = None;
         actor.stdin.write_all(format!("{command}\n").as_bytes()).await.map_err(|why| format!("{node}: {why}"))?;
-        let answered = |seen: &BTreeMap<String, Seen>| seen[node].answer.is_some() || seen[node].ended;
+        let answered = |seen: &Seens| seen[node].answer.is_some() || seen[node].ended;
         self.until(&format!("{node} answers `{command}`"), Duration::from_secs(10), answered).await?;
         let answer = self.seen.get_mut(node).and_then(|seen| seen.answer.take());
         answer.ok_or_else(|| format!("{node} ended instead of answering `{command}`"))
@@ -232,13 +235,13 @@ impl Stage {
 }
 
 /// Whether each of these nodes last agreed on exactly this view.
-pub(crate) fn agree(seen: &BTreeMap<String, Seen>, nodes: &[&str]) -> bool {
+pub(crate) fn agree(seen: &Seens, nodes: &[&str]) -> bool {
     let view: BTreeSet<String> = nodes.iter().map(|&node| node.to_owned()).collect();
     nodes.iter().all(|&node| seen.get(node).is_some_and(|seen| seen.ready && seen.view == view))
 }
 
 /// Whether each of these gates runs on exactly one of these nodes.
-pub(crate) fn run_once(seen: &BTreeMap<String, Seen>, nodes: &[&str], gates: u32) -> bool {
+pub(crate) fn run_once(seen: &Seens, nodes: &[&str], gates: u32) -> bool {
     (1..=gates).all(|gate| {
         let role = format!("gate-{gate}");
         nodes.iter().filter(|&&node| seen.get(node).is_some_and(|seen| seen.gates.contains(&role))).count() == 1
@@ -246,6 +249,6 @@ pub(crate) fn run_once(seen: &BTreeMap<String, Seen>, nodes: &[&str], gates: u32
 }
 
 /// Whether each of these nodes has this car inside.
-pub(crate) fn all_see(seen: &BTreeMap<String, Seen>, nodes: &[&str], plate: &str) -> bool {
+pub(crate) fn all_see(seen: &Seens, nodes: &[&str], plate: &str) -> bool {
     nodes.iter().all(|&node| seen.get(node).is_some_and(|seen| seen.cars.contains_key(plate)))
 }
