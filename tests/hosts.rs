@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use support::lab::{Lab, NET};
-use support::stage::{Failure, Seens, Stage, agree, all_see, run_once};
+use support::stage::{Failure, Seens, Stage, all_see};
 use support::{parking_lot, play, throughout};
 
 const NODES: [&str; 5] = ["anna", "bela", "cora", "dora", "elsa"];
@@ -58,8 +58,7 @@ async fn five(lab: &Lab) -> Result<Stage, Failure> {
         command.args(["--gates", &GATES.to_string(), "--spaces", &SPACES.to_string()]);
         stage.start(node, command.into())?;
     }
-    let together = |seen: &_| agree(seen, &NODES) && run_once(seen, &NODES, GATES);
-    stage.until("five find each other by broadcast, and each gate runs once", PATIENCE, together).await?;
+    stage.settle("five find each other by broadcast", PATIENCE, &NODES, GATES).await?;
     Ok(stage)
 }
 
@@ -97,21 +96,14 @@ fn a_host_cut_off_without_a_word_is_down_everywhere_and_comes_back() {
         let rest = &NODES[..4];
         let down = |seen: &Seens| rest.iter().all(|&node| seen[node].down.contains("elsa"));
         stage.until("elsa is down everywhere", LONG, down).await?;
-        let taken_over = |seen: &_| agree(seen, rest) && run_once(seen, rest, GATES);
-        stage.until("elsa's gate runs elsewhere", PATIENCE, taken_over).await?;
+        stage.settle("elsa's gate runs elsewhere", PATIENCE, rest, GATES).await?;
         enter(&mut stage, "anna", "DURING 2", rest).await?;
         // The other side of the cut goes on as well: it agrees with itself, runs every gate, and lets cars in.
-        let on_its_own = |seen: &_| agree(seen, &["elsa"]) && run_once(seen, &["elsa"], GATES);
-        stage.until("elsa runs all gates for herself", LONG, on_its_own).await?;
+        stage.settle("elsa runs all gates for herself", LONG, &["elsa"], GATES).await?;
         enter(&mut stage, "elsa", "DURING 3", &["elsa"]).await?;
 
         lab.heal()?;
-        let healed = |seen: &_| {
-            agree(seen, &NODES)
-                && run_once(seen, &NODES, GATES)
-                && ["DURING 2", "DURING 3"].iter().all(|plate| all_see(seen, &NODES, plate))
-        };
-        stage.until("the cut heals, and each gate runs exactly once", LONG, healed).await?;
+        stage.settle("the cut heals", LONG, &NODES, GATES).await?;
         one_lot(&mut stage, 3).await
     });
 }
@@ -127,10 +119,8 @@ fn a_split_with_writes_on_both_sides_heals_into_one_map() {
 
         lab.split(&[1, 2])?;
         let (two, three) = NODES.split_at(2);
-        let apart = |seen: &_| {
-            agree(seen, two) && agree(seen, three) && run_once(seen, two, GATES) && run_once(seen, three, GATES)
-        };
-        stage.until("both sides agree, and run every gate", LONG, apart).await?;
+        stage.settle("one side agrees, and runs every gate", LONG, two, GATES).await?;
+        stage.settle("the other side agrees, and runs every gate", LONG, three, GATES).await?;
         for car in 0..20 {
             enter(&mut stage, two[car % 2], &format!("WEST {car}"), two).await?;
             enter(&mut stage, three[car % 3], &format!("EAST {car}"), three).await?;
@@ -139,14 +129,8 @@ fn a_split_with_writes_on_both_sides_heals_into_one_map() {
         stage.order("elsa", "exit 1 \"COMMON 2\"").await?;
 
         lab.heal()?;
-        let healed = |seen: &_| {
-            agree(seen, &NODES)
-                && run_once(seen, &NODES, GATES)
-                && (0..20)
-                    .all(|car| ["WEST", "EAST"].iter().all(|side| all_see(seen, &NODES, &format!("{side} {car}"))))
-                && NODES.iter().all(|node| !all_see(seen, &[node], "COMMON 1") && !all_see(seen, &[node], "COMMON 2"))
-        };
-        stage.until("the split heals into one map, each gate running once", LONG, healed).await?;
+        stage.settle("the split heals", LONG, &NODES, GATES).await?;
+        // The two that were let out on either side are out.
         one_lot(&mut stage, 40).await?;
         // Each side had space for its cars; together they are too many, which everybody keeps and says.
         let overfull = |seen: &Seens| NODES.iter().all(|&node| seen[node].overfull);
@@ -175,9 +159,9 @@ fn a_firewall_that_rejects_packets_between_two_kills_nobody() {
             return Err("the firewall met no packet, so nothing was shown".to_owned());
         }
         drop(wall);
-        let together = |seen: &_| agree(seen, &NODES) && run_once(seen, &NODES, GATES) && nobody_is_down(seen);
-        stage.until("five agree without the firewall", PATIENCE, together).await?;
-        one_lot(&mut stage, 2).await
+        stage.settle("five agree without the firewall", PATIENCE, &NODES, GATES).await?;
+        one_lot(&mut stage, 2).await?;
+        if nobody_is_down(stage.seen()) { Ok(()) } else { Err(format!("somebody was killed: {:#?}", stage.seen())) }
     });
 }
 

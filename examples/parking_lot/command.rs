@@ -7,6 +7,7 @@ exit GATE PLATE    a car goes out:   exit 2 \"ABC 123\"
 lot                the cars inside, as this node sees them
 gates              which node runs which gate
 members            who is in the cluster
+converged          waits until all nodes see the same, or says what stands in the way
 snapshot           all of it at once, for a closer look
 leave              leave the cluster in order, and end";
 
@@ -18,6 +19,7 @@ pub(crate) enum Command {
     Lot,
     Gates,
     Members,
+    Converged,
     Snapshot,
     Leave,
     Help,
@@ -41,6 +43,7 @@ impl Command {
             "lot" => Self::Lot,
             "gates" => Self::Gates,
             "members" => Self::Members,
+            "converged" => Self::Converged,
             "snapshot" => Self::Snapshot,
             "leave" => Self::Leave,
             "help" => Self::Help,

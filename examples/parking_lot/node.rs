@@ -33,7 +33,8 @@ async fn gate(context: RoleContext) -> RoleResult {
 
 /// Runs a node until it is told to leave, its terminal ends, or somebody presses Ctrl-C.
 pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Error>> {
-    let say = |line: Line| if options.json { println!("{}", line.json()) } else { println!("{line}") };
+    let json = options.json;
+    let say = move |line: Line| if json { println!("{}", line.json()) } else { println!("{line}") };
     let cluster = start(name, options).await?;
     let lot = Lot::open(cluster.clone(), options.gates, options.spaces)?;
     let mut events = cluster.events();
@@ -71,6 +72,10 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
             line = typed.next_line() => match line?.as_deref().map(Command::parse) {
                 None | Some(Ok(Some(Command::Leave))) => break,
                 Some(Ok(None)) => {}
+                Some(Ok(Some(Command::Converged))) => {
+                    let cluster = cluster.clone();
+                    tokio::spawn(async move { say(converged(&cluster).await) });
+                }
                 Some(Ok(Some(command))) => say(answer(command, &cluster, &lot, options)),
                 Some(Err(why)) => say(Line::Refused { why }),
             },
@@ -85,7 +90,15 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// Carries out a command.
+/// Waits until everybody sees the same.
+async fn converged(cluster: &Cluster) -> Line {
+    match cluster.converged().await {
+        Ok(()) => Line::Done { what: "all see the same".to_owned() },
+        Err(why) => Line::Refused { why: why.to_string() },
+    }
+}
+
+/// Carries out a command that needs no waiting.
 fn answer(command: Command, cluster: &Cluster, lot: &Lot, options: &Options) -> Line {
     let done = |what: String, result: Result<(), crate::lot::Refusal>| match result {
         Ok(()) => Line::Done { what },
@@ -111,7 +124,7 @@ fn answer(command: Command, cluster: &Cluster, lot: &Lot, options: &Options) -> 
             Ok(snapshot) => Line::Snapshot { snapshot },
             Err(why) => Line::Refused { why: why.to_string() },
         },
-        Command::Help | Command::Leave => Line::Help { text: HELP.to_owned() },
+        Command::Help | Command::Converged | Command::Leave => Line::Help { text: HELP.to_owned() },
     }
 }
 

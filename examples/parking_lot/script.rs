@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::figures::{self, Figures};
 use crate::options::Options;
-use crate::stage::{Failure, Stage, agree, all_see, run_once};
+use crate::stage::{Failure, Stage, all_see, run_once};
 
 /// How long to wait for any one thing before calling it a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -64,21 +64,16 @@ impl Performance {
     }
 
     async fn larry_is_alone(&mut self) -> Result<Duration, Failure> {
-        let gates = self.gates;
         let started = self.start("larry")?;
-        let alone = ["larry"];
-        let condition = |seen: &_| agree(seen, &alone) && run_once(seen, &alone, gates);
-        let at = self.stage.until("larry alone runs all gates", PATIENCE, condition).await?;
+        let at = self.stage.settle("larry is alone", PATIENCE, &["larry"], self.gates).await?;
         self.tell(&format!("larry is alone and runs {}", self.gates_of("larry")));
         Ok(at - started)
     }
 
     async fn the_others_join(&mut self) -> Result<Duration, Failure> {
-        let gates = self.gates;
         let started = self.start("gary")?;
         self.start("harry")?;
-        let condition = |seen: &_| agree(seen, &ALL) && run_once(seen, &ALL, gates);
-        let at = self.stage.until("three agree, and each gate runs once", PATIENCE, condition).await?;
+        let at = self.stage.settle("gary and harry join", PATIENCE, &ALL, self.gates).await?;
         let shares = ALL.map(|node| format!("{node}: {}", self.gates_of(node))).join("; ");
         self.tell(&format!("gary and harry joined, each gate runs once: {shares}"));
         Ok(at - started)
@@ -109,8 +104,7 @@ impl Performance {
         let condition = |seen: &_| run_once(seen, &WITHOUT_LARRY, gates);
         let at = self.stage.until("larry's gates run elsewhere", PATIENCE, condition).await?;
         self.tell(&format!("his gates run on the others after {:.1} ms", (at - killed).as_secs_f64() * 1000.0));
-        let condition = |seen: &_| agree(seen, &WITHOUT_LARRY) && run_once(seen, &WITHOUT_LARRY, gates);
-        self.stage.until("gary and harry agree", PATIENCE, condition).await?;
+        self.stage.settle("larry is dead", PATIENCE, &WITHOUT_LARRY, gates).await?;
         for node in WITHOUT_LARRY {
             self.expect_lot(node, &["DEF 456", "XYZ 789"]).await?;
         }
@@ -120,13 +114,9 @@ impl Performance {
     }
 
     async fn larry_comes_back(&mut self) -> Result<Duration, Failure> {
-        let gates = self.gates;
         let started = self.start("larry")?;
+        let at = self.stage.settle("larry comes back", PATIENCE, &ALL, self.gates).await?;
         let cars = ["DEF 456", "KLM 012", "XYZ 789"];
-        let condition = |seen: &_| {
-            agree(seen, &ALL) && run_once(seen, &ALL, gates) && cars.iter().all(|car| all_see(seen, &["larry"], car))
-        };
-        let at = self.stage.until("larry is back and has caught up", PATIENCE, condition).await?;
         for node in ALL {
             self.expect_lot(node, &cars).await?;
         }

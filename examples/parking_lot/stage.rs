@@ -20,6 +20,9 @@ use tokio::sync::mpsc;
 use super::line::{Line, Parked};
 use unisono::Event;
 
+/// How long a command may take; `converged` gives up by itself after 10 s and says why.
+const ANSWER: Duration = Duration::from_secs(15);
+
 /// Why something that was expected did not happen.
 pub(crate) type Failure = String;
 
@@ -153,7 +156,7 @@ impl Stage {
         &self.seen
     }
 
-    /// Waits for a condition, and returns when the line that fulfilled it was received.
+    /// Waits for a condition, and returns when the line that fulfilled it was received. Nobody may end meanwhile.
     pub(crate) async fn until(
         &mut self,
         what: &str,
@@ -163,6 +166,9 @@ impl Stage {
         let give_up = tokio::time::Instant::now() + patience;
         let mut at = Instant::now();
         while !condition(&self.seen) {
+            if let Some((node, _)) = self.seen.iter().find(|(_, seen)| seen.ended) {
+                return Err(format!("{node} ended, while this was waited for: {what}"));
+            }
             match tokio::time::timeout_at(give_up, self.heard.recv()).await {
                 Ok(Some(heard)) => at = self.take(heard)?,
                 _ => return Err(format!("not within {patience:?}: {what}; seen: {:#?}", self.seen)),
@@ -191,7 +197,7 @@ impl Stage {
         seen.answer = None;
         actor.stdin.write_all(format!("{command}\n").as_bytes()).await.map_err(|why| format!("{node}: {why}"))?;
         let answered = |seen: &Seens| seen[node].answer.is_some() || seen[node].ended;
-        self.until(&format!("{node} answers `{command}`"), Duration::from_secs(10), answered).await?;
+        self.until(&format!("{node} answers `{command}`"), ANSWER, answered).await?;
         let answer = self.seen.get_mut(node).and_then(|seen| seen.answer.take());
         answer.ok_or_else(|| format!("{node} ended instead of answering `{command}`"))
     }
@@ -202,6 +208,23 @@ impl Stage {
             Line::Done { .. } => Ok(()),
             other => Err(format!("{node} was told `{command}` and said: {other}")),
         }
+    }
+
+    /// Waits until these nodes agree on who they are, hold the same, and run each gate exactly once with no move ahead.
+    pub(crate) async fn settle(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        nodes: &[&str],
+        gates: u32,
+    ) -> Result<Instant, Failure> {
+        self.until(&format!("{what}: {nodes:?} agree"), patience, |seen| agree(seen, nodes)).await?;
+        for node in nodes {
+            self.order(node, "converged").await?;
+        }
+        let at = Instant::now();
+        let once = format!("{what}: each of {gates} gates runs once on {nodes:?}");
+        Ok(self.until(&once, patience, |seen| run_once(seen, nodes, gates)).await?.max(at))
     }
 
     /// The cars inside, as a node answers.

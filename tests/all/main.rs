@@ -5,5 +5,6 @@
 
 mod architecture;
 mod processes;
+mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::stage::{Failure, Stage, agree, all_see, run_once};
+use crate::support::stage::{Failure, Stage, all_see};
 use crate::support::{parking_lot, play};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ fn a_script_whose_expectation_fails_says_which_and_exits_non_zero() {
 #[test]
 fn no_more_cars_than_spaces_and_mistakes_are_answered_in_words() {
     play(async {
-        let mut stage = pair("spaces", "--gates 2 --spaces 2").await?;
+        let mut stage = pair("spaces", 2, "--spaces 2").await?;
         stage.order("larry", "enter 1 \"A 1\"").await?;
         stage.order("gary", "enter 2 \"B 2\"").await?;
         let both = |seen: &_| all_see(seen, &PAIR, "A 1") && all_see(seen, &PAIR, "B 2");
@@ -83,11 +83,10 @@ fn no_more_cars_than_spaces_and_mistakes_are_answered_in_words() {
 #[test]
 fn who_leaves_in_order_hands_over_its_gates_and_its_cars() {
     play(async {
-        let mut stage = pair("leave", "--gates 4").await?;
+        let mut stage = pair("leave", 4, "").await?;
         stage.order("larry", "enter 1 \"A 1\"").await?;
         stage.leave("larry").await?;
-        let alone = |seen: &_| agree(seen, &["gary"]) && run_once(seen, &["gary"], 4);
-        stage.until("gary runs every gate", PATIENCE, alone).await?;
+        stage.settle("gary runs every gate", PATIENCE, &["gary"], 4).await?;
         let cars = stage.lot("gary").await?;
         assert_eq!(cars.iter().map(|car| car.plate.as_str()).collect::<Vec<_>>(), ["A 1"]);
         assert!(!stage.seen()["gary"].accused.contains("larry"), "leaving is not dying");
@@ -98,7 +97,7 @@ fn who_leaves_in_order_hands_over_its_gates_and_its_cars() {
 #[test]
 fn every_question_is_answered_as_json() {
     play(async {
-        let mut stage = pair("json", "").await?;
+        let mut stage = pair("json", 4, "").await?;
         for (question, field) in [("members", "members"), ("gates", "gates"), ("lot", "cars"), ("snapshot", "snapshot")]
         {
             let answer: serde_json::Value = serde_json::from_str(&stage.ask("larry", question).await?.json()).unwrap();
@@ -112,14 +111,16 @@ fn every_question_is_answered_as_json() {
 const PAIR: [&str; 2] = ["larry", "gary"];
 
 /// Two nodes that agree, in a cluster of their own on the default port, which all tests share.
-async fn pair(test: &str, options: &str) -> Result<Stage, Failure> {
+async fn pair(test: &str, gates: u32, options: &str) -> Result<Stage, Failure> {
     let mut stage = Stage::new();
     let cluster = format!("{test}-{}", std::process::id());
     for node in PAIR {
         let mut command = tokio::process::Command::new(parking_lot());
-        command.args(["node", node, "--json", "--cluster", &cluster]).args(options.split_whitespace());
+        command
+            .args(["node", node, "--json", "--cluster", &cluster, "--gates", &gates.to_string()])
+            .args(options.split_whitespace());
         stage.start(node, command)?;
     }
-    stage.until("two nodes agree", PATIENCE, |seen| agree(seen, &PAIR)).await?;
+    stage.settle("two nodes meet", PATIENCE, &PAIR, gates).await?;
     Ok(stage)
 }

@@ -38,7 +38,7 @@ fn build() -> PathBuf {
     profile.join("examples").join("parking_lot")
 }
 
-/// Listens for a while, in which a condition must hold all the time.
+/// Listens for a while, in which a condition must hold all the time and nobody may end.
 pub(crate) async fn throughout(
     stage: &mut Stage,
     what: &str,
@@ -46,7 +46,7 @@ pub(crate) async fn throughout(
     condition: impl Fn(&Seens) -> bool,
 ) -> Result<(), Failure> {
     let failed = stage.until(&format!("not: {what}"), span, |seen| !condition(seen)).await.is_ok();
-    if failed || !condition(stage.seen()) {
+    if failed || stage.seen().values().any(|seen| seen.ended) {
         return Err(format!("not throughout {span:?}: {what}; seen: {:#?}", stage.seen()));
     }
     Ok(())
