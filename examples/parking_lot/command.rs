@@ -1,0 +1,89 @@
+//! What may be typed at a node.
+
+/// Printed by `help`.
+pub(crate) const HELP: &str = "\
+enter GATE PLATE   a car comes in:   enter 1 \"ABC 123\"
+exit GATE PLATE    a car goes out:   exit 2 \"ABC 123\"
+lot                the cars inside, as this node sees them
+gates              which node runs which gate
+members            who is in the cluster
+converged          waits until all nodes see the same, or says what stands in the way
+snapshot           all of it at once, for a closer look
+leave              leave the cluster in order, and end";
+
+/// One line, understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Command {
+    Enter { gate: u32, plate: String },
+    Exit { gate: u32, plate: String },
+    Lot,
+    Gates,
+    Members,
+    Converged,
+    Snapshot,
+    Leave,
+    Help,
+}
+
+impl Command {
+    /// Reads a line; a blank one is nothing.
+    pub(crate) fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim();
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let command = match word {
+            "" => return Ok(None),
+            "enter" => {
+                let (gate, plate) = gate_and_plate(word, rest)?;
+                Self::Enter { gate, plate }
+            }
+            "exit" => {
+                let (gate, plate) = gate_and_plate(word, rest)?;
+                Self::Exit { gate, plate }
+            }
+            "lot" => Self::Lot,
+            "gates" => Self::Gates,
+            "members" => Self::Members,
+            "converged" => Self::Converged,
+            "snapshot" => Self::Snapshot,
+            "leave" => Self::Leave,
+            "help" => Self::Help,
+            other => return Err(format!("{other}: there is no such command; try `help`")),
+        };
+        Ok(Some(command))
+    }
+}
+
+/// A gate, and a plate with or without quotes; blanks inside a plate count as one.
+fn gate_and_plate(word: &str, rest: &str) -> Result<(u32, String), String> {
+    let rest = rest.trim();
+    let (gate, plate) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let gate = gate.parse().map_err(|_| format!("{word}: say which gate, as in `{word} 1 \"ABC 123\"`"))?;
+    let plate = plate.trim().trim_matches('"').split_whitespace().collect::<Vec<_>>().join(" ");
+    if plate.is_empty() {
+        return Err(format!("{word}: say which car, as in `{word} 1 \"ABC 123\"`"));
+    }
+    Ok((gate, plate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plate_is_the_same_with_and_without_quotes() {
+        let enter = Some(Command::Enter { gate: 1, plate: "ABC 123".to_owned() });
+        for line in ["enter 1 \"ABC 123\"", "enter 1 ABC 123", "  enter  1   \"ABC  123\" "] {
+            assert_eq!(Command::parse(line).unwrap(), enter, "{line}");
+        }
+        assert_eq!(Command::parse("exit 2 X").unwrap(), Some(Command::Exit { gate: 2, plate: "X".to_owned() }));
+    }
+
+    #[test]
+    fn blank_lines_are_nothing_and_mistakes_say_what_to_type() {
+        assert_eq!(Command::parse("  ").unwrap(), None);
+        assert_eq!(Command::parse("lot").unwrap(), Some(Command::Lot));
+        assert!(Command::parse("enter ABC").unwrap_err().contains("which gate"));
+        assert!(Command::parse("exit 1 \"\"").unwrap_err().contains("which car"));
+        assert!(Command::parse("fly").unwrap_err().contains("help"));
+    }
+}

@@ -1,0 +1,148 @@
+//! What a node says: one JSON object per line for scripts (`--json`), or a sentence for people.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use unisono::{Event, Liveness, Member};
+
+/// One line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// The node may write.
+    Ready { node: String, address: String },
+    /// Something happened in the cluster.
+    Event {
+        #[serde(flatten)]
+        event: Event,
+    },
+    /// A car is inside now, says this node's copy of the table.
+    Entered { plate: String, gate: u32, by: String, entered_us: u64, seen_us: u64 },
+    /// A car is no longer inside.
+    Exited { plate: String },
+    /// There are more cars than spaces: two sides of a cut network let them in.
+    Overfull { cars: usize, spaces: usize },
+    /// This node was too slow to hear everything; what it shows is right, what it told in between is not complete.
+    Missed { lines: u64 },
+    /// The answer to `enter` and `exit`, when it was done.
+    Done { what: String },
+    /// The answer to anything that could not be done.
+    Refused { why: String },
+    /// The answer to `lot`.
+    Lot { cars: Vec<Parked>, spaces: usize },
+    /// The answer to `gates`.
+    Gates { gates: Vec<Gate> },
+    /// The answer to `members`.
+    Members { members: Vec<Member> },
+    /// The answer to `snapshot`.
+    Snapshot { snapshot: serde_json::Value },
+    /// The answer to `help`.
+    Help { text: String },
+    /// The node is gone from the cluster.
+    Gone { how: String },
+}
+
+/// A car in the answer to `lot`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) struct Parked {
+    pub(crate) plate: String,
+    pub(crate) gate: u32,
+    pub(crate) by: String,
+}
+
+/// A gate in the answer to `gates`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Gate {
+    pub(crate) gate: u32,
+    /// The nodes that run it.
+    pub(crate) nodes: Vec<String>,
+}
+
+impl Line {
+    /// As a line for a script.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|why| format!("{{\"line\":\"refused\",\"why\":\"{why}\"}}"))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { node, address } => write!(f, "{node} is ready, at {address}"),
+            Self::Event { event } => event_text(f, event),
+            Self::Entered { plate, gate, by, .. } => write!(f, "{plate} came in by gate {gate}, at {by}"),
+            Self::Exited { plate } => write!(f, "{plate} went out"),
+            Self::Overfull { cars, spaces } => write!(f, "OVERFULL: {cars} cars on {spaces} spaces"),
+            Self::Missed { lines } => write!(f, "({lines} messages missed)"),
+            Self::Done { what } => f.write_str(what),
+            Self::Refused { why } => f.write_str(why),
+            Self::Lot { cars, spaces } => {
+                write!(f, "{} of {spaces} spaces taken", cars.len())?;
+                cars.iter().try_for_each(|car| write!(f, "\n  {:12} gate {}, at {}", car.plate, car.gate, car.by))
+            }
+            Self::Gates { gates } => {
+                f.write_str("gates")?;
+                gates.iter().try_for_each(|gate| match gate.nodes.as_slice() {
+                    [] => write!(f, "\n  {}  nowhere", gate.gate),
+                    nodes => write!(f, "\n  {}  {}", gate.gate, nodes.join(", ")),
+                })
+            }
+            Self::Members { members } => {
+                f.write_str("members")?;
+                members.iter().try_for_each(|member| {
+                    let liveness = match member.liveness {
+                        Liveness::Alive => "alive",
+                        Liveness::Suspect => "does not answer",
+                        Liveness::Down => "down",
+                    };
+                    let view = if member.in_view { "" } else { ", not in the view" };
+                    write!(f, "\n  {:12} {}  {liveness}{view}", member.node, member.address)
+                })
+            }
+            Self::Snapshot { snapshot } => write!(f, "{snapshot:#}"),
+            Self::Help { text } => f.write_str(text),
+            Self::Gone { how } => write!(f, "gone: {how}"),
+        }
+    }
+}
+
+fn event_text(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
+    match event {
+        Event::Joined { node, .. } => write!(f, "{node} joined"),
+        Event::Suspected { node, .. } => write!(f, "{node} does not answer"),
+        Event::Down { node, .. } => write!(f, "{node} is down"),
+        Event::Left { node, .. } => write!(f, "{node} left"),
+        Event::Rejoined { node, .. } => write!(f, "{node} is back"),
+        Event::Ready => f.write_str("ready"),
+        Event::Converged { view } => {
+            let names: Vec<_> = view.iter().map(ToString::to_string).collect();
+            write!(f, "all agree: {}", names.join(", "))
+        }
+        Event::RoleStarted { role, .. } => write!(f, "{role} runs here"),
+        Event::RoleStopped { role, why } => write!(f, "{role} no longer runs here: {why}"),
+        other => write!(f, "{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_survives_json_with_the_event_beside_its_tag() {
+        let view = vec![unisono::NodeId::new("larry").unwrap()];
+        let line = Line::Event { event: Event::Converged { view } };
+        assert_eq!(line.json(), r#"{"line":"event","event":"converged","view":["larry"]}"#);
+        let replica = unisono::ReplicaId(u64::MAX);
+        let line = Line::Event { event: Event::Down { node: unisono::NodeId::new("gary").unwrap(), replica } };
+        let again: Line = serde_json::from_str(&line.json()).unwrap();
+        assert_eq!(again.json(), line.json());
+        assert_eq!(again.to_string(), "gary is down");
+    }
+
+    #[test]
+    fn a_gate_without_a_host_is_told() {
+        let gates = vec![Gate { gate: 1, nodes: vec!["larry".to_owned()] }, Gate { gate: 2, nodes: vec![] }];
+        assert_eq!(Line::Gates { gates }.to_string(), "gates\n  1  larry\n  2  nowhere");
+    }
+}

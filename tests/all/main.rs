@@ -1,0 +1,10 @@
+//! The integration tests, as one program: one link instead of many.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
+
+mod architecture;
+mod processes;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
