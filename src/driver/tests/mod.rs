@@ -122,7 +122,7 @@ fn status(replica: ReplicaId) -> Arc<Status> {
     let node = NodeId::new("larry").unwrap();
     let (fingerprint, digest) = (String::new(), String::new());
     let (members, roles) = (Vec::new(), Vec::new());
-    Arc::new(Status { node, replica, phase: Phase::Joining, members, fingerprint, agreed: false, roles, digest })
+    Arc::new(Status { node, replica, phase: Phase::Joining, members, fingerprint, agreed: false, roles })
 }
 
 impl Node {

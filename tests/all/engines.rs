@@ -1,0 +1,249 @@
+//! Whole engines on virtual time: they find each other, agree, lose one, are cut in two, and heal.
+
+use std::time::Duration;
+
+use unisono::engine::{Event, Reply, Timing};
+use unisono::roles::RoleSpec;
+use unisono::store::TableName;
+use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cluster(seed: u64, size: usize, options: impl Fn(NodeOptions) -> NodeOptions) -> (Simulation, Vec<NodeIndex>) {
+    let mut simulation = Simulation::new(seed);
+    let nodes = (0..size).map(|number| simulation.add(options(NodeOptions::named(&format!("n{number:03}"))))).collect();
+    (simulation, nodes)
+}
+
+fn lot() -> TableName {
+    TableName::new("lot").unwrap()
+}
+
+fn put(simulation: &mut Simulation, node: NodeIndex, key: &str, value: &str) {
+    let now = simulation.now_at(node);
+    simulation.store(node).put(now, &lot(), key.as_bytes(), value.as_bytes()).unwrap();
+    simulation.wrote(node);
+}
+
+fn get(simulation: &Simulation, node: NodeIndex, key: &str) -> Option<String> {
+    simulation.store(node).get(&lot(), key.as_bytes()).map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+#[test]
+fn two_engines_find_each_other_and_share_a_table() {
+    let (mut simulation, nodes) = cluster(1, 2, |options| options.timing(Timing::local()));
+    let took = simulation.run_until(SECOND, Simulation::all_converged).unwrap();
+    println!("converged after {took:?}");
+    put(&mut simulation, nodes[0], "ABC 123", "gate 1");
+    let took = simulation
+        .run_until(SECOND, |simulation| get(simulation, nodes[1], "ABC 123").is_some())
+        .unwrap();
+    assert!(took < Duration::from_millis(2), "an eager row took {took:?}");
+    simulation.run_until(SECOND, Simulation::all_converged).unwrap();
+}
+
+#[test]
+fn a_node_alone_is_ready_and_runs_its_roles() {
+    let (mut simulation, nodes) = cluster(1, 1, |options| options.role(RoleSpec::new("gate")));
+    simulation.run_until(SECOND, |simulation| simulation.running("gate") == nodes).unwrap();
+    assert!(simulation.events(nodes[0]).contains(&Event::Ready));
+}
+
+#[test]
+fn a_hundred_engines_find_each_other_lose_one_and_heal() {
+    let (mut simulation, nodes) =
+        cluster(3, 100, |options| options.role(RoleSpec::new("one")).role(RoleSpec::new("ten").count(10)));
+    let took = simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
+    println!("100 nodes: converged after {took:?}");
+    simulation.run_until(5 * SECOND, |simulation| simulation.running("ten").len() == 10).unwrap();
+    assert_eq!(simulation.running("one").len(), 1);
+
+    let victim = simulation.running("one")[0];
+    simulation.kill(victim);
+    let took = simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    println!("one killed: converged after {took:?}");
+    simulation.run_until(5 * SECOND, |simulation| simulation.running("one").len() == 1).unwrap();
+
+    let rest: Vec<NodeIndex> = nodes.iter().copied().filter(|node| *node != victim).collect();
+    let (left, right) = rest.split_at(50);
+    simulation.network().cut(left, right);
+    simulation
+        .run_until(60 * SECOND, |simulation| simulation.converged(left) && simulation.converged(right))
+        .unwrap();
+    put(&mut simulation, left[0], "left", "1");
+    put(&mut simulation, right[0], "right", "2");
+    simulation.run_for(SECOND);
+    simulation.network().heal();
+    let took = simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
+    println!("healed after {took:?}");
+    for node in rest {
+        assert_eq!(get(&simulation, node, "left").as_deref(), Some("1"));
+        assert_eq!(get(&simulation, node, "right").as_deref(), Some("2"));
+    }
+    simulation.run_until(20 * SECOND, |simulation| simulation.running("one").len() == 1).unwrap();
+}
+
+#[test]
+fn two_halves_of_four_run_one_role_each_and_one_after_the_heal() {
+    for seed in 0..20 {
+        let (mut simulation, nodes) = cluster(seed, 4, |options| options.role(RoleSpec::new("one")));
+        simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 1).unwrap();
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        let (left, right) = nodes.split_at(2);
+        simulation.network().cut(left, right);
+        simulation.run_until(20 * SECOND, |simulation| simulation.running("one").len() == 2).unwrap();
+        simulation.network().heal();
+        simulation
+            .run_until(20 * SECOND, |simulation| {
+                simulation.all_converged() && simulation.running("one").len() == 1
+            })
+            .unwrap();
+        let keeps = simulation.running("one");
+        simulation.run_for(10 * SECOND);
+        assert_eq!(simulation.running("one"), keeps, "seed {seed}: it stays where it is");
+    }
+}
+
+#[test]
+fn a_killed_process_is_noticed_at_once_and_its_role_runs_elsewhere() {
+    for seed in 0..20 {
+        let (mut simulation, nodes) = cluster(seed, 3, |options| options.role(RoleSpec::new("one")));
+        simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 1).unwrap();
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        simulation.run_for(SECOND);
+        let victim = simulation.running("one")[0];
+        simulation.kill(victim);
+        let took = simulation.run_until(SECOND, |simulation| simulation.running("one").len() == 1).unwrap();
+        assert!(took < Duration::from_millis(100), "seed {seed}: {took:?}");
+        simulation.restart(victim);
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(simulation.view(nodes[0]).len(), 3);
+        assert_eq!(simulation.running("one").len(), 1);
+    }
+}
+
+#[test]
+fn a_firewall_that_rejects_between_two_of_five_kills_nobody() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 5, |options| options);
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        simulation.run_for(SECOND);
+        simulation.network().reject(nodes[1], nodes[3]);
+        simulation.run_for(60 * SECOND);
+        for node in &nodes {
+            let downs: Vec<_> =
+                simulation.events(*node).iter().filter(|event| matches!(event, Event::Down { .. })).collect();
+            assert!(downs.is_empty(), "seed {seed}: {downs:?}");
+        }
+        simulation.network().heal();
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    }
+}
+
+#[test]
+fn rows_survive_loss_and_a_node_that_was_away_catches_up() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3, |options| options);
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        simulation.network().set_loss(0.25);
+        simulation.network().set_duplication(0.1);
+        for number in 0..200 {
+            put(&mut simulation, nodes[number % 3], &format!("key {number}"), "value");
+            simulation.run_for(Duration::from_millis(5));
+        }
+        let rows = |simulation: &Simulation, node| simulation.store(node).table(&lot()).len();
+        simulation
+            .run_until(20 * SECOND, |simulation| nodes.iter().all(|node| rows(simulation, *node) == 200))
+            .unwrap();
+        simulation.network().set_loss(0.0);
+        simulation.kill(nodes[2]);
+        put(&mut simulation, nodes[0], "while away", "value");
+        simulation.run_for(5 * SECOND);
+        simulation.restart(nodes[2]);
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(rows(&simulation, nodes[2]), 201, "seed {seed}");
+    }
+}
+
+#[test]
+fn large_rows_go_by_stream() {
+    let (mut simulation, nodes) = cluster(5, 3, |options| options);
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    let large = "x".repeat(60_000);
+    put(&mut simulation, nodes[0], "large", &large);
+    let took = simulation.run_until(SECOND, |simulation| get(simulation, nodes[2], "large").is_some()).unwrap();
+    assert!(took < Duration::from_millis(20), "{took:?}");
+}
+
+#[test]
+fn a_node_that_leaves_hands_over_and_is_not_taken_for_dead() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3, |options| options.role(RoleSpec::new("one").count(2)));
+        simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 2).unwrap();
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        let leaver = simulation.running("one")[0];
+        put(&mut simulation, leaver, "last", "words");
+        simulation.leave(leaver, 5 * SECOND);
+        let took =
+            simulation.run_until(10 * SECOND, |simulation| !simulation.replies(leaver).is_empty()).unwrap();
+        println!("left after {took:?}");
+        assert_eq!(simulation.replies(leaver), [(0, Reply::Left)]);
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 2).unwrap();
+        for node in nodes.iter().filter(|node| **node != leaver) {
+            assert_eq!(get(&simulation, *node, "last").as_deref(), Some("words"));
+            let events = simulation.events(*node);
+            assert!(events.iter().any(|event| matches!(event, Event::Left { .. })), "seed {seed}: {events:?}");
+            assert!(!events.iter().any(|event| matches!(event, Event::Down { .. })), "seed {seed}: {events:?}");
+        }
+    }
+}
+
+#[test]
+fn the_last_node_that_leaves_says_what_is_lost() {
+    let (mut simulation, nodes) = cluster(1, 1, |options| options);
+    simulation.run_until(SECOND, Simulation::all_converged).unwrap();
+    put(&mut simulation, nodes[0], "mine", "value");
+    simulation.leave(nodes[0], Duration::from_millis(200));
+    simulation.run_until(SECOND, |simulation| !simulation.replies(nodes[0]).is_empty()).unwrap();
+    assert_eq!(simulation.replies(nodes[0]), [(0, Reply::LeftWithUnsaved(vec!["lot/mine".to_owned()]))]);
+}
+
+#[test]
+fn islands_that_wrote_alone_merge_and_lose_nothing() {
+    for seed in 0..10 {
+        let mut simulation = Simulation::new(seed);
+        let left = [simulation.add(NodeOptions::named("a")), simulation.add(NodeOptions::named("b"))];
+        let right = [simulation.add(NodeOptions::named("c")), simulation.add(NodeOptions::named("d"))];
+        simulation.network().cut(&left, &right);
+        simulation
+            .run_until(10 * SECOND, |simulation| simulation.converged(&left) && simulation.converged(&right))
+            .unwrap();
+        put(&mut simulation, left[0], "left", "1");
+        put(&mut simulation, right[0], "right", "2");
+        put(&mut simulation, right[1], "both", "r");
+        simulation.run_for(SECOND);
+        put(&mut simulation, left[1], "both", "l");
+        simulation.run_for(SECOND);
+        simulation.network().heal();
+        simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
+        for node in left.into_iter().chain(right) {
+            let [both, left, right] = ["both", "left", "right"].map(|key| get(&simulation, node, key).unwrap());
+            assert_eq!((both.as_str(), left.as_str(), right.as_str()), ("l", "1", "2"), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let (mut simulation, nodes) = cluster(seed, 5, |options| options.role(RoleSpec::new("one")));
+        simulation.network().set_loss(0.1);
+        simulation.run_for(5 * SECOND);
+        put(&mut simulation, nodes[0], "key", "value");
+        simulation.run_for(5 * SECOND);
+        simulation.trace_hash()
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
