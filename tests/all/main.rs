@@ -1,0 +1,3 @@
+//! All integration tests as one binary: one link step, one module per subject.
+
+mod schedule;
