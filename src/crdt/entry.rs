@@ -42,6 +42,7 @@ pub struct Entry {
     /// [`Rank::author`].
     pub rank_author: ReplicaId,
     /// The value, or `None` for a tombstone.
+    #[serde(with = "super::codec::optional_bytes")]
     pub value: Option<Value>,
 }
 

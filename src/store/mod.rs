@@ -1,1 +1,266 @@
-//! To come.
+//! The tables of one replica: mutation in, change out.
+//!
+//! ```text
+//!   application threads                                       engine
+//!     get, snapshot ──▶ 16 shards per table                     merge, merge_buckets, join_context
+//!                            ▲                                  set_roster, report, collect
+//!     put, remove,           │ one winner per key               │
+//!     update ──▶ ┌───────────┴──── one lock ────────────────────▼───┐
+//!                │ clock, seq, context, sums, graves, promises      │──▶ digest, serve, bucket_hashes
+//!                └──────────────┬─────────────────────┬─────────────┘
+//!                               ▼                     ▼
+//!                     outbox (wakes the engine)    watchers
+//! ```
+//!
+//! In come local writes, with the time passed in by the caller, and rows of others. Out go rows worth sending, changes,
+//! digests, and sessions. Writes, merges and promises share one lock; readers never take it. What it may not know: where
+//! rows come from and go to, who is alive, what the bytes mean.
+//!
+//! Invariant: a dot in the context means that the store holds an entry of its key with at least its rank, or that entry
+//! was collected by stable time.
+
+mod buckets;
+mod collect;
+mod core;
+mod hash;
+mod merge;
+mod outbox;
+mod row;
+#[cfg(any(test, feature = "testkit"))]
+mod sabotage;
+mod serving;
+mod stability;
+mod table;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+pub use buckets::{BucketHashes, Digest};
+pub use merge::Merged;
+pub use outbox::Outbox;
+pub use row::{Key, Row, TableName, TableNameError, owner_key, split_owner_key};
+#[cfg(any(test, feature = "testkit"))]
+pub use sabotage::Sabotage;
+pub use serving::Serving;
+pub use stability::Report;
+pub use table::{Change, ChangeSink, Origin, Snapshot, StoredTable};
+pub use write::{Update, WriteError};
+
+use self::core::Core;
+use crate::crdt::{Context, Dot, Value};
+use crate::id::ReplicaId;
+
+/// How a store is set up.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The replica that it belongs to.
+    pub replica: ReplicaId,
+    /// Seeds the maps, so that nobody can choose keys that collide. Changes nothing that can be seen.
+    pub hash_seed: u64,
+    /// How many bytes of local writes may wait for the engine. Too small: bursts are left to repair, which is slower.
+    /// Too large: a stalled engine holds that much memory.
+    pub outbox_bytes: usize,
+    /// A rule to break.
+    #[cfg(any(test, feature = "testkit"))]
+    pub sabotage: Option<Sabotage>,
+}
+
+impl StoreConfig {
+    /// The defaults, with an outbox of 16 MiB.
+    pub fn new(replica: ReplicaId, hash_seed: u64) -> Self {
+        Self {
+            replica,
+            hash_seed,
+            outbox_bytes: 16 << 20,
+            #[cfg(any(test, feature = "testkit"))]
+            sabotage: None,
+        }
+    }
+}
+
+/// Numbers about a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreStats {
+    /// Keys that have a value.
+    pub live: u64,
+    /// Keys that were removed, as far as that is still remembered.
+    pub tombstones: u64,
+    /// Tables.
+    pub tables: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// Tombstones collected so far.
+    pub collected: u64,
+    /// Rows that came back in bucket repairs after they had been collected or lost here.
+    pub resurrected: u64,
+    /// Local writes dropped from the full outbox and left to repair.
+    pub outbox_dropped: u64,
+    /// Rows of others that were refused.
+    pub refused: u64,
+    /// Rows of others that were far ahead of estimated time.
+    pub ahead: u64,
+}
+
+type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// All tables of one replica.
+pub struct Store {
+    config: StoreConfig,
+    open: AtomicBool,
+    tables: RwLock<BTreeMap<TableName, Arc<StoredTable>>>,
+    core: Mutex<Core>,
+    servings: Arc<AtomicUsize>,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Store {
+    /// An empty store, not yet open for writes, whose roster is its own replica.
+    pub fn new(config: StoreConfig) -> Self {
+        let core = Core::new(&config);
+        let store = Self {
+            config,
+            open: AtomicBool::new(false),
+            tables: RwLock::default(),
+            core: Mutex::new(core),
+            servings: Arc::default(),
+            waker: Mutex::default(),
+        };
+        #[cfg(any(test, feature = "testkit"))]
+        {
+            let stale = store.config.sabotage == Some(Sabotage::StaleReports);
+            store.lock().stability.stale_reports_count = stale;
+        }
+        store
+    }
+
+    /// The replica that this store belongs to.
+    pub fn replica(&self) -> ReplicaId {
+        self.config.replica
+    }
+
+    /// Lets writes in.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// Whether writes are let in.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Sets the correction of the wall clock towards the median of the members, in milliseconds.
+    pub fn set_clock_offset_ms(&self, offset_ms: i64) {
+        self.lock().clock.set_offset_ms(offset_ms);
+    }
+
+    /// Whom to call when the outbox goes from empty to non-empty. Replaces the one before.
+    pub fn on_outbox(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.into());
+    }
+
+    /// Takes the oldest local writes that wait. Those that remain do not wake anybody again: take until fewer come than
+    /// were asked for.
+    pub fn take_outbox(&self, max_rows: usize) -> Outbox {
+        self.lock().outbox.take(max_rows)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, table: &TableName, key: &[u8]) -> Option<Value> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(table)?.get(key)
+    }
+
+    /// A table; created empty if it is new here.
+    pub fn table(&self, name: &TableName) -> Arc<StoredTable> {
+        if let Some(table) = self.tables.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Arc::clone(table);
+        }
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(StoredTable::new(name.clone(), self.config.hash_seed));
+        Arc::clone(tables.entry(name.clone()).or_insert_with(new))
+    }
+
+    /// The names of all tables, in order.
+    pub fn tables(&self) -> Vec<TableName> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// The live rows of an owner table as (owner, name, value), in order.
+    pub fn owner_rows(&self, table: &TableName) -> Vec<(ReplicaId, Vec<u8>, Value)> {
+        let rows = self.table(table).snapshot().iter().filter_map(|(key, value)| {
+            let (owner, name) = split_owner_key(&key)?;
+            Some((owner, name.to_vec(), value))
+        });
+        rows.collect()
+    }
+
+    /// Which writes are known.
+    pub fn context(&self) -> Context {
+        self.lock().context.clone()
+    }
+
+    /// Whether a write is known.
+    pub fn knows(&self, dot: Dot) -> bool {
+        self.lock().context.contains(dot)
+    }
+
+    /// Up to where every write of a replica is known.
+    pub fn base_of(&self, replica: ReplicaId) -> u64 {
+        self.lock().context.base(replica)
+    }
+
+    /// The replicas with known writes beyond an unknown one.
+    pub fn gaps(&self) -> Vec<ReplicaId> {
+        self.lock().context.gaps().collect()
+    }
+
+    /// The sums of all buckets.
+    pub fn bucket_hashes(&self) -> BucketHashes {
+        self.lock().sums.buckets.clone()
+    }
+
+    /// What to compare in passing.
+    pub fn digest(&self) -> Digest {
+        self.lock().digest()
+    }
+
+    /// A sum over the live rows of each table that has any, to name the one that differs.
+    pub fn table_digests(&self) -> Vec<(TableName, u64)> {
+        let core = self.lock();
+        core.sums.tables.iter().filter(|(_, sum)| **sum != 0).map(|(name, sum)| (name.clone(), *sum)).collect()
+    }
+
+    /// Numbers about this store.
+    pub fn stats(&self) -> StoreStats {
+        let tables = self.tables().len() as u64;
+        let core = self.lock();
+        StoreStats { tables, outbox_dropped: core.outbox.dropped, ..core.stats }
+    }
+
+    fn all_tables(&self) -> Vec<Arc<StoredTable>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The write lock. A panic under it can only come from a closure or a watcher of the application, which run before
+    /// or after a change, not within: the state is whole, so it is used on.
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = waker {
+            waker();
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("replica", &self.replica()).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

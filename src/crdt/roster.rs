@@ -1,0 +1,234 @@
+//! The roster: who belongs to the cluster, whether it lives or not.
+//!
+//! ```text
+//!   unknown ──admit──▶ 1 admitted ──evict──▶ 2 evicted ──readmit──▶ 3 admitted ──▶ …      (the causal length)
+//! ```
+//!
+//! A causal-length set (Yu and Rostad, "A Low-Cost Set CRDT Based on Causal Lengths", 2020): an odd length means
+//! admitted, an even one evicted, and joining takes the greater. So it is a two-phase set for everything that happens
+//! by itself, while the merge of islands, whose rosters evicted each other, can take back an eviction explicitly.
+//!
+//! A newer boot of a node replaces the older one. That is not written down as an eviction: two sides that learn of the
+//! newer boot in different order would have to count the same. It follows from what is known: of the replicas of a node
+//! only the one with the highest (boot, id) ever seen can be admitted. Thus joining stays a plain maximum.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::codec;
+use crate::id::{NodeId, ReplicaId};
+
+/// Who belongs to the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Roster {
+    entries: BTreeMap<ReplicaId, Admission>,
+    /// Derived: the highest (boot, replica) of each node.
+    newest: BTreeMap<NodeId, (u64, ReplicaId)>,
+}
+
+/// What the roster knows of one replica.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Admission {
+    /// How often it was admitted and evicted, in sum. Odd: admitted.
+    pub length: u32,
+    /// The node that it is a run of.
+    pub node: NodeId,
+    /// When that run started, as its own clock told.
+    pub boot: u64,
+}
+
+impl Roster {
+    /// The most replicas a roster may know when it is decoded: four runs of each of 4,096 members.
+    pub const MAX_ENTRIES: usize = 4 * 4_096;
+
+    /// An empty roster.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Admits a replica that was never heard of. One that is known stays what it is: who was evicted comes back only by
+    /// [`readmit`](Self::readmit). Returns whether the roster changed.
+    pub fn admit(&mut self, replica: ReplicaId, node: NodeId, boot: u64) -> bool {
+        !self.entries.contains_key(&replica) && self.join_one(replica, &Admission { length: 1, node, boot })
+    }
+
+    /// Takes back an eviction, for the merge of islands. Returns whether the roster changed. It does not help a replica
+    /// whose node has a newer run.
+    pub fn readmit(&mut self, replica: ReplicaId) -> bool {
+        self.step(replica, |length| length % 2 == 0)
+    }
+
+    /// Evicts a replica; for ever, as far as anything that happens by itself goes. Returns whether the roster changed.
+    pub fn evict(&mut self, replica: ReplicaId) -> bool {
+        self.step(replica, |length| length % 2 == 1)
+    }
+
+    fn step(&mut self, replica: ReplicaId, applies: impl Fn(u32) -> bool) -> bool {
+        match self.entries.get_mut(&replica) {
+            Some(admission) if applies(admission.length) && admission.length < u32::MAX => {
+                admission.length += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes over what another roster knows; returns whether this one changed.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        for (&replica, theirs) in &other.entries {
+            changed |= self.join_one(replica, theirs);
+        }
+        changed
+    }
+
+    fn join_one(&mut self, replica: ReplicaId, theirs: &Admission) -> bool {
+        let changed = match self.entries.get_mut(&replica) {
+            None => {
+                self.entries.insert(replica, theirs.clone());
+                true
+            }
+            Some(ours) => {
+                // Node and boot never change for a replica id. Taking the greater keeps this a join even of forgeries.
+                let joined = Admission {
+                    length: ours.length.max(theirs.length),
+                    node: (&ours.node).max(&theirs.node).clone(),
+                    boot: ours.boot.max(theirs.boot),
+                };
+                let changed = *ours != joined;
+                let forged = (&ours.node, ours.boot) != (&joined.node, joined.boot);
+                *ours = joined;
+                if !forged {
+                    return changed;
+                }
+                self.newest.clear();
+                true
+            }
+        };
+        if self.newest.is_empty() {
+            self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
+        } else if changed {
+            note(&mut self.newest, replica, theirs);
+        }
+        changed
+    }
+
+    /// Whether this replica belongs to the cluster.
+    pub fn is_admitted(&self, replica: ReplicaId) -> bool {
+        self.entries.get(&replica).is_some_and(|admission| self.holds(replica, admission))
+    }
+
+    /// Whether this replica belonged to the cluster and no longer does: it was evicted, or its node has a newer run.
+    pub fn is_evicted(&self, replica: ReplicaId) -> bool {
+        self.entries.get(&replica).is_some_and(|admission| !self.holds(replica, admission))
+    }
+
+    /// Whether a newer run of the same node is known, admitted or not.
+    pub fn is_superseded(&self, replica: ReplicaId) -> bool {
+        self.entries.get(&replica).is_some_and(|admission| self.has_newer(replica, admission))
+    }
+
+    fn has_newer(&self, replica: ReplicaId, admission: &Admission) -> bool {
+        self.newest.get(&admission.node).is_some_and(|&newest| newest > (admission.boot, replica))
+    }
+
+    fn holds(&self, replica: ReplicaId, admission: &Admission) -> bool {
+        admission.length % 2 == 1 && !self.has_newer(replica, admission)
+    }
+
+    /// The admitted replicas, in order.
+    pub fn members(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.entries.iter().filter(|(id, admission)| self.holds(**id, admission)).map(|(&id, _)| id)
+    }
+
+    /// The admitted replicas as a set.
+    pub fn member_set(&self) -> BTreeSet<ReplicaId> {
+        self.members().collect()
+    }
+
+    /// What is known of a replica.
+    pub fn get(&self, replica: ReplicaId) -> Option<&Admission> {
+        self.entries.get(&replica)
+    }
+
+    /// Everything known, admitted or not, ordered by replica.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, &Admission)> + '_ {
+        self.entries.iter().map(|(&replica, admission)| (replica, admission))
+    }
+
+    /// How many replicas are known, admitted or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no replica is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// A hash of everything known: equal on two hosts exactly when their rosters are. Never 0, which stands for no
+    /// roster.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = Xxh3Default::new();
+        for (replica, Admission { length, node, boot }) in &self.entries {
+            hasher.update(&replica.0.to_le_bytes());
+            hasher.update(&length.to_le_bytes());
+            hasher.update(&boot.to_le_bytes());
+            hasher.update(&(node.as_str().len() as u64).to_le_bytes());
+            hasher.update(node.as_str().as_bytes());
+        }
+        hasher.digest().max(1)
+    }
+}
+
+fn note(newest: &mut BTreeMap<NodeId, (u64, ReplicaId)>, replica: ReplicaId, Admission { node, boot, .. }: &Admission) {
+    match newest.get_mut(node) {
+        Some(newest) => *newest = (*newest).max((*boot, replica)),
+        None => drop(newest.insert(node.clone(), (*boot, replica))),
+    }
+}
+
+impl PartialEq for Roster {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Roster {}
+
+impl crdts::CvRDT for Roster {
+    type Validation = super::context::Impossible;
+
+    fn validate_merge(&self, _other: &Self) -> Result<(), Self::Validation> {
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.join(&other);
+    }
+}
+
+impl Serialize for Roster {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.entries)
+    }
+}
+
+impl<'de> Deserialize<'de> for Roster {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let list: Vec<(ReplicaId, Admission)> = codec::bounded::<_, _, { Self::MAX_ENTRIES }>(deserializer)?;
+        let mut roster = Self::new();
+        for (replica, admission) in list {
+            if admission.length == 0 || roster.entries.last_key_value().is_some_and(|(last, _)| *last >= replica) {
+                return Err(serde::de::Error::custom("a roster is out of order or holds one who was never admitted"));
+            }
+            roster.join_one(replica, &admission);
+        }
+        Ok(roster)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! The collection of tombstones: only by stable time, and only while no session is open.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::{Core, Grave, Slot};
+use super::stability::Report;
+use super::table::Origin;
+use super::{Store, row};
+use crate::id::ReplicaId;
+use crate::time::{Now, Stamp};
+
+impl Store {
+    /// Makes a report for stable time: promise, coverage, roster and departed replicas, all of one instant.
+    pub fn report(&self, now: Now) -> Report {
+        let mut core = self.lock();
+        // The clock moves to estimated time even when nobody writes, or one idle member would hold up everybody.
+        let clock = core.clock.tick(now);
+        let (_, departed) = core.context_hashes();
+        let Core { stability, roster, context, seq, .. } = &mut *core;
+        stability.report(roster, context, (*seq, clock), departed)
+    }
+
+    /// Takes a member's report into account. Reports of others than members are dropped.
+    pub fn observe_report(&self, report: Report) {
+        let mut core = self.lock();
+        let Core { stability, roster, .. } = &mut *core;
+        stability.observe(roster, report);
+    }
+
+    /// The newest report of each member, this replica's own included, ordered by member.
+    pub fn reports(&self) -> Vec<Report> {
+        self.lock().stability.reports().copied().collect()
+    }
+
+    /// Up to when everything that was written has arrived everywhere, as far as this replica can tell.
+    pub fn stable_time(&self) -> Option<Stamp> {
+        self.lock().stable_time()
+    }
+
+    /// Collects tombstones; returns how many. Does nothing while a [`Serving`](super::Serving) lives.
+    pub fn collect(&self, now: Now) -> usize {
+        let mut core = self.lock();
+        if self.servings.load(Ordering::Acquire) > 0 {
+            return 0;
+        }
+        let graves = self.collectable(&mut core, now);
+        for (_, table, key) in &graves {
+            let table = self.table(table);
+            core.set(Slot::new(&table, key), None, Origin::Local);
+        }
+        core.stats.collected += graves.len() as u64;
+        graves.len()
+    }
+
+    #[cfg(not(any(test, feature = "testkit")))]
+    fn collectable(&self, core: &mut Core, _now: Now) -> Vec<Grave> {
+        core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable))
+    }
+
+    #[cfg(any(test, feature = "testkit"))]
+    fn collectable(&self, core: &mut Core, now: Now) -> Vec<Grave> {
+        use super::Sabotage;
+        match self.config.sabotage {
+            Some(Sabotage::AgeGc { age }) => {
+                let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                core.graves_until(Stamp::from_millis(now.wall_ms.saturating_sub(age_ms)))
+            }
+            Some(Sabotage::DotGc) => {
+                let seen_by_all = |(_, table, key): &&Grave| {
+                    let table = self.table(table);
+                    let dot = Slot::new(&table, key).entry().map(|entry| entry.dot);
+                    let seen = |member: &ReplicaId| {
+                        *member == core.replica
+                            || core
+                                .fed_contexts
+                                .get(member)
+                                .zip(dot)
+                                .is_some_and(|(context, dot)| context.contains(dot))
+                    };
+                    core.roster.iter().all(seen)
+                };
+                core.graves.iter().filter(seen_by_all).cloned().collect()
+            }
+            Some(Sabotage::StaleReports) | None => {
+                core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable))
+            }
+        }
+    }
+
+    /// Tells a store under [`Sabotage::DotGc`](super::Sabotage::DotGc) what a member knows.
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn feed_context(&self, member: ReplicaId, context: crate::crdt::Context) {
+        self.lock().fed_contexts.insert(member, context);
+    }
+
+    /// Sets who belongs to the cluster. Forgets reports made under another roster, and deletes the owner rows of those
+    /// who no longer belong; what is known of their writes stays known. One's own rows stay whatever the roster.
+    pub fn set_roster(&self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
+        let mut core = self.lock();
+        core.set_roster(members, fingerprint);
+        for table in self.all_tables().into_iter().filter(|table| table.name().is_owner()) {
+            let shards = table.freeze();
+            let mut gone: Vec<_> = shards
+                .iter()
+                .flat_map(|shard| shard.keys())
+                .filter_map(|key| {
+                    let (owner, _) = row::split_owner_key(key)?;
+                    (owner != core.replica && !core.roster.contains(&owner)).then(|| (owner, Arc::clone(key)))
+                })
+                .collect();
+            drop(shards);
+            gone.sort_unstable();
+            for (owner, key) in gone {
+                core.set(Slot::new(&table, &key), None, Origin::Remote(owner));
+            }
+        }
+    }
+}
+
+impl Core {
+    fn stable_time(&mut self) -> Option<Stamp> {
+        let (_, departed) = self.context_hashes();
+        self.stability.stable_time(&self.roster, departed)
+    }
+
+    fn graves_until(&self, stable: Stamp) -> Vec<Grave> {
+        self.graves.iter().take_while(|(stamp, ..)| *stamp <= stable).cloned().collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! What is changed under the one lock: clock, counter, context, sums, outbox, promises.
+//!
+//! `Core::set` is the only place where a row changes. It keeps together what must agree: the row, the sums over rows,
+//! the index of tombstones, the counters and the watchers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::buckets::{Digest, Sums};
+use super::hash;
+use super::outbox::Queue;
+use super::row::{Key, TableName};
+use super::stability::Stability;
+use super::table::{Change, Origin, StoredTable};
+use super::{StoreConfig, StoreStats};
+use crate::crdt::{Context, Dot, Entry};
+use crate::id::ReplicaId;
+use crate::time::{HybridClock, Stamp};
+
+/// A table and a key, with the place of the key in it.
+#[derive(Clone, Copy)]
+pub(super) struct Slot<'a> {
+    pub(super) table: &'a StoredTable,
+    pub(super) key: &'a Key,
+    pub(super) place: u64,
+}
+
+impl<'a> Slot<'a> {
+    pub(super) fn new(table: &'a StoredTable, key: &'a Key) -> Self {
+        Self { table, key, place: table.place(key) }
+    }
+
+    pub(super) fn entry(&self) -> Option<Entry> {
+        self.table.entry(self.place, self.key)
+    }
+}
+
+/// When a tombstone may be collected, and where it is.
+pub(super) type Grave = (Stamp, TableName, Key);
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) replica: ReplicaId,
+    pub(super) clock: HybridClock,
+    pub(super) seq: u64,
+    pub(super) context: Context,
+    pub(super) roster: BTreeSet<ReplicaId>,
+    pub(super) outbox: Queue,
+    pub(super) stability: Stability,
+    pub(super) sums: Sums,
+    pub(super) graves: BTreeSet<Grave>,
+    pub(super) stats: StoreStats,
+    /// Hashes of the context for the roster and for departed replicas, until either changes.
+    context_hashes: Option<(u64, u64)>,
+    #[cfg(any(test, feature = "testkit"))]
+    pub(super) fed_contexts: std::collections::BTreeMap<ReplicaId, Context>,
+}
+
+impl Core {
+    pub(super) fn new(config: &StoreConfig) -> Self {
+        Self {
+            replica: config.replica,
+            clock: HybridClock::default(),
+            seq: 0,
+            context: Context::new(),
+            roster: BTreeSet::from([config.replica]),
+            outbox: Queue::new(config.outbox_bytes),
+            stability: Stability::new(config.replica),
+            sums: Sums::default(),
+            graves: BTreeSet::new(),
+            stats: StoreStats::default(),
+            context_hashes: None,
+            #[cfg(any(test, feature = "testkit"))]
+            fed_contexts: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// Draws the next dot of this replica and adds it to the context.
+    pub(super) fn draw_dot(&mut self) -> Dot {
+        self.seq += 1;
+        let dot = Dot { replica: self.replica, seq: self.seq };
+        self.know(dot);
+        dot
+    }
+
+    pub(super) fn know(&mut self, dot: Dot) -> bool {
+        let news = self.context.add(dot);
+        if news {
+            self.context_hashes = None;
+        }
+        news
+    }
+
+    /// Takes over what another replica knows. Of our own writes nobody knows more than we do.
+    pub(super) fn know_all(&mut self, mut other: Context) {
+        other.remove(self.replica);
+        if self.context.join(&other) {
+            self.context_hashes = None;
+        }
+    }
+
+    /// Hashes of the context: for the roster, and for everybody else.
+    pub(super) fn context_hashes(&mut self) -> (u64, u64) {
+        *self.context_hashes.get_or_insert_with(|| {
+            let members = self.context.hash_where(|replica| self.roster.contains(&replica));
+            let departed = self.context.hash_where(|replica| !self.roster.contains(&replica));
+            (members, departed)
+        })
+    }
+
+    pub(super) fn set_roster(&mut self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
+        self.roster.clone_from(members);
+        self.context_hashes = None;
+        self.stability.set_roster(members, fingerprint);
+    }
+
+    pub(super) fn digest(&mut self) -> Digest {
+        let (context, departed) = self.context_hashes();
+        Digest { context, root: self.sums.root(), owners: self.sums.owners(), departed }
+    }
+
+    /// Replaces the entry of a key by another or by nothing, and all that follows from it.
+    pub(super) fn set(&mut self, slot: Slot<'_>, entry: Option<Entry>, origin: Origin) {
+        let new = entry.as_ref().and_then(|entry| entry.value.clone());
+        let table = slot.table.name();
+        let former = slot.table.swap(slot.place, slot.key, entry.clone());
+        // The former first: two removals of one put may lie in the same grave.
+        if let Some(former) = &former {
+            self.count(slot, former, false);
+        }
+        if let Some(entry) = &entry {
+            self.count(slot, entry, true);
+        }
+        debug_assert!(self.graves.len() as u64 == self.stats.tombstones, "{table}: tombstones are miscounted");
+        let old = former.and_then(|former| former.value);
+        if slot.table.is_watched() && (old.is_some() || new.is_some()) {
+            slot.table.tell(&Change { key: Arc::clone(slot.key), old, new, origin });
+        }
+    }
+
+    /// Adds an entry to, or takes it out of, sums, index and counters.
+    fn count(&mut self, slot: Slot<'_>, entry: &Entry, present: bool) {
+        let name = slot.table.name();
+        let bytes = slot.key.len() as u64 + entry.value.as_ref().map_or(0, |value| value.len() as u64);
+        let by = |counter: &mut u64, amount| *counter = if present { *counter + amount } else { *counter - amount };
+        by(&mut self.stats.bytes, bytes);
+        if entry.is_tombstone() {
+            by(&mut self.stats.tombstones, 1);
+            let grave = grave(slot, entry);
+            if present {
+                self.graves.insert(grave)
+            } else {
+                self.graves.remove(&grave)
+            };
+        } else {
+            by(&mut self.stats.live, 1);
+            let hash = hash::row_hash(slot.place, entry);
+            self.sums.add(name, slot.place, if present { hash } else { hash.wrapping_neg() });
+        }
+    }
+}
+
+/// A tombstone waits for the later of its stamp and its rank. They differ only when it removed a put whose author's
+/// clock was far ahead: then a write that is stamped after the tombstone may still rank below it, and whoever lost the
+/// tombstone would let that write win.
+fn grave(slot: Slot<'_>, entry: &Entry) -> Grave {
+    (entry.stamp.max(entry.rank_time), slot.table.name().clone(), Arc::clone(slot.key))
+}

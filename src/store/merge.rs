@@ -1,0 +1,118 @@
+//! Rows of others: checked, merged by rank, and only then known.
+
+use std::time::Duration;
+
+use super::Store;
+use super::core::{Core, Slot};
+use super::row::Row;
+use super::table::Origin;
+use crate::crdt::{Context, Dot, Entry};
+use crate::id::ReplicaId;
+use crate::time::{Now, Stamp};
+
+/// What became of the rows that were merged.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Merged {
+    /// Those whose dots were unknown, in the order they came: what is worth passing on.
+    pub news: Vec<Row>,
+    /// How many were refused: out of bounds, contradictory, or owned by somebody outside the roster.
+    pub refused: usize,
+    /// The author of the row that was furthest ahead of estimated time, and by how much.
+    pub ahead: Option<(ReplicaId, Duration)>,
+    /// How many came back that had been collected or lost here.
+    pub resurrected: u64,
+}
+
+impl Store {
+    /// Merges the rows of an eager delta or of a session. A row whose dot is known is dropped; of any other the dot,
+    /// and the dots it swallowed, become known, and nothing else: a fragment never claims more than it carries.
+    ///
+    /// Owner rows are refused while their owner is not in the roster: set the roster first.
+    pub fn merge(&self, now: Now, rows: Vec<Row>) -> Merged {
+        let mut merged = Merged::default();
+        self.merge_each(rows, &mut merged, |core, slot, row, merged| {
+            if core.know_row(&row) {
+                core.merge_entry(now, slot, &row.entry, merged);
+                merged.news.push(row);
+            }
+        });
+        merged
+    }
+
+    /// Merges the rows of a bucket repair: what is known does not matter, the higher rank wins, present beats absent.
+    pub fn merge_buckets(&self, now: Now, rows: Vec<Row>) -> Merged {
+        let mut merged = Merged::default();
+        self.merge_each(rows, &mut merged, |core, slot, row, merged| {
+            let was_absent = slot.entry().is_none();
+            let news = core.know_row(&row);
+            core.merge_entry(now, slot, &row.entry, merged);
+            if news {
+                merged.news.push(row);
+            } else if was_absent {
+                merged.resurrected += 1;
+                core.stats.resurrected += 1;
+            }
+        });
+        merged
+    }
+
+    /// Takes over a whole context. Only after the last row of the session that it belongs to.
+    pub fn join_context(&self, context: &Context) {
+        self.lock().know_all(context.clone());
+    }
+
+    fn merge_each(
+        &self,
+        rows: Vec<Row>,
+        merged: &mut Merged,
+        mut merge: impl FnMut(&mut Core, Slot<'_>, Row, &mut Merged),
+    ) {
+        let mut core = self.lock();
+        for row in rows {
+            if !core.accepts(&row) {
+                merged.refused += 1;
+                core.stats.refused += 1;
+                continue;
+            }
+            let table = self.table(&row.table);
+            let key = row.key.clone();
+            merge(&mut core, Slot::new(&table, &key), row, merged);
+        }
+    }
+}
+
+impl Core {
+    fn accepts(&self, row: &Row) -> bool {
+        let Dot { replica, seq } = row.entry.dot;
+        // A write of our own that we did not make: damage, or somebody else counts under our name.
+        let forged = replica == self.replica && seq > self.seq;
+        let owner_is_known = row.owner().is_none_or(|owner| owner == self.replica || self.roster.contains(&owner));
+        row.is_sound() && !forged && owner_is_known
+    }
+
+    /// Adds the dots of a row; returns whether its own was unknown. Those it swallowed follow from it: they were
+    /// replaced by the entry that it names.
+    fn know_row(&mut self, row: &Row) -> bool {
+        for dot in row.swallowed_dots() {
+            self.know(dot);
+        }
+        self.know(row.entry.dot)
+    }
+
+    fn merge_entry(&mut self, now: Now, slot: Slot<'_>, entry: &Entry, merged: &mut Merged) {
+        let author = entry.dot.replica;
+        self.observe(now, author, entry.stamp.max(entry.rank_time), merged);
+        if slot.entry().is_none_or(|current| entry.beats(&current)) {
+            self.set(slot, Some(entry.clone()), Origin::Remote(author));
+        }
+    }
+
+    fn observe(&mut self, now: Now, author: ReplicaId, stamp: Stamp, merged: &mut Merged) {
+        if let Err(ahead) = self.clock.observe(now, stamp) {
+            self.stats.ahead += 1;
+            if merged.ahead.is_none_or(|(_, most)| most < ahead) {
+                merged.ahead = Some((author, ahead));
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The unit of every delta: a row, complete, with its own dot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::crdt::{Dot, Entry, codec};
+use crate::id::ReplicaId;
+use crate::time::Stamp;
+use crate::wire::{MAX_KEY, MAX_VALUE};
+
+/// The bytes of a key. Shared between the store, snapshots and rows on their way.
+pub type Key = Arc<[u8]>;
+
+/// The name of a table, 1 to 128 bytes.
+///
+/// A name that starts with `@` is an *owner table*: its keys begin with a [`ReplicaId`], and only that replica writes
+/// them. Every other is an ordinary replicated table. Names starting with `_` or `@` are reserved for the system.
+///
+/// ```
+/// use unisono::store::TableName;
+///
+/// let cars = TableName::new("cars")?;
+/// assert!(!cars.is_reserved());
+/// assert!(TableName::new("@claims")?.is_owner());
+/// # Ok::<(), unisono::store::TableNameError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TableName(Arc<str>);
+
+/// Why a text is no [`TableName`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableNameError {
+    /// The text is empty.
+    #[error("a table name is empty; give it 1 to {} bytes", TableName::MAX_BYTES)]
+    Empty,
+    /// The text is longer than [`TableName::MAX_BYTES`].
+    #[error("a table name has {bytes} bytes; shorten it to {}", TableName::MAX_BYTES)]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+impl TableName {
+    /// The longest name, in bytes of UTF-8.
+    pub const MAX_BYTES: usize = 128;
+
+    /// Checks and takes a name.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, TableNameError> {
+        let name = name.as_ref();
+        match name.len() {
+            0 => Err(TableNameError::Empty),
+            bytes if bytes > Self::MAX_BYTES => Err(TableNameError::TooLong { bytes }),
+            _ => Ok(Self(name.into())),
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether each key belongs to one replica, which alone writes it.
+    pub fn is_owner(&self) -> bool {
+        self.0.starts_with('@')
+    }
+
+    /// Whether applications must not use this name.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(['@', '_'])
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl TryFrom<String> for TableName {
+    type Error = TableNameError;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(name)
+    }
+}
+
+impl From<TableName> for String {
+    fn from(name: TableName) -> Self {
+        name.as_str().to_owned()
+    }
+}
+
+/// A row: the unit of every delta, complete, with its own dot.
+///
+/// Decoding bounds what is allocated; whether the row makes sense is checked when it is merged.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// Its table.
+    pub table: TableName,
+    /// Its key. In an owner table: 8 bytes of the owner's [`ReplicaId`], big-endian, then a name.
+    #[serde(with = "codec::bytes")]
+    pub key: Key,
+    /// The candidate for the winner of this key.
+    pub entry: Entry,
+    /// Earlier writes of the same author to the same key that this row replaced before they were sent. Only owner rows
+    /// have any.
+    #[serde(deserialize_with = "codec::bounded::<_, _, { Row::MAX_SWALLOWED }>")]
+    pub swallowed: Vec<u64>,
+}
+
+impl Row {
+    /// The most earlier writes that one row replaces.
+    pub const MAX_SWALLOWED: usize = 64;
+
+    /// No stamp is above this, in the year 4,461,763: a greater one is damage, not a clock, and leaves no room above
+    /// it for the write that ought to win over it.
+    const MAX_STAMP: Stamp = Stamp(1 << 63);
+
+    /// At most so many bytes does this row take on the wire.
+    pub fn max_size(&self) -> usize {
+        const VARINT: usize = 10;
+        // Three length prefixes of at most 3 bytes, two tags, and the five numbers of an entry.
+        let fixed = 3 * 3 + 2 + 5 * VARINT;
+        let value = self.entry.value.as_ref().map_or(0, |value| value.len());
+        fixed + self.table.as_str().len() + self.key.len() + value + (1 + self.swallowed.len()) * VARINT
+    }
+
+    /// The owner of a row of an owner table.
+    pub fn owner(&self) -> Option<ReplicaId> {
+        if self.table.is_owner() { split_owner_key(&self.key).map(|(owner, _)| owner) } else { None }
+    }
+
+    /// Whether the row is one that a correct replica may have written.
+    pub(super) fn is_sound(&self) -> bool {
+        let Entry { dot, stamp, rank_time, value, .. } = &self.entry;
+        let owner_is_sound = if self.table.is_owner() {
+            self.owner() == Some(dot.replica) && self.swallowed.iter().all(|seq| (1..dot.seq).contains(seq))
+        } else {
+            self.swallowed.is_empty()
+        };
+        owner_is_sound
+            && dot.seq > 0
+            && (1..=MAX_KEY).contains(&self.key.len())
+            && value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE)
+            && *stamp <= Self::MAX_STAMP
+            && *rank_time <= Self::MAX_STAMP
+            && self.swallowed.len() <= Self::MAX_SWALLOWED
+    }
+
+    /// The dots that this row accounts for besides its own.
+    pub(super) fn swallowed_dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        let replica = self.entry.dot.replica;
+        self.swallowed.iter().map(move |&seq| Dot { replica, seq })
+    }
+}
+
+/// The key of an owner row.
+pub fn owner_key(owner: ReplicaId, name: &[u8]) -> Vec<u8> {
+    [&owner.0.to_be_bytes(), name].concat()
+}
+
+/// The owner and the name in the key of an owner row; `None` if it is too short to be one.
+pub fn split_owner_key(key: &[u8]) -> Option<(ReplicaId, &[u8])> {
+    let (owner, name) = key.split_first_chunk::<8>()?;
+    Some((ReplicaId(u64::from_be_bytes(*owner)), name))
+}

@@ -1,0 +1,148 @@
+//! What another replica is given in a repair session: a snapshot, row by row.
+//!
+//! ```text
+//!   serve ──(write lock)──▶ context + all shards frozen at one instant
+//!   next_rows ──▶ table by table, shard by shard, key by key: what the other lacks
+//!   None ──▶ now, and only now, the context
+//! ```
+//!
+//! Deterministic: the order depends on names and keys alone. A shard is let go as soon as it was gone through, so that
+//! writes have to copy it for as short a time as possible.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Store;
+use super::buckets::{self, BucketHashes};
+use super::hash;
+use super::row::{Key, Row, TableName};
+use super::table::Shard;
+use crate::crdt::{Context, Entry};
+
+/// While one lives, nothing is collected.
+#[derive(Debug)]
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Which rows the other lacks.
+#[derive(Debug)]
+enum Lacking {
+    /// Those whose dots it does not know.
+    Dots(Context),
+    /// All those in buckets that differ.
+    Buckets { ours: BucketHashes, theirs: BucketHashes },
+}
+
+impl Lacking {
+    fn includes(&self, table: &TableName, table_hash: u64, key: &Key, entry: &Entry) -> bool {
+        match self {
+            Self::Dots(have) => !have.contains(entry.dot),
+            Self::Buckets { ours, theirs } => {
+                let (owner, place) = (table.is_owner(), hash::place(table_hash, key));
+                debug_assert!(buckets::bucket_of(owner, place) < ours.rows.len());
+                ours.get(owner, place) != theirs.get(owner, place)
+            }
+        }
+    }
+}
+
+/// A snapshot on its way to another replica. While it lives, nothing is collected.
+#[derive(Debug)]
+pub struct Serving {
+    context: Context,
+    lacking: Lacking,
+    shards: VecDeque<(TableName, Arc<Shard>)>,
+    /// The rows of the shard at hand, last first.
+    rows: Vec<Row>,
+    _open: Open,
+}
+
+impl Store {
+    /// Starts a session with a replica that knows `have`: every row whose dot it lacks, then this replica's context.
+    pub fn serve(self: &Arc<Self>, have: &Context) -> Serving {
+        self.start_serving(|_| Lacking::Dots(have.clone()))
+    }
+
+    /// Starts a bucket repair with a replica that has the sums `have`: every row, tombstones too, of the buckets that
+    /// differ.
+    pub fn serve_buckets(self: &Arc<Self>, have: &BucketHashes) -> Serving {
+        self.start_serving(|ours| Lacking::Buckets { ours: ours.clone(), theirs: have.clone() })
+    }
+
+    fn start_serving(&self, lacking: impl FnOnce(&BucketHashes) -> Lacking) -> Serving {
+        let mut serving = {
+            let core = self.lock();
+            // Counted under the lock: `collect` looks at it under the lock.
+            let open = Open(Arc::clone(&self.servings));
+            open.0.fetch_add(1, Ordering::Acquire);
+            let shards = self.all_tables().into_iter().flat_map(|table| {
+                let frozen = table.freeze();
+                frozen.into_iter().map(move |shard| (table.name().clone(), shard))
+            });
+            Serving {
+                context: core.context.clone(),
+                lacking: lacking(&core.sums.buckets),
+                shards: shards.filter(|(_, shard)| !shard.is_empty()).collect(),
+                rows: Vec::new(),
+                _open: open,
+            }
+        };
+        serving.refill();
+        serving
+    }
+}
+
+impl Serving {
+    /// The next rows, at least one and as many more as fit into `max_bytes`; `None` after the last.
+    pub fn next_rows(&mut self, max_bytes: usize) -> Option<Vec<Row>> {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        while let Some(row) = self.rows.last() {
+            bytes += row.max_size();
+            if bytes > max_bytes && !rows.is_empty() {
+                break;
+            }
+            rows.extend(self.rows.pop());
+            if self.rows.is_empty() {
+                self.refill();
+            }
+        }
+        if rows.is_empty() { None } else { Some(rows) }
+    }
+
+    /// What this replica knew when the session began. The other may join it after the last row, and not before.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// At most so many rows are still to come; 0 exactly when none is.
+    pub fn remaining(&self) -> usize {
+        self.rows.len() + self.shards.iter().map(|(_, shard)| shard.len()).sum::<usize>()
+    }
+
+    /// Goes on to the next shard that has something to give.
+    fn refill(&mut self) {
+        while self.rows.is_empty() {
+            let Some((table, shard)) = self.shards.pop_front() else { return };
+            let table_hash = hash::table_hash(&table);
+            let lacking = shard.iter().filter(|(key, entry)| self.lacking.includes(&table, table_hash, key, entry));
+            let rows = lacking.map(|(key, entry)| Row {
+                table: table.clone(),
+                key: Arc::clone(key),
+                entry: entry.clone(),
+                swallowed: Vec::new(),
+            });
+            self.rows = rows.collect();
+            self.rows.sort_unstable_by(|a, b| b.key.cmp(&a.key));
+            if self.rows.is_empty() && self.shards.is_empty() {
+                return;
+            }
+        }
+    }
+}
