@@ -29,8 +29,10 @@ impl World {
             node.set_roster(all.clone());
         }
         for a in 0..self.nodes.len() {
-            for b in (0..a).filter(|b| self.nodes[*b].island != self.nodes[a].island) {
-                self.exchange_buckets(a, b);
+            for b in 0..a {
+                if self.nodes[a].island != self.nodes[b].island {
+                    self.exchange_buckets(a, b);
+                }
             }
         }
     }
@@ -126,7 +128,11 @@ fn halves_that_evicted_each_other_take_each_other_back() {
         for (i, node) in world.nodes.iter_mut().enumerate() {
             node.island = i / 2;
             let others = &halves[1 - i / 2];
-            node.change_roster(|roster| others.iter().for_each(|other| drop(roster.evict(*other))));
+            node.change_roster(|roster| {
+                for other in others {
+                    roster.evict(*other);
+                }
+            });
         }
         world.run(400)?;
         world.meet_and_go_on()

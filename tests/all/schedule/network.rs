@@ -18,7 +18,8 @@ use super::variants::Variant;
 #[derive(Clone)]
 pub(crate) enum Body {
     Rows(Vec<Row>),
-    Reports(Vec<Report>),
+    /// Contexts go along only where the store is told to collect by dot.
+    Reports(Vec<Report>, Vec<(ReplicaId, Context)>),
     Roster(Roster),
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Profile {
 }
 
 const USUAL: [(Action, usize); 12] = [
-    (Action::Write, 24),
+    (Action::Write, 40),
     (Action::Flush, 12),
     (Action::Deliver, 40),
     (Action::Lose, 3),
@@ -49,7 +49,7 @@ const USUAL: [(Action, usize); 12] = [
     (Action::Report, 16),
     (Action::Gossip, 8),
     (Action::Collect, 10),
-    (Action::Crash, 2),
+    (Action::Crash, 1),
     (Action::Wait, 3),
 ];
 

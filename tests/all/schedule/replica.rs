@@ -1,9 +1,9 @@
 //! One process: its store, its roster, and the rows it has yet to send.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use unisono::crdt::Roster;
+use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
 use unisono::store::{Row, Store, TableName};
 use unisono::time::{Instant, Now};
@@ -25,6 +25,8 @@ pub(crate) struct Replica {
     pub(crate) queue: Vec<Row>,
     /// Which group it was founded in; only tests of islands have more than one.
     pub(crate) island: usize,
+    /// What others said they know, for the variant that collects by dot.
+    contexts: Option<BTreeMap<ReplicaId, Context>>,
 }
 
 impl Replica {
@@ -39,6 +41,7 @@ impl Replica {
             sponsor: None,
             queue: Vec::new(),
             island: 0,
+            contexts: (variant == Variant::DotGc).then(BTreeMap::new),
         };
         replica.set_roster(roster);
         replica
@@ -82,6 +85,23 @@ impl Replica {
         let mut roster = self.roster.clone();
         change(&mut roster);
         self.set_roster(roster);
+    }
+
+    /// What goes along with reports for the variant that collects by dot: one's own context and what one heard.
+    pub(crate) fn contexts_to_tell(&self) -> Vec<(ReplicaId, Context)> {
+        let Some(contexts) = &self.contexts else { return Vec::new() };
+        let heard = contexts.iter().map(|(id, context)| (*id, context.clone()));
+        heard.chain([(self.id, self.store.context())]).collect()
+    }
+
+    pub(crate) fn hear_contexts(&mut self, told: Vec<(ReplicaId, Context)>) {
+        let Some(contexts) = &mut self.contexts else { return };
+        for (member, context) in told {
+            // Contexts only grow: joining is taking the newer.
+            let known = contexts.entry(member).or_default();
+            known.join(&context);
+            self.store.feed_context(member, known.clone());
+        }
     }
 
     /// The ordinary rows it holds.

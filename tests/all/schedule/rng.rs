@@ -37,10 +37,4 @@ impl Rng {
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
-
-    pub(crate) fn shuffle<T>(&mut self, of: &mut [T]) {
-        for i in (1..of.len()).rev() {
-            of.swap(i, self.below(i + 1));
-        }
-    }
 }

@@ -11,6 +11,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use std::time::Duration;
+
 use unisono::id::ReplicaId;
 use unisono::store::{Sabotage, StoreConfig};
 
@@ -56,7 +58,7 @@ impl Variant {
     pub(crate) fn store_config(self, replica: ReplicaId) -> StoreConfig {
         let mut config = StoreConfig::new(replica, 7);
         config.sabotage = match self {
-            Self::AgeGc => Some(Sabotage::AgeGc),
+            Self::AgeGc => Some(Sabotage::AgeGc { age: Duration::from_millis(300) }),
             Self::DotGc => Some(Sabotage::DotGc),
             Self::StaleReports => Some(Sabotage::StaleReports),
             _ => None,
@@ -76,7 +78,7 @@ pub(crate) fn run(seed: u64, variant: Variant) -> Result<Counts, String> {
     Ok(world.counts)
 }
 
-const STEPS: usize = 700;
+const STEPS: usize = 900;
 
 /// What came of many runs.
 #[derive(Default, Debug)]

@@ -89,6 +89,8 @@ impl World {
                 nodes.push(replica);
             }
         }
+        let mut oracle = Oracle::default();
+        oracle.authors_may_go_back = variant == Variant::ReuseId;
         Self {
             rng,
             variant,
@@ -96,7 +98,7 @@ impl World {
             wall_ms: 1_700_000_000_000,
             nodes,
             net: Network::default(),
-            oracle: Oracle { authors_may_go_back: variant == Variant::ReuseId, ..Oracle::default() },
+            oracle,
             counts: Counts::default(),
             boot: 1,
             values: 0,
@@ -269,10 +271,11 @@ impl World {
                     self.nodes[i].queue.extend(merged.news);
                 }
             }
-            Body::Reports(reports) => {
+            Body::Reports(reports, contexts) => {
                 for report in reports {
                     self.nodes[i].store.observe_report(report);
                 }
+                self.nodes[i].hear_contexts(contexts);
             }
             Body::Roster(roster) => self.nodes[i].change_roster(|ours| {
                 ours.join(&roster);
@@ -305,8 +308,9 @@ impl World {
         let node = &self.nodes[i];
         let mut reports = vec![node.store.report(node.now(self.wall_ms))];
         reports.extend(node.store.reports());
-        let packet = Packet { from: node.id, to: self.nodes[j].id, body: Body::Reports(reports) };
-        self.net.send(&mut self.rng, packet);
+        let contexts = self.nodes[i].contexts_to_tell();
+        let (from, to) = (self.nodes[i].id, self.nodes[j].id);
+        self.net.send(&mut self.rng, Packet { from, to, body: Body::Reports(reports, contexts) });
     }
 
     fn gossip(&mut self, i: usize) {
@@ -364,8 +368,8 @@ impl World {
         self.nodes[i] = replica;
     }
 
-    /// How often each thing happened, for failures that need explaining.
-    pub(crate) fn tombstones(&self) -> BTreeMap<ReplicaId, usize> {
+    /// How many tombstones each replica holds.
+    pub(crate) fn tombstones(&self) -> BTreeMap<ReplicaId, u64> {
         self.nodes.iter().map(|node| (node.id, node.store.stats().tombstones)).collect()
     }
 }
