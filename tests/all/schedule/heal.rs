@@ -42,7 +42,7 @@ impl World {
         for i in 0..self.nodes.len() {
             let Some(sponsor) = self.nodes[i].sponsor else { continue };
             let j = self.index_of(sponsor).expect("a joiner without sponsor was restarted");
-            pull(&mut self.rng, self.wall_ms, &self.nodes[i], &self.nodes[j]);
+            pull(&mut self.rng, self.wall_ms, &mut self.nodes, i, j);
             self.nodes[i].become_ready();
         }
     }
@@ -53,7 +53,7 @@ impl World {
             let before: Vec<_> = self.nodes.iter().map(|node| node.store.digest()).collect();
             for a in 0..self.nodes.len() {
                 for b in (0..self.nodes.len()).filter(|b| *b != a) {
-                    pull(&mut self.rng, self.wall_ms, &self.nodes[a], &self.nodes[b]);
+                    pull(&mut self.rng, self.wall_ms, &mut self.nodes, a, b);
                 }
             }
             if self.nodes.iter().map(|node| node.store.digest()).eq(before) {
@@ -99,8 +99,9 @@ impl World {
             for from in 0..self.nodes.len() {
                 let report = self.nodes[from].store.report(self.nodes[from].now(self.wall_ms));
                 for to in 0..self.nodes.len() {
+                    let contexts = self.nodes[from].contexts_to_tell();
                     let (from, to) = (self.nodes[from].id, self.nodes[to].id);
-                    self.deliver(Packet { from, to, body: Body::Reports(vec![report], Vec::new()) });
+                    self.deliver(Packet { from, to, body: Body::Reports(vec![report], contexts) });
                 }
             }
         }

@@ -41,7 +41,7 @@ impl World {
     fn finish_joiners(&mut self) {
         for i in 0..self.nodes.len() {
             let Some(sponsor) = self.nodes[i].sponsor.and_then(|id| self.index_of(id)) else { continue };
-            pull(&mut self.rng, self.wall_ms, &self.nodes[i], &self.nodes[sponsor]);
+            pull(&mut self.rng, self.wall_ms, &mut self.nodes, i, sponsor);
             self.nodes[i].become_ready();
         }
         self.net.sessions.clear();

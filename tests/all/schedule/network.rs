@@ -78,6 +78,8 @@ impl Network {
 }
 
 enum Frame {
+    /// Comes first: owner rows of a replica that the requester never heard of would be refused, and then taken for known.
+    Roster(Roster),
     Rows(Vec<Row>),
     Done(Context),
 }
@@ -116,7 +118,7 @@ impl Session {
         &mut self,
         rng: &mut Rng,
         wall_ms: u64,
-        requester: &Replica,
+        requester: &mut Replica,
         responder: &Replica,
         variant: Variant,
     ) -> Progress {
@@ -128,6 +130,9 @@ impl Session {
                     return Progress::Refused;
                 }
                 self.responder = Responder::Streaming(responder.store.serve(have));
+                if variant != Variant::BareSession {
+                    self.frames.push_back(Frame::Roster(responder.roster().clone()));
+                }
                 Progress::Going
             }
             Responder::Streaming(serving) if send_first => {
@@ -150,11 +155,17 @@ impl Session {
         }
     }
 
-    fn arrive(&mut self, wall_ms: u64, requester: &Replica, responder: ReplicaId) -> Progress {
+    fn arrive(&mut self, wall_ms: u64, requester: &mut Replica, responder: ReplicaId) -> Progress {
         if !requester.hears(responder) {
             return Progress::Refused;
         }
         match self.frames.pop_front() {
+            Some(Frame::Roster(roster)) => {
+                requester.change_roster(|ours| {
+                    ours.join(&roster);
+                });
+                Progress::Going
+            }
             Some(Frame::Rows(rows)) => {
                 requester.store.merge(requester.now(wall_ms), rows);
                 Progress::Going
@@ -169,7 +180,8 @@ impl Session {
 }
 
 /// A session that nothing disturbs.
-pub(crate) fn pull(rng: &mut Rng, wall_ms: u64, requester: &Replica, responder: &Replica) {
+pub(crate) fn pull(rng: &mut Rng, wall_ms: u64, nodes: &mut [Replica], requester: usize, responder: usize) {
+    let [requester, responder] = nodes.get_disjoint_mut([requester, responder]).expect("two replicas");
     let mut session = Session::new(requester.store.context());
     loop {
         match session.step(rng, wall_ms, requester, responder, Variant::Rules) {

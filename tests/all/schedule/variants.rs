@@ -5,6 +5,7 @@
 //! | `chunk-context` | a part of a session claims the responder's whole context (rule 4)       | here         |
 //! | `reuse-id`      | who lost its memory comes back under its former id                      | here         |
 //! | `early-eager`   | a joiner takes eager rows before its first pull is complete             | here         |
+//! | `bare-session`  | a session does not begin with the responder's roster                    | here         |
 //! | `age-gc`        | tombstones are collected by age (rule 6)                                | in the store |
 //! | `dot-gc`        | tombstones are collected once everybody saw their dot, without promises | in the store |
 //! | `stale-reports` | reports made under another roster count (rule 6)                        | in the store |
@@ -27,17 +28,19 @@ pub(crate) enum Variant {
     ChunkContext,
     ReuseId,
     EarlyEager,
+    BareSession,
     AgeGc,
     DotGc,
     StaleReports,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Rules,
         Self::ChunkContext,
         Self::ReuseId,
         Self::EarlyEager,
+        Self::BareSession,
         Self::AgeGc,
         Self::DotGc,
         Self::StaleReports,
@@ -49,6 +52,7 @@ impl Variant {
             Self::ChunkContext => "chunk-context",
             Self::ReuseId => "reuse-id",
             Self::EarlyEager => "early-eager",
+            Self::BareSession => "bare-session",
             Self::AgeGc => "age-gc",
             Self::DotGc => "dot-gc",
             Self::StaleReports => "stale-reports",

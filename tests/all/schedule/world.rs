@@ -294,7 +294,8 @@ impl World {
         let Some(ends) = self.net.random_session(&mut self.rng) else { return };
         let (Some(a), Some(b)) = (self.index_of(ends.0), self.index_of(ends.1)) else { return };
         let session = self.net.sessions.get_mut(&ends).expect("it was just picked");
-        match session.step(&mut self.rng, self.wall_ms, &self.nodes[a], &self.nodes[b], self.variant) {
+        let [requester, responder] = self.nodes.get_disjoint_mut([a, b]).expect("two replicas");
+        match session.step(&mut self.rng, self.wall_ms, requester, responder, self.variant) {
             Progress::Going => return,
             Progress::Refused => self.counts.refused += 1,
             Progress::Complete if self.nodes[a].sponsor == Some(ends.1) => self.nodes[a].become_ready(),
