@@ -6,6 +6,7 @@
 mod architecture;
 mod engines;
 mod processes;
+mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -120,7 +120,7 @@ fn on_loopback(cluster_port: u16) -> BindConfig {
 
 fn status(replica: ReplicaId) -> Arc<Status> {
     let node = NodeId::new("larry").unwrap();
-    let (fingerprint, digest) = (String::new(), String::new());
+    let fingerprint = String::new();
     let (members, roles) = (Vec::new(), Vec::new());
     Arc::new(Status { node, replica, phase: Phase::Joining, members, fingerprint, agreed: false, roles })
 }

@@ -1,0 +1,22 @@
+//! The replicated map under hostile schedules.
+//!
+//! ```text
+//!   profile ──▶ world ──────────▶ heal ──▶ check                 variants: which rule is broken, and is it caught
+//!                │  ▲               │        ▲
+//!      replica ◀─┘  └─ network      └────────┴── oracle          islands: groups that wrote before they met
+//! ```
+//!
+//! Every run follows from its seed. A cluster of a few replicas with a few keys writes, sends, loses, repeats and
+//! reorders, is interrupted and crashes with amnesia; then everything heals, and all must hold the same: what the
+//! oracle makes of the story of all writes. Bucket repair (rule 7) must never be needed where no islands met, otherwise
+//! it would hide that a rule is broken.
+
+mod heal;
+mod islands;
+mod network;
+mod oracle;
+mod profile;
+mod replica;
+mod rng;
+mod variants;
+mod world;

@@ -1,0 +1,94 @@
+//! How a run is to be: drawn from the seed, so that runs differ in kind and not only in order ("swarm testing", Groce
+//! et al., 2012): some seeds crash often and hardly talk, others talk all the time and collect at once.
+
+use super::rng::Rng;
+
+/// What may happen next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    Write,
+    Flush,
+    Deliver,
+    Lose,
+    OpenSession,
+    StepSession,
+    Interrupt,
+    Report,
+    Gossip,
+    Collect,
+    Crash,
+    Wait,
+}
+
+/// How often what happens, and with how many.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) nodes: usize,
+    pub(crate) keys: usize,
+    /// A row is sent to each member with this chance; the rest is left to repair.
+    pub(crate) send_percent: usize,
+    /// An arriving packet will arrive again.
+    pub(crate) again_percent: usize,
+    /// What was news is passed on.
+    pub(crate) forward_percent: usize,
+    /// Writes come in bursts of so many steps, then as many without.
+    burst: usize,
+    /// Clocks are wrong by up to this much.
+    pub(crate) skew_ms: usize,
+    weights: Vec<(Action, usize)>,
+}
+
+const USUAL: [(Action, usize); 12] = [
+    (Action::Write, 40),
+    (Action::Flush, 12),
+    (Action::Deliver, 40),
+    (Action::Lose, 3),
+    (Action::OpenSession, 8),
+    (Action::StepSession, 40),
+    (Action::Interrupt, 2),
+    (Action::Report, 16),
+    (Action::Gossip, 8),
+    (Action::Collect, 10),
+    (Action::Crash, 1),
+    (Action::Wait, 3),
+];
+
+impl Profile {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let nodes = rng.between(3, 5);
+        let keys = rng.between(2, 8);
+        let weights = USUAL.map(|(action, usual)| (action, usual * rng.between(2, 8)));
+        Self {
+            nodes,
+            keys,
+            send_percent: rng.between(40, 100),
+            again_percent: rng.between(0, 30),
+            forward_percent: rng.between(0, 50),
+            burst: rng.between(20, 150),
+            skew_ms: if rng.percent(30) { 400 } else { 0 },
+            weights: weights.to_vec(),
+        }
+    }
+
+    /// What happens in step `t`.
+    pub(crate) fn draw(&self, rng: &mut Rng, t: usize) -> Action {
+        let mut at = rng.below(self.weights.iter().map(|(_, weight)| weight).sum());
+        for &(action, weight) in &self.weights {
+            if at < weight {
+                let pause = (t / self.burst) % 2 == 1;
+                return if pause && action == Action::Write { Action::Deliver } else { action };
+            }
+            at -= weight;
+        }
+        unreachable!("the number was below the sum of the weights")
+    }
+
+    /// By how much the clock of a new host is wrong.
+    pub(crate) fn skew(&self, rng: &mut Rng) -> i64 {
+        if self.skew_ms == 0 {
+            return 0;
+        }
+        let by = i64::try_from(rng.below(2 * self.skew_ms + 1)).expect("a few hours");
+        by - i64::try_from(self.skew_ms).expect("a few hours")
+    }
+}
