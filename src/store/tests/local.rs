@@ -130,7 +130,9 @@ fn a_snapshot_is_one_instant() {
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 100..400 {
-                keys.iter().for_each(|key| drop(put(&store, 1_000, key, &round.to_string())));
+                for key in &keys {
+                    put(&store, 1_000, key, &round.to_string());
+                }
             }
         });
         while !writer.is_finished() {
