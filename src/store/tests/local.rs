@@ -72,7 +72,11 @@ fn a_write_wins_over_an_entry_from_the_future() {
     assert_eq!((merged.news.len(), get(&store, "k").as_deref()), (1, Some("future")), "it is taken all the same");
     put(&store, 1_001, "k", "now");
     assert_eq!(get(&store, "k").as_deref(), Some("now"));
-    let written = sent(&store).pop().unwrap().entry;
+    let rows = sent(&store);
+    let written = rows[0].entry.clone();
+    let other = super::store(2);
+    assert_eq!(other.merge(at(900), rows).ahead, None, "who writes over it is not ahead");
+    assert!(other.tick(at(900)) > written.stamp);
     assert!(written.stamp < Stamp::from_millis(2_000), "our clock stays where it is");
     assert_eq!(written.rank_time, Stamp::from_millis(1_000 + hour).next());
     assert!(remove(&store, 1_002, "k"));
