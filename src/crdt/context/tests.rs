@@ -46,7 +46,7 @@ proptest! {
             order.swap(last, rng.next_u32() as usize % (last + 1));
         }
         let ours: Context = order.into_iter().collect();
-        prop_assert_eq!(expand(&ours), a.clone());
+        prop_assert_eq!(&expand(&ours), &a);
         prop_assert_eq!(&ours, &context(&a), "one set, one value, whatever the order");
         let union: Naive = a.union(&b).copied().collect();
         let both = joined(ours.clone(), &context(&b));
@@ -76,7 +76,7 @@ proptest! {
     fn joining_is_commutative_associative_and_idempotent(a in dots(), b in dots(), c in dots()) {
         let (a, b, c) = (context(&a), context(&b), context(&c));
         prop_assert_eq!(joined(a.clone(), &b), joined(b.clone(), &a));
-        prop_assert_eq!(joined(joined(a.clone(), &b), &c), joined(a.clone(), &joined(b.clone(), &c)));
+        prop_assert_eq!(joined(joined(a.clone(), &b), &c), joined(a.clone(), &joined(b, &c)));
         prop_assert_eq!(joined(a.clone(), &a), a);
     }
 

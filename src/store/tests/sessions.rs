@@ -138,3 +138,20 @@ fn owner_rows_go_when_their_owner_leaves_the_roster() {
     a.set_roster(&[id(2)].into(), 4);
     assert!(a.owner_rows(&load).iter().any(|(owner, ..)| *owner == id(1)), "one's own rows stay");
 }
+
+#[test]
+fn a_digest_depends_on_what_is_known_and_not_on_the_way_there() {
+    let (a, b) = (store(1), store(2));
+    let from_3 = row(&cars(), b"k", entry(3, 2, 1_000, Some("v")));
+    a.merge(at(1_000), vec![from_3.clone()]);
+    let before = a.digest();
+    a.set_roster(&members(2), 2);
+    b.set_roster(&members(2), 2);
+    b.merge(at(1_000), vec![from_3]);
+    assert_eq!(a.digest(), b.digest(), "first known, then departed, or the other way round");
+    assert!(a.digest().departed != before.departed && a.digest().context != before.context);
+    put(&a, 1_001, "k", "w");
+    assert_ne!(a.digest(), b.digest());
+    pull(at(1_001), &b, &a);
+    assert_eq!(a.digest(), b.digest());
+}
