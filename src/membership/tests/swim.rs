@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::network::{Network, identity};
 use crate::id::ReplicaId;
-use crate::membership::{Change, Identity, Liveness, Record, Swim, Timing, direct};
+use crate::membership::{Change, Identity, Liveness, Record, Swim, SwimOutput, Timing, direct};
 use crate::time::Instant;
 use crate::wire;
 
@@ -119,6 +119,32 @@ fn a_suspect_is_told_at_once_and_the_accuser_hears_the_refutation_in_one_round_t
     network.run(secs(5));
     assert!(network.whole());
     assert_eq!(network.renewals(), 0);
+}
+
+#[test]
+fn whoever_pings_a_suspect_tells_it_what_it_is_suspected_of() {
+    let timing = Timing::lan();
+    let mut swim = Swim::new(identity(0), &timing, 1);
+    swim.apply(Instant::ZERO, vec![Record { identity: identity(1), incarnation: 0, state: Liveness::Suspect }]);
+    assert_eq!(swim.stats().suspects_told, 0, "others accused it");
+    while let Some(at) = swim.poll_timeout().filter(|at| at.since(Instant::ZERO) <= timing.probe_period) {
+        swim.handle_deadline(at);
+    }
+    assert_eq!(swim.stats().suspects_told, 1);
+}
+
+#[test]
+fn one_told_that_it_is_down_answers_under_its_new_identity_at_once() {
+    let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
+    let stranger = Record { identity: identity(1), incarnation: 0, state: Liveness::Alive };
+    let down = Record { state: Liveness::Down, ..stranger.clone() };
+    swim.apply(Instant::ZERO, vec![stranger.clone()]);
+    swim.apply(Instant::ZERO, vec![down]);
+    while swim.poll().is_some() {}
+    let notice = direct::turn_undead(&stranger, &identity(0)).unwrap();
+    swim.handle_datagram(Instant::ZERO, &notice).unwrap();
+    let sent = std::iter::from_fn(|| swim.poll()).filter(|output| matches!(output, SwimOutput::Send { .. })).count();
+    assert_eq!(sent, 2, "a notice in return, since it is Down here, and an announcement");
 }
 
 #[test]
