@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::network::{Network, identity};
 use crate::id::ReplicaId;
-use crate::membership::{Change, Identity, Liveness, Record, Swim, Timing};
+use crate::membership::{Change, Identity, Liveness, Record, Swim, SwimOutput, Timing, direct};
 use crate::time::Instant;
 use crate::wire;
 
@@ -62,6 +62,11 @@ fn one_who_leaves_is_down_at_once_and_stays_away() {
     network.run(secs(10));
     assert_eq!(network.swim(2).identity(), &identity(2));
     assert!(network.swim(2).poll_timeout().is_none());
+    let peer = Record { identity: identity(0), incarnation: 0, state: Liveness::Alive };
+    let down = Record { identity: identity(2), incarnation: 0, state: Liveness::Down };
+    let notice = direct::gossip(&peer, &identity(2), down).unwrap();
+    network.act(2, |swim, now| swim.handle_datagram(now, &notice).unwrap());
+    assert_eq!(network.swim(2).identity(), &identity(2), "who left does not come back");
     assert!(network.swim(0).member(ReplicaId(3)).is_some_and(|(_, state)| state == Liveness::Down));
     let own = network.swim(2).records().into_iter().find(|record| record.identity == identity(2)).unwrap();
     assert_eq!(own.state, Liveness::Down);
@@ -117,6 +122,32 @@ fn a_suspect_is_told_at_once_and_the_accuser_hears_the_refutation_in_one_round_t
 }
 
 #[test]
+fn whoever_pings_a_suspect_tells_it_what_it_is_suspected_of() {
+    let timing = Timing::lan();
+    let mut swim = Swim::new(identity(0), &timing, 1);
+    swim.apply(Instant::ZERO, vec![Record { identity: identity(1), incarnation: 0, state: Liveness::Suspect }]);
+    assert_eq!(swim.stats().suspects_told, 0, "others accused it");
+    while let Some(at) = swim.poll_timeout().filter(|at| at.since(Instant::ZERO) <= timing.probe_period) {
+        swim.handle_deadline(at);
+    }
+    assert_eq!(swim.stats().suspects_told, 1);
+}
+
+#[test]
+fn one_told_that_it_is_down_answers_under_its_new_identity_at_once() {
+    let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
+    let stranger = Record { identity: identity(1), incarnation: 0, state: Liveness::Alive };
+    let down = Record { state: Liveness::Down, ..stranger.clone() };
+    swim.apply(Instant::ZERO, vec![stranger.clone()]);
+    swim.apply(Instant::ZERO, vec![down]);
+    while swim.poll().is_some() {}
+    let notice = direct::turn_undead(&stranger, &identity(0)).unwrap();
+    swim.handle_datagram(Instant::ZERO, &notice).unwrap();
+    let sent = std::iter::from_fn(|| swim.poll()).filter(|output| matches!(output, SwimOutput::Send { .. })).count();
+    assert_eq!(sent, 2, "a notice in return, since it is Down here, and an announcement");
+}
+
+#[test]
 fn a_suspect_that_is_gone_is_down_after_the_suspicion() {
     let timing = Timing::lan();
     let mut network = Network::joined(3, &timing, 6);
@@ -134,6 +165,8 @@ fn one_declared_down_wrongly_learns_it_at_once_and_comes_back() {
     let record = network.act(0, |swim, now| swim.declare_down(now, ReplicaId(3))).flatten().unwrap();
     assert_eq!(record, Record { identity: identity(2), incarnation: 0, state: Liveness::Down });
     assert!(network.act(0, |swim, now| swim.declare_down(now, ReplicaId(3))).flatten().is_none());
+    network.run(Duration::from_millis(3));
+    assert_eq!(network.swim(2).stats().renewals, 1, "told in one trip");
     let took = network.run_until(secs(2), Network::whole);
     println!("back after {took:?}");
     assert_eq!(network.swim(2).identity().renewal, 1);
@@ -143,7 +176,8 @@ fn one_declared_down_wrongly_learns_it_at_once_and_comes_back() {
 
 #[test]
 fn a_node_that_was_stopped_for_a_while_accuses_nobody_when_it_goes_on() {
-    let timing = Timing::lan();
+    // Gossip is seldom here, so that the verdict of the probe is the first thing overdue.
+    let timing = Timing { gossip_interval: Duration::from_millis(700), ..Timing::lan() };
     let mut swim = Swim::new(identity(0), &timing, 1);
     let mut now = Instant::from_nanos(0);
     swim.apply(now, vec![Record { identity: identity(1), incarnation: 0, state: Liveness::Alive }]);
@@ -168,13 +202,22 @@ fn one_who_renews_goes_on_probing_although_nobody_speaks() {
     let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
     let peer = Record { identity: identity(1), incarnation: 0, state: Liveness::Alive };
     swim.apply(Instant::ZERO, vec![peer.clone()]);
-    let notice = super::super::direct::turn_undead(&peer, &identity(0)).unwrap();
+    let notice = direct::turn_undead(&peer, &identity(0)).unwrap();
     assert_eq!(swim.handle_datagram(Instant::ZERO, &notice), Ok(()));
     assert_eq!(swim.identity().renewal, 1);
     while let Some(at) = swim.poll_timeout().filter(|at| at.since(Instant::ZERO) < secs(10)) {
         swim.handle_deadline(at);
     }
     assert_eq!(swim.member(ReplicaId(2)).unwrap().1, Liveness::Down);
+}
+
+#[test]
+fn push_pull_shows_a_predecessor_that_is_ahead_and_no_unknown_dead() {
+    let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
+    let predecessor = Identity { replica: ReplicaId(99), boot: 5_000, ..identity(0) };
+    let down = |identity| Record { identity, incarnation: 0, state: Liveness::Down };
+    swim.apply(Instant::ZERO, vec![down(predecessor), down(identity(1))]);
+    assert_eq!((swim.identity().boot, swim.members().count()), (5_001, 0));
 }
 
 #[test]
@@ -205,7 +248,7 @@ fn the_list_is_bounded_and_what_does_not_fit_is_counted() {
     // By datagram: a stranger's is dropped whole, a member's loses what does not fit.
     for (sender, dropped) in [(5_000, 10), (1, 11)] {
         let own = Record { identity: identity(sender), incarnation: 0, state: Liveness::Alive };
-        let bytes = super::super::direct::ping(&own, &identity(0), record(5_001)).unwrap();
+        let bytes = direct::ping(&own, &identity(0), record(5_001)).unwrap();
         while swim.poll().is_some() {}
         assert_eq!(swim.handle_datagram(Instant::ZERO, &bytes), Ok(()));
         assert_eq!((swim.members().count(), swim.stats().records_dropped), (wire::MAX_MEMBERS, dropped));
