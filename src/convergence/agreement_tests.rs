@@ -57,6 +57,13 @@ fn equal_reports_that_differ_from_the_own_are_no_agreement() {
 }
 
 #[test]
+fn reports_that_agree_with_each_other_but_not_with_the_own_fingerprint_do_not_count() {
+    let mut two = agreement();
+    assert_eq!(two.update(at(0), print(8), &view(&[1, 2]), &reports(&[(1, 7), (2, 7)])), None);
+    assert!(!two.agreed());
+}
+
+#[test]
 fn of_two_each_names_the_other() {
     let both = reports(&[(1, 7), (2, 8)]);
     let mut first = agreement();

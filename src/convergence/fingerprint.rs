@@ -136,6 +136,8 @@ mod tests {
             of(&[("view", &["abc", "roles"])]),
             of(&[("view", &[]), ("abc", &[])]),
             of(&[("roles", &[]), ("view", &["abc"])]),
+            of(&[("view", &["abc\u{1}def"])]),
+            of(&[("view", &["abc", "def"])]),
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
