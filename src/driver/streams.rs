@@ -183,4 +183,27 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), check).await.expect("the acceptor stands still");
         task.abort();
     }
+
+    #[tokio::test]
+    async fn nothing_is_heard_of_streams_that_were_closed_or_ended() {
+        let (mut streams, _inbox) = Streams::new(IpAddr::from([127, 0, 0, 1]), Arc::default());
+        let stream = StreamId(2);
+        let (_frames, _wiring) = streams.wire(stream);
+        let late = || {
+            let bytes = Bytes::new();
+            [
+                Input::Connected { stream },
+                Input::Frame { stream, bytes },
+                Input::Flushed { stream },
+                Input::Closed { stream },
+                Input::ConnectFailed { stream, refused: true },
+            ]
+        };
+        let heard: Vec<_> = late().into_iter().filter_map(|input| streams.admit(input)).collect();
+        assert!(matches!(heard.last(), Some(Input::Closed { .. })), "{heard:?}");
+        assert_eq!(heard.len(), 4);
+        let (_frames, _wiring) = streams.wire(stream);
+        streams.close(stream);
+        assert!(late().into_iter().all(|input| streams.admit(input).is_none()));
+    }
 }

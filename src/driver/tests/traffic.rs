@@ -212,3 +212,22 @@ async fn addresses_that_others_would_ignore_are_refused() {
     let bound = bind(&BindConfig { advertise, ..config }).await.unwrap();
     assert_eq!(Some(bound.address()), advertise);
 }
+
+#[tokio::test]
+async fn what_a_peer_still_sends_does_not_reset_the_last_frame() {
+    let one = Node::start(cluster_port(), Setup::default()).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (stream, to) = (StreamId(2), listener.local_addr().unwrap());
+    let bytes = Bytes::from(vec![1; MAX_FRAME]);
+    one.give([Output::Connect { stream, to }, Output::Frame { stream, bytes }, Output::Close { stream }]);
+    let talk = async {
+        let mut peer = listener.accept().await.unwrap().0;
+        let (mut left, mut buffer) = (MAX_FRAME + 4, [0; 1_024]);
+        while left > 0 {
+            peer.write_all(&[0, 0, 0, 1, 7]).await.expect("the stream was reset");
+            left -= peer.read(&mut buffer).await.expect("the stream was reset");
+        }
+        assert_eq!(peer.read(&mut buffer).await.unwrap(), 0);
+    };
+    timeout(PATIENCE, talk).await.expect("the last frame never came");
+}
