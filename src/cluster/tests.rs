@@ -99,12 +99,15 @@ async fn the_last_handle_of_the_application_keeps_the_node() {
     let replica = larry.replica();
     let mut watch = table.watch();
     let mut events = larry.events();
+    let uncounted = larry.uncounted();
     let clone = larry.clone();
     drop(larry);
     table.insert(&"a".to_owned(), &1).expect("a clone keeps the node");
     drop(clone);
     assert_eq!(table.insert(&"a".to_owned(), &2), Err(WriteError::Gone));
     assert_eq!(table.get(&"a".to_owned()), Some(1));
+    assert_eq!(uncounted.status().phase, Phase::Left);
+    assert_eq!(uncounted.converged().await, Err(ConvergeError::Gone));
     assert!(watch.next().await.unwrap().is_ok());
     assert_eq!(watch.next().await, None);
     while events.next().await.is_some() {}
