@@ -224,7 +224,7 @@ impl Builder {
         let driver = bound.run(RunConfig {
             engine: Engine::new(now, engine, Arc::clone(&store)),
             store: store.clone(),
-            clock: clock.clone(),
+            clock,
             cluster: config.cluster,
             strategies,
             beacon: config.broadcast.then_some(BeaconConfig { replica, seed }),

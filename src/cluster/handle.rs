@@ -197,8 +197,9 @@ impl Cluster {
     /// wrote. It tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms); then the error names the
     /// rows that would be lost. Either way the node is gone for all clones of this handle.
     ///
-    /// Not cancel safe: leaving cannot be taken back, and who drops the future does not hear what became of it. Not to
-    /// be awaited in a role's task, which is among the things that it ends.
+    /// Of several callers one hears what became of it, the others [`LeaveError::Gone`]. Not cancel safe: leaving cannot
+    /// be taken back, and who drops the future does not hear what became of it. Not to be awaited in a role's task,
+    /// which is among the things that it ends.
     pub async fn leave(&self) -> Result<(), LeaveError> {
         if self.node.local.is_gone() {
             return Err(LeaveError::Gone);

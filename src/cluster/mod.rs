@@ -27,6 +27,8 @@ mod rows;
 mod skipped;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use builder::Builder;

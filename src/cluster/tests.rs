@@ -1,0 +1,184 @@
+//! Whole nodes on the loopback network, through the public face. Each test has a cluster name and ports of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::engine::{Liveness, Phase, Status};
+use crate::roles::RoleSpec;
+use crate::store::Origin;
+use crate::table::Lww;
+
+/// Long enough for a busy host; conditions usually hold within a fraction of a second.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Vehicles = Table<String, Lww<u32>>;
+
+fn builder(name: &str, port: u16, node: &str) -> Builder {
+    Cluster::builder().name(name).port(port).node(node).converge_timeout(PATIENCE)
+}
+
+async fn start(builder: Builder) -> Cluster {
+    let cluster = builder.start().await.unwrap();
+    cluster.ready(PATIENCE).await.unwrap();
+    cluster
+}
+
+/// Two nodes that see each other.
+async fn pair(name: &str, port: u16) -> (Cluster, Cluster) {
+    let larry = start(builder(name, port, "larry")).await;
+    let moe = start(builder(name, port, "moe")).await;
+    for node in [&larry, &moe] {
+        node.until(PATIENCE, |status| in_view(status) == 2).await.unwrap();
+    }
+    (larry, moe)
+}
+
+fn in_view(status: &Status) -> usize {
+    status.members.iter().filter(|member| member.in_view).count()
+}
+
+fn vehicles(cluster: &Cluster) -> Vehicles {
+    cluster.table("vehicles").unwrap()
+}
+
+/// A factory that counts the tasks alive in `running`.
+fn counted(running: &Arc<AtomicUsize>) -> impl Fn(RoleContext) -> RoleTask + Send + Sync + 'static {
+    struct Count(Arc<AtomicUsize>);
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let running = Arc::clone(running);
+    move |context| {
+        running.fetch_add(1, Ordering::SeqCst);
+        let count = Count(Arc::clone(&running));
+        Box::pin(async move {
+            assert_eq!((context.role(), context.arguments()), ("gate-1", "north"));
+            context.stopped().await;
+            drop(count);
+            Ok(())
+        })
+    }
+}
+
+type RoleTask = std::pin::Pin<Box<dyn Future<Output = RoleResult> + Send>>;
+
+fn gate() -> RoleSpec {
+    RoleSpec::new("gate-1").kind("gate").arguments("north")
+}
+
+#[tokio::test]
+async fn two_nodes_share_a_table() {
+    let (larry, moe) = pair("test-share", 21_200).await;
+    let mut changes = vehicles(&moe).watch();
+    vehicles(&larry).insert(&"a".to_owned(), &1).unwrap();
+    let change = tokio::time::timeout(PATIENCE, changes.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((change.new, change.origin), (Some(1), Origin::Remote(larry.replica())));
+    moe.converged().await.unwrap();
+    let (one, other) = (larry.snapshot_with_rows(), moe.snapshot_with_rows());
+    assert_eq!(one.tables, other.tables);
+    assert_eq!((&one.digest.root, one.view()), (&other.digest.root, other.view()));
+    assert_eq!(one.table("vehicles").unwrap().content.as_ref().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_last_handle_of_the_application_keeps_the_node() {
+    let running = Arc::new(AtomicUsize::new(0));
+    let larry = start(builder("test-keep", 21_220, "larry").role_kind("gate", counted(&running)).role(gate())).await;
+    let moe = start(builder("test-keep", 21_220, "moe")).await;
+    larry.until(PATIENCE, |status| in_view(status) == 2).await.unwrap();
+    larry.converged().await.unwrap();
+    assert_eq!(running.load(Ordering::SeqCst), 1);
+    let host = moe.until(PATIENCE, |status| status.roles.iter().any(|role| !role.hosts.is_empty())).await.unwrap();
+    assert_eq!(host.roles[0].hosts[0].replica, larry.replica());
+
+    let table = vehicles(&larry);
+    let replica = larry.replica();
+    let mut watch = table.watch();
+    let mut events = larry.events();
+    let uncounted = larry.uncounted();
+    let clone = larry.clone();
+    drop(larry);
+    table.insert(&"a".to_owned(), &1).expect("a clone keeps the node");
+    drop(clone);
+    assert_eq!(table.insert(&"a".to_owned(), &2), Err(WriteError::Gone));
+    assert_eq!(table.get(&"a".to_owned()), Some(1));
+    assert_eq!(uncounted.status().phase, Phase::Left);
+    assert_eq!(uncounted.converged().await, Err(ConvergeError::Gone));
+    assert!(watch.next().await.unwrap().is_ok());
+    assert_eq!(watch.next().await, None);
+    while events.next().await.is_some() {}
+    let down = |status: &Status| {
+        status.members.iter().all(|member| member.replica != replica || member.liveness == Liveness::Down)
+    };
+    moe.until(PATIENCE, down).await.unwrap();
+    assert_eq!(running.load(Ordering::SeqCst), 0, "the task of the role ended with its node");
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_hands_over_its_rows_and_roles() {
+    let running = Arc::new(AtomicUsize::new(0));
+    let with_gate = |node| builder("test-leave", 21_240, node).role_kind("gate", counted(&running)).role(gate());
+    let larry = start(with_gate("larry")).await;
+    larry.until(PATIENCE, |_| !larry.lookup("gate-1").is_empty()).await.unwrap();
+    let moe = start(with_gate("moe")).await;
+    moe.converged().await.unwrap();
+    assert_eq!(moe.lookup("gate-1")[0].replica, larry.replica(), "a role stays where it is");
+    let first = moe.lookup("gate-1")[0].token;
+
+    vehicles(&larry).insert(&"a".to_owned(), &1).unwrap();
+    larry.leave().await.unwrap();
+    assert_eq!(vehicles(&moe).get(&"a".to_owned()), Some(1));
+    let moved =
+        |status: &Status| status.roles[0].hosts.iter().any(|host| host.replica == moe.replica() && host.token > first);
+    moe.until(PATIENCE, moved).await.unwrap();
+    moe.converged().await.unwrap();
+    assert_eq!(running.load(Ordering::SeqCst), 1);
+
+    assert_eq!(larry.status().phase, Phase::Left);
+    assert_eq!(larry.leave().await, Err(LeaveError::Gone));
+    assert_eq!(larry.converged().await, Err(ConvergeError::Gone));
+    assert_eq!(larry.ready(PATIENCE).await, Err(ReadyError::Gone));
+    assert_eq!(larry.until(PATIENCE, |_| false).await, Err(UntilError::Gone));
+    assert_eq!(vehicles(&larry).insert(&"b".to_owned(), &2), Err(WriteError::Gone));
+    assert_eq!(vehicles(&larry).get(&"a".to_owned()), Some(1));
+    assert_eq!(larry.events().next().await, None);
+}
+
+#[tokio::test]
+async fn the_last_node_names_the_rows_that_go_with_it() {
+    let larry = start(builder("test-last", 21_260, "larry").leave_patience(Duration::from_millis(200))).await;
+    vehicles(&larry).insert(&"a".to_owned(), &1).unwrap();
+    let Err(LeaveError::Unsaved { rows }) = larry.leave().await else { panic!("nobody can have saved it") };
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert!(rows[0].starts_with("vehicles/"), "{rows:?}");
+    assert_eq!(larry.status().phase, Phase::Left);
+}
+
+#[tokio::test]
+async fn waiting_names_the_culprit_and_can_be_dropped() {
+    // By the timers of `wan` a node looks for others for at least a second before it goes on alone.
+    let larry = builder("test-culprit", 21_280, "larry").preset(Preset::Wan).start().await.unwrap();
+    let after = Duration::from_millis(50);
+    let Err(ConvergeError::Timeout { culprit, .. }) = larry.converged_within(after).await else {
+        panic!("a node that has not joined cannot be converged")
+    };
+    assert!(culprit.contains("this node is not ready"), "{culprit}");
+    assert_eq!(larry.ready(after).await, Err(ReadyError::Timeout { after, known: 0 }));
+    assert_eq!(larry.until(after, |_| false).await, Err(UntilError::Timeout { after }));
+    larry.ready(PATIENCE).await.unwrap();
+    drop(larry.converged());
+    assert_eq!(larry.status().phase, Phase::Standalone);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let larry = start(builder("test-port", 21_300, "larry")).await;
+    let taken = larry.address().port();
+    let refused = builder("test-port", 21_300, "moe").own_port(taken).start().await.unwrap_err();
+    assert!(matches!(refused, StartError::Bind(_)), "{refused:?}");
+    assert!(refused.to_string().contains(&taken.to_string()), "{refused}");
+}
