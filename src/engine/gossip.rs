@@ -125,8 +125,11 @@ impl Engine {
             self.answer(from, sender, &digest);
         }
         if !self.roster.is_admitted(sender) {
-            // An island: pull from it, which unites the rosters on the way.
-            return self.pull_from(sender, Due::Rosters);
+            if !self.leavers.contains(&sender) && self.leaving.is_none() {
+                // An island: pull from it, which unites the rosters on the way.
+                self.pull_from(sender, Due::Rosters);
+            }
+            return;
         }
         for report in &digest.reports {
             self.store.observe_report(report.clone());

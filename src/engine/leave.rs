@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::message::Message;
 use super::timers::Timer;
 use super::{Engine, Output, Reply};
+use crate::id::ReplicaId;
+use crate::time::Instant;
 
 /// How often the others are asked how much they hold.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -12,16 +14,30 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How many unsaved rows are named at the most.
 const NAMED: usize = 1_000;
 
-/// How often the goodbye is said: datagrams get lost, and one of these is enough.
-const GOODBYES: usize = 2;
+/// How long everybody has to take note of the goodbye. Whoever does not will find this node Down, and think it died.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// A leave under way.
 #[derive(Debug)]
 pub(super) struct Leaving {
     request: u64,
-    /// How many own writes must be held by somebody, once the roles have stopped and nothing more is written.
-    until: Option<u64>,
-    done: bool,
+    stage: Stage,
+}
+
+/// ```text
+///   Stopping ── no role runs here ─▶ Saving ── somebody holds all ─▶ Goodbye ── all took note ─▶ Gone
+///       └──────────────────────────────┴──────── patience ─────────▶───┘
+/// ```
+#[derive(Debug)]
+enum Stage {
+    Stopping,
+    /// So many own writes must be in somebody's hands.
+    Saving(u64),
+    Goodbye {
+        until: Instant,
+        unsaved: Vec<String>,
+    },
+    Gone,
 }
 
 impl Engine {
@@ -29,7 +45,7 @@ impl Engine {
         if self.leaving.is_some() {
             return;
         }
-        self.leaving = Some(Leaving { request, until: None, done: false });
+        self.leaving = Some(Leaving { request, stage: Stage::Stopping });
         self.timers.set(Timer::LeavePatience, self.now.instant + patience);
         self.work.stop_all(self.now);
         self.status.dirty = true;
@@ -38,47 +54,84 @@ impl Engine {
     /// Looks whether the next step of leaving can be taken.
     pub(super) fn check_leaving(&mut self) {
         let Some(leaving) = &mut self.leaving else { return };
-        if leaving.done {
-            return;
-        }
-        if leaving.until.is_none() && self.work.idle() {
-            leaving.until = Some(self.store.base_of(self.own));
-            self.ask_holders();
-        }
-        let Some(until) = self.leaving.as_ref().and_then(|leaving| leaving.until) else { return };
-        if self.peers.best_holder() >= until && (until > 0 || !self.formed()) {
-            self.leave_now();
+        match &leaving.stage {
+            Stage::Stopping if self.work.idle() => {
+                leaving.stage = Stage::Saving(self.store.base_of(self.own));
+                self.ask_all();
+                self.check_leaving();
+            }
+            Stage::Saving(until) => {
+                // With nobody in the roster who may come back there is nothing to wait for.
+                let alone = self.roster.members().all(|member| member == self.own);
+                if alone || self.peers.best_holder() >= *until {
+                    self.say_goodbye();
+                }
+            }
+            Stage::Goodbye { until, .. } => {
+                if self.now.instant >= *until || self.all_took_note() {
+                    self.go();
+                }
+            }
+            Stage::Stopping | Stage::Gone => {}
         }
     }
 
-    /// While somebody leaves: ask the others how much they hold.
-    pub(super) fn ask_holders(&mut self) {
-        if self.leaving.as_ref().is_some_and(|leaving| leaving.done) {
-            return;
+    /// Patience is over: leave, whether or not everything is in other hands.
+    pub(super) fn leave_now(&mut self) {
+        match self.leaving.as_ref().map(|leaving| &leaving.stage) {
+            Some(Stage::Stopping | Stage::Saving(_)) => self.say_goodbye(),
+            Some(Stage::Goodbye { .. }) => self.check_leaving(),
+            Some(Stage::Gone) | None => {}
         }
+    }
+
+    /// Asks again whatever the present stage waits for.
+    pub(super) fn ask_all(&mut self) {
+        let Some(leaving) = &self.leaving else { return };
+        let goodbye = match leaving.stage {
+            Stage::Gone => return,
+            Stage::Goodbye { .. } => true,
+            Stage::Stopping | Stage::Saving(_) => false,
+        };
         for peer in self.live().clone() {
+            if goodbye {
+                self.send(peer, &Message::Leave);
+            }
             self.ask_digest(peer, false);
         }
         self.timers.set_earlier(Timer::Probe, self.now.instant + ASK_AGAIN);
     }
 
-    /// Leaves, whether or not everything is in other hands.
-    pub(super) fn leave_now(&mut self) {
-        let Some(leaving) = &mut self.leaving else { return };
-        if std::mem::replace(&mut leaving.done, true) {
-            return;
-        }
-        let request = leaving.request;
+    /// Strikes this node from the roster and says so. Membership is told last: news of a death travel on their own
+    /// ways, and must not overtake the news that it was meant.
+    fn say_goodbye(&mut self) {
         let unsaved = self.unsaved();
-        let reply = if unsaved.is_empty() { Reply::Left } else { Reply::LeftWithUnsaved(unsaved) };
-        for _ in 0..GOODBYES {
-            for peer in self.live().clone() {
-                self.send(peer, &Message::Leave);
-            }
+        let until = self.now.instant + GOODBYE;
+        if let Some(leaving) = &mut self.leaving {
+            leaving.stage = Stage::Goodbye { until, unsaved };
         }
+        self.evict(self.own, "it leaves");
+        self.timers.set(Timer::LeavePatience, until);
+        self.ask_all();
+        self.check_leaving();
+    }
+
+    fn all_took_note(&self) -> bool {
+        let roster = self.roster.fingerprint();
+        let took_note = |peer: &ReplicaId| {
+            self.peers.get(*peer).and_then(|peer| peer.last.as_ref()).is_some_and(|(_, last)| last.roster == roster)
+        };
+        self.live().iter().all(took_note)
+    }
+
+    fn go(&mut self) {
+        let Some(leaving) = &mut self.leaving else { return };
+        let Stage::Goodbye { unsaved, .. } = std::mem::replace(&mut leaving.stage, Stage::Gone) else { return };
+        let request = leaving.request;
+        let reply = if unsaved.is_empty() { Reply::Left } else { Reply::LeftWithUnsaved(unsaved) };
+        self.timers.stop(Timer::LeavePatience);
         self.swim.leave(self.now.instant);
         self.drain_membership();
-        self.status.dirty = true;
         self.publish_status();
         self.outputs.push_back(Output::Reply { request, reply });
     }

@@ -251,18 +251,21 @@ impl Engine {
         if let Message::Digest(digest) = message {
             return self.digest(from, sender, *digest);
         }
+        if message == Message::Leave {
+            // Also from outside the roster: the news that it was struck may have come first.
+            return self.member_leaves(sender);
+        }
         if !self.roster.is_admitted(sender) {
             self.stats.outside_roster += 1;
             return;
         }
         match message {
-            Message::Digest(_) => {}
+            Message::Digest(_) | Message::Leave => {}
             Message::Offer(dots) => self.offered(sender, &dots),
             Message::Roster(delta) => self.roster_delta(sender, &delta),
             Message::Verdict(records) => self.verdict(sender, records),
             Message::Refused(about) => self.watchers.told_refused(self.now.instant, sender, about),
             Message::Look(about) => self.watchers.asked(self.now.instant, sender, about),
-            Message::Leave => self.member_leaves(sender),
         }
     }
 

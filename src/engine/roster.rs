@@ -48,16 +48,14 @@ impl Engine {
         });
     }
 
-    /// A member says that it leaves.
+    /// A member says that it leaves. From now on it counts no more, but it lives until membership says otherwise.
     pub(super) fn member_leaves(&mut self, replica: ReplicaId) {
+        let Some((identity, _)) = self.swim.member(replica) else { return };
+        let node = identity.node.clone();
         if !self.leavers.insert(replica) {
             return;
         }
-        if let Some((identity, _)) = self.swim.member(replica) {
-            let node = identity.node.clone();
-            self.event(Event::Left { node, replica });
-        }
-        self.swim.declare_down(self.now.instant, replica);
+        self.event(Event::Left { node, replica });
         self.evict(replica, "it left");
         self.members_changed();
     }

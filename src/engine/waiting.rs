@@ -37,7 +37,7 @@ impl Engine {
     /// Asks those whose state somebody here is waiting for.
     pub(super) fn probe(&mut self) {
         if self.leaving.is_some() {
-            self.ask_holders();
+            self.ask_all();
         }
         if self.waiting.waiters.is_empty() {
             return;

@@ -35,9 +35,7 @@ fn two_engines_find_each_other_and_share_a_table() {
     let took = simulation.run_until(SECOND, Simulation::all_converged).unwrap();
     println!("converged after {took:?}");
     put(&mut simulation, nodes[0], "ABC 123", "gate 1");
-    let took = simulation
-        .run_until(SECOND, |simulation| get(simulation, nodes[1], "ABC 123").is_some())
-        .unwrap();
+    let took = simulation.run_until(SECOND, |simulation| get(simulation, nodes[1], "ABC 123").is_some()).unwrap();
     assert!(took < Duration::from_millis(2), "an eager row took {took:?}");
     simulation.run_until(SECOND, Simulation::all_converged).unwrap();
 }
@@ -67,9 +65,7 @@ fn a_hundred_engines_find_each_other_lose_one_and_heal() {
     let rest: Vec<NodeIndex> = nodes.iter().copied().filter(|node| *node != victim).collect();
     let (left, right) = rest.split_at(50);
     simulation.network().cut(left, right);
-    simulation
-        .run_until(60 * SECOND, |simulation| simulation.converged(left) && simulation.converged(right))
-        .unwrap();
+    simulation.run_until(60 * SECOND, |simulation| simulation.converged(left) && simulation.converged(right)).unwrap();
     put(&mut simulation, left[0], "left", "1");
     put(&mut simulation, right[0], "right", "2");
     simulation.run_for(SECOND);
@@ -94,9 +90,7 @@ fn two_halves_of_four_run_one_role_each_and_one_after_the_heal() {
         simulation.run_until(20 * SECOND, |simulation| simulation.running("one").len() == 2).unwrap();
         simulation.network().heal();
         simulation
-            .run_until(20 * SECOND, |simulation| {
-                simulation.all_converged() && simulation.running("one").len() == 1
-            })
+            .run_until(20 * SECOND, |simulation| simulation.all_converged() && simulation.running("one").len() == 1)
             .unwrap();
         let keeps = simulation.running("one");
         simulation.run_for(10 * SECOND);
@@ -184,8 +178,7 @@ fn a_node_that_leaves_hands_over_and_is_not_taken_for_dead() {
         let leaver = simulation.running("one")[0];
         put(&mut simulation, leaver, "last", "words");
         simulation.leave(leaver, 5 * SECOND);
-        let took =
-            simulation.run_until(10 * SECOND, |simulation| !simulation.replies(leaver).is_empty()).unwrap();
+        let took = simulation.run_until(10 * SECOND, |simulation| !simulation.replies(leaver).is_empty()).unwrap();
         println!("left after {took:?}");
         assert_eq!(simulation.replies(leaver), [(0, Reply::Left)]);
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
