@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use unisono::{Change, Cluster, RoleContext, RoleResult, RoleSpec};
+use unisono::{Change, Cluster, Event, RoleContext, RoleResult, RoleSpec};
 
 use crate::command::{Command, HELP};
 use crate::line::{Gate, Line, Parked};
@@ -53,6 +53,7 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
                 say(Line::Ready { node: name.to_owned(), address: cluster.address().to_string() });
             }
             event = events.next() => match event {
+                Some(Ok(Event::Ready)) => {} // said above, with the address
                 Some(Ok(event)) => say(Line::Event { event }),
                 Some(Err(lagged)) => say(Line::Missed { lines: lagged.missed }),
                 None => break,

@@ -43,12 +43,27 @@ fn the_script_of_the_example_succeeds_and_tells_every_step() {
 #[test]
 fn a_script_whose_expectation_fails_says_which_and_exits_non_zero() {
     play(async {
-        // TEST-NET-1 (RFC 5737): no host has an address there, so no node can start.
+        // With one space, the script's second car does not get in.
         let mut script = tokio::process::Command::new(parking_lot());
-        script.args(["--net", "192.0.2.0/24"]).stdin(Stdio::null()).kill_on_drop(true);
+        script.args(["--spaces", "1"]).stdin(Stdio::null()).kill_on_drop(true);
         let output = script.output().await.map_err(|why| why.to_string())?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{complaint}");
+        let why = "FAILED: larry was told `enter 1 \"XYZ 789\"` and said: the lot is full: 1 cars on 1 spaces";
+        assert!(complaint.contains(why), "{complaint}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_that_cannot_start_says_why() {
+    play(async {
+        let mut node = tokio::process::Command::new(parking_lot());
+        node.args(["node", "larry", "--net", "nowhere"]).stdin(Stdio::null()).kill_on_drop(true);
+        let output = node.output().await.map_err(|why| why.to_string())?;
         assert_eq!(output.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&output.stderr).contains("FAILED: larry"));
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(complaint.starts_with("larry: ") && complaint.contains("nowhere"), "{complaint}");
         Ok(())
     });
 }
