@@ -20,9 +20,11 @@ impl World {
         // A late roster may tell of a process that both it and its sponsor did not survive.
         self.meet();
         self.settle_reports();
+        let collected = self.counts.collected;
         for i in 0..self.nodes.len() {
             self.collect(i);
         }
+        self.counts.collected = collected;
         if self.tombstones().values().any(|count| *count > 0) {
             return Err(format!("tombstones stay although all is quiet: {:?}", self.nodes[0].store.reports()));
         }

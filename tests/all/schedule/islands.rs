@@ -119,7 +119,7 @@ fn halves_that_evicted_each_other_take_each_other_back() {
         let mut world = World::new(rng, Variant::Rules, profile, &[4]);
         world.run(200)?;
         world.finish_joiners();
-        world.net.packets.clear();
+        world.net.clear();
         for node in &mut world.nodes {
             node.queue.clear();
         }
@@ -151,8 +151,8 @@ fn a_joiner_comes_while_the_roster_changes_elsewhere() {
         world.run(150)?;
         world.meet();
         // Nodes 2 and 3 fall at once; 0 lets 2 in again and 1 lets 3 in, and neither hears of the other at first.
-        world.restart(2, 0);
-        world.restart(3, 1);
+        world.start(2, 0);
+        world.start(3, 1);
         let fingerprints: Vec<_> = world.nodes.iter().map(|node| node.roster().fingerprint()).collect();
         assert!(fingerprints[0] != fingerprints[1] && fingerprints[2] != fingerprints[3]);
         world.run(300)?;
