@@ -390,6 +390,7 @@ impl World {
                 self.nodes[i] = replica;
             }
         }
+        self.open_session(i);
     }
 
     /// How many tombstones each replica holds.
