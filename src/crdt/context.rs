@@ -9,10 +9,11 @@
 //! it is commutative, associative and idempotent. Stored normalised: intervals sorted, disjoint, not touching each
 //! other nor the base, no replica without a write; so equal sets are equal values and encode to equal bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Dot, codec};
 use crate::id::ReplicaId;
@@ -27,8 +28,11 @@ pub struct Context {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     base: u64,
-    /// First and last of each interval beyond the base.
-    extra: Vec<(u64, u64)>,
+    /// The intervals beyond the base, by their first. A tree, not a list: a session brings the rows of an author in the
+    /// order of their keys, and in the midst of it there may be as many intervals as rows.
+    extra: BTreeMap<u64, u64>,
+    /// The wrapping sum of the hashes of those intervals.
+    sum: u64,
 }
 
 impl Seen {
@@ -36,33 +40,48 @@ impl Seen {
         if seq <= self.base {
             return seq > 0;
         }
-        let after = self.extra.partition_point(|&(first, _)| first <= seq);
-        after > 0 && seq <= self.extra[after - 1].1
+        self.extra.range(..=seq).next_back().is_some_and(|(_, &last)| seq <= last)
     }
 
     /// Returns whether anything in the range was unknown.
     fn add(&mut self, first: u64, last: u64) -> bool {
-        let first = first.max(self.base.saturating_add(1));
+        let mut first = first.max(self.base.saturating_add(1));
+        let mut last = last;
         if last < first || last <= self.base {
             return false;
         }
-        // All intervals that overlap or touch the new one become one with it.
-        let from = self.extra.partition_point(|&(_, end)| end.saturating_add(1) < first);
-        let to = self.extra.partition_point(|&(start, _)| start <= last.saturating_add(1));
-        if to == from + 1 && self.extra[from].0 <= first && last <= self.extra[from].1 {
-            return false;
+        // All intervals that overlap or touch the new one become one with it, from the highest down.
+        while let Some((&start, &end)) = self.extra.range(..=last.saturating_add(1)).next_back() {
+            if start <= first && last <= end {
+                return false;
+            }
+            if end.saturating_add(1) < first {
+                break;
+            }
+            self.extra.remove(&start);
+            self.sum = self.sum.wrapping_sub(hash_numbers(&[start, end]));
+            (first, last) = (first.min(start), last.max(end));
         }
-        let merged = self.extra[from..to]
-            .iter()
-            .fold((first, last), |(first, last), &(start, end)| (first.min(start), last.max(end)));
-        if merged.0 == self.base.saturating_add(1) {
-            self.base = merged.1;
-            self.extra.drain(..to);
+        if first == self.base.saturating_add(1) {
+            self.base = last;
         } else {
-            self.extra.splice(from..to, [merged]);
+            self.insert(first, last);
         }
         true
     }
+
+    fn insert(&mut self, first: u64, last: u64) {
+        self.extra.insert(first, last);
+        self.sum = self.sum.wrapping_add(hash_numbers(&[first, last]));
+    }
+}
+
+fn hash_numbers<const N: usize>(numbers: &[u64; N]) -> u64 {
+    let mut bytes = [[0; 8]; N];
+    for (slot, number) in bytes.iter_mut().zip(numbers) {
+        *slot = number.to_le_bytes();
+    }
+    xxh3_64(bytes.as_flattened())
 }
 
 impl Context {
@@ -95,7 +114,7 @@ impl Context {
         for (&replica, theirs) in &other.replicas {
             let ours = self.replicas.entry(replica).or_default();
             changed |= ours.add(1, theirs.base);
-            for &(first, last) in &theirs.extra {
+            for (&first, &last) in &theirs.extra {
                 changed |= ours.add(first, last);
             }
         }
@@ -137,19 +156,37 @@ impl Context {
         self.replicas.values().map(|seen| 1 + seen.extra.len()).sum()
     }
 
-    /// A hash of what is known of the replicas that `choose` picks: the same on every host for the same writes.
+    /// A hash of what is known of one replica: the same on every host for the same writes; 0 where none is known. Taken
+    /// in constant time.
+    pub fn hash_of(&self, replica: ReplicaId) -> u64 {
+        let hash = |seen: &Seen| hash_numbers(&[replica.0, seen.base, seen.extra.len() as u64, seen.sum]);
+        self.replicas.get(&replica).map_or(0, hash)
+    }
+
+    /// The wrapping sum of [`hash_of`](Self::hash_of) over the replicas that `choose` picks. A sum, so that it can be
+    /// kept up to date while dots are added one by one.
     pub fn hash_where(&self, mut choose: impl FnMut(ReplicaId) -> bool) -> u64 {
-        let mut hasher = Xxh3Default::new();
-        for (&replica, seen) in self.replicas.iter().filter(|(replica, _)| choose(**replica)) {
-            hasher.update(&replica.0.to_le_bytes());
-            hasher.update(&seen.base.to_le_bytes());
-            hasher.update(&(seen.extra.len() as u64).to_le_bytes());
-            for (first, last) in &seen.extra {
-                hasher.update(&first.to_le_bytes());
-                hasher.update(&last.to_le_bytes());
+        let chosen = self.replicas().filter(|replica| choose(*replica));
+        chosen.fold(0, |sum: u64, replica| sum.wrapping_add(self.hash_of(replica)))
+    }
+
+    /// This context, or if it takes more than so many intervals, a part of it that does not: every base, and what else
+    /// has room. To claim less than is known is always safe; it only costs that something is sent once more.
+    pub fn truncated(&self, max_intervals: usize) -> Cow<'_, Self> {
+        if self.intervals() <= max_intervals {
+            return Cow::Borrowed(self);
+        }
+        let mut truncated = Self::new();
+        let mut room = max_intervals.saturating_sub(self.replicas.len());
+        for (&replica, seen) in &self.replicas {
+            truncated.add_range(replica, 1, seen.base);
+            let some = seen.extra.iter().take(room);
+            room -= some.len();
+            for (&first, &last) in some {
+                truncated.add_range(replica, first, last);
             }
         }
-        hasher.digest()
+        Cow::Owned(truncated)
     }
 }
 
@@ -188,11 +225,13 @@ struct Encoded {
     extra: Vec<(u64, u64)>,
 }
 
+/// Encodes at most [`Context::MAX_INTERVALS`]: a larger context is [truncated](Context::truncated).
 impl Serialize for Context {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.replicas.iter().map(|(&replica, seen)| {
+        let context = self.truncated(Self::MAX_INTERVALS);
+        serializer.collect_seq(context.replicas.iter().map(|(&replica, seen)| {
             let mut end = seen.base;
-            let extra = seen.extra.iter().map(|&(first, last)| {
+            let extra = seen.extra.iter().map(|(&first, &last)| {
                 let pair = (first - end, last - first);
                 end = last;
                 pair
@@ -230,14 +269,14 @@ impl TryFrom<Vec<Encoded>> for Context {
                 return Err(NotNormal);
             }
             previous = Some(replica);
+            let mut seen = Seen { base, ..Seen::default() };
             let mut end = base;
-            let mut extra = Vec::with_capacity(pairs.len());
             for (distance, more) in pairs {
                 let first = end.checked_add(distance).filter(|_| distance >= 2).ok_or(NotNormal)?;
                 end = first.checked_add(more).ok_or(NotNormal)?;
-                extra.push((first, end));
+                seen.insert(first, end);
             }
-            context.replicas.insert(replica, Seen { base, extra });
+            context.replicas.insert(replica, seen);
         }
         Ok(context)
     }

@@ -17,7 +17,7 @@ impl Store {
         let mut core = self.lock();
         // The clock moves to estimated time even when nobody writes, or one idle member would hold up everybody.
         let clock = core.clock.tick(now);
-        let (_, departed) = core.context_hashes();
+        let departed = core.departed();
         let Core { stability, roster, context, seq, .. } = &mut *core;
         stability.report(roster, context, (*seq, clock), departed)
     }
@@ -45,7 +45,7 @@ impl Store {
         if self.servings.load(Ordering::Acquire) > 0 {
             return 0;
         }
-        let graves = self.collectable(&mut core, now);
+        let graves = self.collectable(&core, now);
         for (_, table, key) in &graves {
             let table = self.table(table);
             core.set(Slot::new(&table, key), None, Origin::Local);
@@ -55,12 +55,12 @@ impl Store {
     }
 
     #[cfg(not(any(test, feature = "testkit")))]
-    fn collectable(&self, core: &mut Core, _now: Now) -> Vec<Grave> {
+    fn collectable(&self, core: &Core, _now: Now) -> Vec<Grave> {
         core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable))
     }
 
     #[cfg(any(test, feature = "testkit"))]
-    fn collectable(&self, core: &mut Core, now: Now) -> Vec<Grave> {
+    fn collectable(&self, core: &Core, now: Now) -> Vec<Grave> {
         use super::Sabotage;
         match self.config.sabotage {
             Some(Sabotage::AgeGc { age }) => {
@@ -120,9 +120,8 @@ impl Store {
 }
 
 impl Core {
-    fn stable_time(&mut self) -> Option<Stamp> {
-        let (_, departed) = self.context_hashes();
-        self.stability.stable_time(&self.roster, departed)
+    fn stable_time(&self) -> Option<Stamp> {
+        self.stability.stable_time(&self.roster, self.departed())
     }
 
     fn graves_until(&self, stable: Stamp) -> Vec<Grave> {

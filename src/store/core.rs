@@ -50,8 +50,9 @@ pub(super) struct Core {
     pub(super) sums: Sums,
     pub(super) graves: BTreeSet<Grave>,
     pub(super) stats: StoreStats,
-    /// Hashes of the context for the roster and for departed replicas, until either changes.
-    context_hashes: Option<(u64, u64)>,
+    /// Hashes of the context, for the roster and for departed replicas, kept up to date dot by dot.
+    members_hash: u64,
+    departed_hash: u64,
     #[cfg(any(test, feature = "testkit"))]
     pub(super) fed_contexts: std::collections::BTreeMap<ReplicaId, Context>,
 }
@@ -69,7 +70,8 @@ impl Core {
             sums: Sums::default(),
             graves: BTreeSet::new(),
             stats: StoreStats::default(),
-            context_hashes: None,
+            members_hash: 0,
+            departed_hash: 0,
             #[cfg(any(test, feature = "testkit"))]
             fed_contexts: std::collections::BTreeMap::new(),
         }
@@ -84,10 +86,11 @@ impl Core {
     }
 
     pub(super) fn know(&mut self, dot: Dot) -> bool {
+        let before = self.context.hash_of(dot.replica);
         let news = self.context.add(dot);
-        if news {
-            self.context_hashes = None;
-        }
+        let member = self.roster.contains(&dot.replica);
+        let hash = if member { &mut self.members_hash } else { &mut self.departed_hash };
+        *hash = hash.wrapping_sub(before).wrapping_add(self.context.hash_of(dot.replica));
         news
     }
 
@@ -95,28 +98,33 @@ impl Core {
     pub(super) fn know_all(&mut self, mut other: Context) {
         other.remove(self.replica);
         if self.context.join(&other) {
-            self.context_hashes = None;
+            self.hash_context();
         }
     }
 
-    /// Hashes of the context: for the roster, and for everybody else.
-    pub(super) fn context_hashes(&mut self) -> (u64, u64) {
-        *self.context_hashes.get_or_insert_with(|| {
-            let members = self.context.hash_where(|replica| self.roster.contains(&replica));
-            let departed = self.context.hash_where(|replica| !self.roster.contains(&replica));
-            (members, departed)
-        })
+    fn hash_context(&mut self) {
+        self.members_hash = self.context.hash_where(|replica| self.roster.contains(&replica));
+        self.departed_hash = self.context.hash_where(|replica| !self.roster.contains(&replica));
+    }
+
+    /// The hash of what is known of replicas outside the roster.
+    pub(super) fn departed(&self) -> u64 {
+        self.departed_hash
     }
 
     pub(super) fn set_roster(&mut self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
         self.roster.clone_from(members);
-        self.context_hashes = None;
+        self.hash_context();
         self.stability.set_roster(members, fingerprint);
     }
 
-    pub(super) fn digest(&mut self) -> Digest {
-        let (context, departed) = self.context_hashes();
-        Digest { context, root: self.sums.root(), owners: self.sums.owners(), departed }
+    pub(super) fn digest(&self) -> Digest {
+        Digest {
+            context: self.members_hash,
+            root: self.sums.root(),
+            owners: self.sums.owners(),
+            departed: self.departed_hash,
+        }
     }
 
     /// Replaces the entry of a key by another or by nothing, and all that follows from it.

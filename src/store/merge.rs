@@ -8,7 +8,7 @@ use super::row::Row;
 use super::table::Origin;
 use crate::crdt::{Context, Dot, Entry};
 use crate::id::ReplicaId;
-use crate::time::{Now, Stamp};
+use crate::time::Now;
 
 /// What became of the rows that were merged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Merged {
     pub refused: usize,
     /// The author of the row that was furthest ahead of estimated time, and by how much.
     pub ahead: Option<(ReplicaId, Duration)>,
-    /// How many came back that had been collected or lost here.
+    /// How many values came back whose dot was known: they had been collected as removed, or lost, here.
     pub resurrected: u64,
 }
 
@@ -44,11 +44,12 @@ impl Store {
         let mut merged = Merged::default();
         self.merge_each(rows, &mut merged, |core, slot, row, merged| {
             let was_absent = slot.entry().is_none();
+            let is_tombstone = row.entry.is_tombstone();
             let news = core.know_row(&row);
             core.merge_entry(now, slot, &row.entry, merged);
             if news {
                 merged.news.push(row);
-            } else if was_absent {
+            } else if was_absent && !is_tombstone {
                 merged.resurrected += 1;
                 core.stats.resurrected += 1;
             }
@@ -101,17 +102,20 @@ impl Core {
 
     fn merge_entry(&mut self, now: Now, slot: Slot<'_>, entry: &Entry, merged: &mut Merged) {
         let author = entry.dot.replica;
-        self.observe(now, author, entry.stamp.max(entry.rank_time), merged);
+        self.observe(now, entry, merged);
         if slot.entry().is_none_or(|current| entry.beats(&current)) {
             self.set(slot, Some(entry.clone()), Origin::Remote(author));
         }
     }
 
-    fn observe(&mut self, now: Now, author: ReplicaId, stamp: Stamp, merged: &mut Merged) {
-        if let Err(ahead) = self.clock.observe(now, stamp) {
+    /// Each on its own: who writes over an entry from the future gives a sane stamp and a far rank, and is not the one
+    /// whose clock is wrong.
+    fn observe(&mut self, now: Now, entry: &Entry, merged: &mut Merged) {
+        let _ = self.clock.observe(now, entry.rank_time);
+        if let Err(ahead) = self.clock.observe(now, entry.stamp) {
             self.stats.ahead += 1;
             if merged.ahead.is_none_or(|(_, most)| most < ahead) {
-                merged.ahead = Some((author, ahead));
+                merged.ahead = Some((entry.dot.replica, ahead));
             }
         }
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Store;
-use super::buckets::{self, BucketHashes};
+use super::buckets::BucketHashes;
 use super::hash;
 use super::row::{Key, Row, TableName};
 use super::table::Shard;
@@ -45,7 +45,6 @@ impl Lacking {
             Self::Dots(have) => !have.contains(entry.dot),
             Self::Buckets { ours, theirs } => {
                 let (owner, place) = (table.is_owner(), hash::place(table_hash, key));
-                debug_assert!(buckets::bucket_of(owner, place) < ours.rows.len());
                 ours.get(owner, place) != theirs.get(owner, place)
             }
         }
@@ -140,9 +139,6 @@ impl Serving {
             });
             self.rows = rows.collect();
             self.rows.sort_unstable_by(|a, b| b.key.cmp(&a.key));
-            if self.rows.is_empty() && self.shards.is_empty() {
-                return;
-            }
         }
     }
 }

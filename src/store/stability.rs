@@ -69,7 +69,7 @@ impl Promises {
     /// The newest promise whose writes are all known, given that they are up to `base`.
     fn covered(&mut self, base: u64) -> Stamp {
         let covered = self.pending.partition_point(|promise| promise.seq <= base);
-        if let Some(newest) = self.pending.drain(..covered).last() {
+        if let Some(newest) = self.pending.drain(..covered).next_back() {
             self.covered = Some(newest);
         }
         self.covered.map_or(Stamp::default(), |promise| promise.clock)
