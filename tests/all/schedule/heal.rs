@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    /// Bucket repair both ways over the whole map; contexts are joined only afterwards.
+    /// Bucket repair both ways over the whole map. It joins no contexts.
     pub(crate) fn exchange_buckets(&mut self, a: usize, b: usize) {
         let (one, other) = (&self.nodes[a], &self.nodes[b]);
         let hashes = (one.store.bucket_hashes(), other.store.bucket_hashes());
@@ -90,8 +90,6 @@ impl World {
         while let Some(rows) = for_other.next_rows(200) {
             other.store.merge_buckets(other.now(self.wall_ms), rows);
         }
-        one.store.join_context(for_one.context());
-        other.store.join_context(for_other.context());
     }
 
     /// Everybody hears what everybody promises, until the promises cover all that was written.

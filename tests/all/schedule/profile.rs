@@ -37,7 +37,7 @@ pub(crate) struct Profile {
     pub(crate) again_percent: usize,
     /// What was news is passed on.
     pub(crate) forward_percent: usize,
-    /// Writes come in bursts of so many steps, then as many without.
+    /// Writes, crashes and joins come in bursts of so many steps, then as many without: time to collect.
     burst: usize,
     /// Clocks are wrong by up to this much.
     pub(crate) skew_ms: usize,
@@ -49,10 +49,10 @@ const USUAL: [(Action, usize); 13] = [
     (Action::Flush, 160),
     (Action::Deliver, 500),
     (Action::Lose, 10),
-    (Action::OpenSession, 40),
+    (Action::OpenSession, 60),
     (Action::StepSession, 700),
     (Action::Interrupt, 5),
-    (Action::Report, 160),
+    (Action::Report, 240),
     (Action::Gossip, 80),
     (Action::Collect, 100),
     (Action::Crash, 3),
@@ -67,8 +67,8 @@ impl Profile {
         let weights = USUAL.map(|(action, usual)| {
             let factors: &[usize] = match action {
                 // Often nobody comes or goes, or hardly anybody repairs or hears of who did: eager rows are on their own.
-                Action::Crash | Action::Join => &[0, 2, 4, 16],
-                Action::OpenSession | Action::Gossip => &[1, 2, 8, 16],
+                Action::Crash | Action::Join => &[0, 2, 4, 8],
+                Action::OpenSession | Action::Gossip => &[1, 4, 8, 16],
                 _ => &[4, 8, 16],
             };
             (action, usual * *rng.pick(factors))
@@ -78,10 +78,10 @@ impl Profile {
             most_nodes: nodes + rng.between(0, 2),
             keys,
             late_percent: *rng.pick(&[0, 5, 20, 40]),
-            send_percent: rng.between(40, 100),
+            send_percent: rng.between(50, 100),
             again_percent: rng.between(0, 30),
             forward_percent: rng.between(0, 50),
-            burst: rng.between(50, 400),
+            burst: rng.between(150, 400),
             skew_ms: if rng.percent(30) { 400 } else { 0 },
             weights: weights.to_vec(),
         }
@@ -93,7 +93,8 @@ impl Profile {
         for &(action, weight) in &self.weights {
             if at < weight {
                 let pause = (t / self.burst) % 2 == 1;
-                return if pause && action == Action::Write { Action::Deliver } else { action };
+                let uproar = matches!(action, Action::Write | Action::Crash | Action::Join);
+                return if pause && uproar { Action::Deliver } else { action };
             }
             at -= weight;
         }
