@@ -70,7 +70,7 @@ impl World {
         for a in 0..self.nodes.len() {
             for b in 0..a {
                 let (one, other) = (self.nodes[a].store.digest(), self.nodes[b].store.digest());
-                if one.context == other.context && one.root != other.root {
+                if one.context == other.context && (one.root, one.owners) != (other.root, other.owners) {
                     self.counts.bucket_repairs += 1;
                     self.exchange_buckets(a, b);
                 }
@@ -119,6 +119,10 @@ impl World {
             }
             if let Some(dot) = self.oracle.dots().find(|dot| node.store.knows(*dot) != first.store.knows(*dot)) {
                 return Err(format!("{when}: {who} and {} disagree on knowing {dot:?}", first.id));
+            }
+            let (ours, theirs) = (node.owner_rows(&claims()), first.owner_rows(&claims()));
+            if ours != theirs {
+                return Err(format!("{when}: {who} has the owner rows {ours:?}, {} has {theirs:?}", first.id));
             }
             if node.store.digest() != digest {
                 return Err(format!("{when}: {who} has {:?}, {} has {digest:?}", node.store.digest(), first.id));

@@ -67,7 +67,7 @@ impl Profile {
         let weights = USUAL.map(|(action, usual)| {
             let factors: &[usize] = match action {
                 // Often nobody comes or goes, or hardly anybody repairs or hears of who did: eager rows are on their own.
-                Action::Crash | Action::Join => &[0, 2, 4, 8],
+                Action::Crash | Action::Join => &[0, 2, 8, 16],
                 Action::OpenSession | Action::Gossip => &[1, 4, 8, 16],
                 _ => &[4, 8, 16],
             };
