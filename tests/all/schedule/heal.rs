@@ -20,9 +20,11 @@ impl World {
         // A late roster may tell of a process that both it and its sponsor did not survive.
         self.meet();
         self.settle_reports();
+        let collected = self.counts.collected;
         for i in 0..self.nodes.len() {
             self.collect(i);
         }
+        self.counts.collected = collected;
         if self.tombstones().values().any(|count| *count > 0) {
             return Err(format!("tombstones stay although all is quiet: {:?}", self.nodes[0].store.reports()));
         }
@@ -68,7 +70,7 @@ impl World {
         for a in 0..self.nodes.len() {
             for b in 0..a {
                 let (one, other) = (self.nodes[a].store.digest(), self.nodes[b].store.digest());
-                if one.context == other.context && one.root != other.root {
+                if one.context == other.context && (one.root, one.owners) != (other.root, other.owners) {
                     self.counts.bucket_repairs += 1;
                     self.exchange_buckets(a, b);
                 }
@@ -76,7 +78,7 @@ impl World {
         }
     }
 
-    /// Bucket repair both ways over the whole map; contexts are joined only afterwards.
+    /// Bucket repair both ways over the whole map. It joins no contexts.
     pub(crate) fn exchange_buckets(&mut self, a: usize, b: usize) {
         let (one, other) = (&self.nodes[a], &self.nodes[b]);
         let hashes = (one.store.bucket_hashes(), other.store.bucket_hashes());
@@ -88,8 +90,6 @@ impl World {
         while let Some(rows) = for_other.next_rows(200) {
             other.store.merge_buckets(other.now(self.wall_ms), rows);
         }
-        one.store.join_context(for_one.context());
-        other.store.join_context(for_other.context());
     }
 
     /// Everybody hears what everybody promises, until the promises cover all that was written.
@@ -119,6 +119,10 @@ impl World {
             }
             if let Some(dot) = self.oracle.dots().find(|dot| node.store.knows(*dot) != first.store.knows(*dot)) {
                 return Err(format!("{when}: {who} and {} disagree on knowing {dot:?}", first.id));
+            }
+            let (ours, theirs) = (node.owner_rows(&claims()), first.owner_rows(&claims()));
+            if ours != theirs {
+                return Err(format!("{when}: {who} has the owner rows {ours:?}, {} has {theirs:?}", first.id));
             }
             if node.store.digest() != digest {
                 return Err(format!("{when}: {who} has {:?}, {} has {digest:?}", node.store.digest(), first.id));

@@ -34,7 +34,9 @@ pub(crate) struct Packet {
 /// Everything under way.
 #[derive(Default)]
 pub(crate) struct Network {
-    pub(crate) packets: Vec<Packet>,
+    packets: Vec<Packet>,
+    /// Held up somewhere on the way, to arrive when hardly anybody still thinks of them.
+    late: Vec<Packet>,
     /// By requester and responder: one session per peer.
     pub(crate) sessions: BTreeMap<(ReplicaId, ReplicaId), Session>,
 }
@@ -43,7 +45,12 @@ pub(crate) struct Network {
 const MOST_PACKETS: usize = 250;
 
 impl Network {
-    pub(crate) fn send(&mut self, rng: &mut Rng, packet: Packet) {
+    /// Puts a packet on its way; with a chance of `late_percent`, on a very long one.
+    pub(crate) fn send(&mut self, rng: &mut Rng, packet: Packet, late_percent: usize) {
+        if rng.percent(late_percent) {
+            self.late.push(packet);
+            return;
+        }
         if self.packets.len() >= MOST_PACKETS {
             self.lose(rng);
         }
@@ -52,11 +59,17 @@ impl Network {
 
     /// Any packet, and in `again_percent` of the cases it will come once more.
     pub(crate) fn arrive(&mut self, rng: &mut Rng, again_percent: usize) -> Option<Packet> {
-        if self.packets.is_empty() {
+        let late = self.packets.is_empty() || rng.percent(1);
+        let packets = if late && !self.late.is_empty() { &mut self.late } else { &mut self.packets };
+        if packets.is_empty() {
             return None;
         }
-        let at = rng.below(self.packets.len());
-        if rng.percent(again_percent) { Some(self.packets[at].clone()) } else { Some(self.packets.swap_remove(at)) }
+        let at = rng.below(packets.len());
+        if rng.percent(again_percent) { Some(packets[at].clone()) } else { Some(packets.swap_remove(at)) }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     pub(crate) fn lose(&mut self, rng: &mut Rng) {
@@ -136,7 +149,7 @@ impl Session {
                 Progress::Going
             }
             Responder::Streaming(serving) if send_first => {
-                let frame_bytes = rng.between(1, 120);
+                let frame_bytes = *rng.pick(&[1, 100, 1_000]);
                 match serving.next_rows(frame_bytes) {
                     Some(rows) => {
                         if variant == Variant::ChunkContext {

@@ -17,54 +17,71 @@ pub(crate) enum Action {
     Gossip,
     Collect,
     Crash,
+    Join,
     Wait,
 }
 
 /// How often what happens, and with how many.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
+    /// At the start.
     pub(crate) nodes: usize,
+    /// Nodes are added up to this number.
+    pub(crate) most_nodes: usize,
     pub(crate) keys: usize,
     /// A row is sent to each member with this chance; the rest is left to repair.
     pub(crate) send_percent: usize,
+    /// A row is held up on the way for very long.
+    pub(crate) late_percent: usize,
     /// An arriving packet will arrive again.
     pub(crate) again_percent: usize,
     /// What was news is passed on.
     pub(crate) forward_percent: usize,
-    /// Writes come in bursts of so many steps, then as many without.
+    /// Writes, crashes and joins come in bursts of so many steps, then as many without: time to collect.
     burst: usize,
     /// Clocks are wrong by up to this much.
     pub(crate) skew_ms: usize,
     weights: Vec<(Action, usize)>,
 }
 
-const USUAL: [(Action, usize); 12] = [
-    (Action::Write, 40),
-    (Action::Flush, 12),
-    (Action::Deliver, 40),
-    (Action::Lose, 3),
-    (Action::OpenSession, 8),
-    (Action::StepSession, 40),
-    (Action::Interrupt, 2),
-    (Action::Report, 16),
-    (Action::Gossip, 8),
-    (Action::Collect, 10),
-    (Action::Crash, 1),
-    (Action::Wait, 3),
+const USUAL: [(Action, usize); 13] = [
+    (Action::Write, 200),
+    (Action::Flush, 160),
+    (Action::Deliver, 500),
+    (Action::Lose, 10),
+    (Action::OpenSession, 60),
+    (Action::StepSession, 700),
+    (Action::Interrupt, 5),
+    (Action::Report, 240),
+    (Action::Gossip, 80),
+    (Action::Collect, 100),
+    (Action::Crash, 3),
+    (Action::Join, 2),
+    (Action::Wait, 20),
 ];
 
 impl Profile {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let nodes = rng.between(3, 5);
-        let keys = rng.between(2, 8);
-        let weights = USUAL.map(|(action, usual)| (action, usual * rng.between(2, 8)));
+        let keys = rng.between(1, 8);
+        let weights = USUAL.map(|(action, usual)| {
+            let factors: &[usize] = match action {
+                // Often nobody comes or goes, or hardly anybody repairs or hears of who did: eager rows are on their own.
+                Action::Crash | Action::Join => &[0, 2, 8, 16],
+                Action::OpenSession | Action::Gossip => &[1, 4, 8, 16],
+                _ => &[4, 8, 16],
+            };
+            (action, usual * *rng.pick(factors))
+        });
         Self {
             nodes,
+            most_nodes: nodes + rng.between(0, 2),
             keys,
-            send_percent: rng.between(40, 100),
+            late_percent: *rng.pick(&[0, 5, 20, 40]),
+            send_percent: rng.between(50, 100),
             again_percent: rng.between(0, 30),
             forward_percent: rng.between(0, 50),
-            burst: rng.between(20, 150),
+            burst: rng.between(150, 400),
             skew_ms: if rng.percent(30) { 400 } else { 0 },
             weights: weights.to_vec(),
         }
@@ -76,7 +93,8 @@ impl Profile {
         for &(action, weight) in &self.weights {
             if at < weight {
                 let pause = (t / self.burst) % 2 == 1;
-                return if pause && action == Action::Write { Action::Deliver } else { action };
+                let uproar = matches!(action, Action::Write | Action::Crash | Action::Join);
+                return if pause && uproar { Action::Deliver } else { action };
             }
             at -= weight;
         }

@@ -82,7 +82,7 @@ pub(crate) fn run(seed: u64, variant: Variant) -> Result<Counts, String> {
     Ok(world.counts)
 }
 
-const STEPS: usize = 900;
+const STEPS: usize = 6_000;
 
 /// What came of many runs.
 #[derive(Default, Debug)]

@@ -26,6 +26,7 @@ use super::variants::Variant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) writes: usize,
+    /// Tombstones collected while all was in uproar.
     pub(crate) collected: usize,
     pub(crate) crashes: usize,
     pub(crate) interrupted: usize,
@@ -124,8 +125,10 @@ impl World {
             Action::Write => {}
             Action::Flush => self.flush(i),
             Action::Deliver => {
-                if let Some(packet) = self.net.arrive(&mut self.rng, self.profile.again_percent) {
-                    self.deliver(packet);
+                for _ in 0..self.rng.between(1, 8) {
+                    if let Some(packet) = self.net.arrive(&mut self.rng, self.profile.again_percent) {
+                        self.deliver(packet);
+                    }
                 }
             }
             Action::Lose => self.net.lose(&mut self.rng),
@@ -141,6 +144,7 @@ impl World {
             Action::Gossip => self.gossip(i),
             Action::Collect => self.collect(i),
             Action::Crash => self.crash(i),
+            Action::Join => self.join(i),
             Action::Wait => self.wall_ms += self.rng.below(40) as u64,
         }
         Ok(())
@@ -248,7 +252,8 @@ impl World {
         let from = self.nodes[i].id;
         for to in self.nodes[i].members().clone() {
             if to != from && self.rng.percent(self.profile.send_percent) {
-                self.net.send(&mut self.rng, Packet { from, to, body: Body::Rows(rows.clone()) });
+                let packet = Packet { from, to, body: Body::Rows(rows.clone()) };
+                self.net.send(&mut self.rng, packet, self.profile.late_percent);
             }
         }
     }
@@ -304,21 +309,25 @@ impl World {
         self.net.sessions.remove(&ends);
     }
 
+    /// Tells all of the island whom one hears what one promises and what others promised.
     fn report(&mut self, i: usize) {
-        let Some(j) = self.peer(i) else { return };
         let node = &self.nodes[i];
         let mut reports = vec![node.store.report(node.now(self.wall_ms))];
         reports.extend(node.store.reports());
-        let contexts = self.nodes[i].contexts_to_tell();
-        let (from, to) = (self.nodes[i].id, self.nodes[j].id);
-        self.net.send(&mut self.rng, Packet { from, to, body: Body::Reports(reports, contexts) });
+        let (from, body) = (node.id, Body::Reports(reports, node.contexts_to_tell()));
+        for to in self.nodes[i].members().clone() {
+            if to != from && self.rng.percent(self.profile.send_percent) {
+                let packet = Packet { from, to, body: body.clone() };
+                self.net.send(&mut self.rng, packet, 1);
+            }
+        }
     }
 
     fn gossip(&mut self, i: usize) {
         let Some(j) = self.peer(i) else { return };
         let body = Body::Roster(self.nodes[i].roster().clone());
         let packet = Packet { from: self.nodes[i].id, to: self.nodes[j].id, body };
-        self.net.send(&mut self.rng, packet);
+        self.net.send(&mut self.rng, packet, 5);
     }
 
     pub(crate) fn collect(&mut self, i: usize) {
@@ -339,34 +348,49 @@ impl World {
         self.counts.crashes += 1;
         let gone = self.nodes[i].id;
         let sponsor = *self.rng.pick(&others);
-        self.restart(i, sponsor);
+        self.start(i, sponsor);
         // Whoever it was about to let in has parts of its state and no promise: it starts again elsewhere.
         for j in 0..self.nodes.len() {
             if j != i && self.nodes[j].sponsor == Some(gone) {
                 let sponsor = *self.rng.pick(&others);
-                self.restart(j, sponsor);
+                self.start(j, sponsor);
             }
         }
     }
 
-    pub(crate) fn restart(&mut self, i: usize, sponsor: usize) {
-        let old = self.nodes[i].id;
-        let reused = self.variant == Variant::ReuseId;
-        self.net.close_sessions_of(old);
-        let id = if reused { old } else { ReplicaId(self.rng.next()) };
+    /// A node that was not there before; its sponsor is of the island it comes to.
+    fn join(&mut self, sponsor: usize) {
+        if self.nodes.len() < self.profile.most_nodes && self.nodes[sponsor].is_ready() {
+            self.start(self.nodes.len(), sponsor);
+        }
+    }
+
+    /// Starts node `i`, again or for the first time, and `sponsor` admits it.
+    pub(crate) fn start(&mut self, i: usize, sponsor: usize) {
+        let old = self.nodes.get(i).map(|node| node.id);
+        let reused = old.filter(|_| self.variant == Variant::ReuseId);
+        let id = reused.unwrap_or_else(|| ReplicaId(self.rng.next()));
         self.boot += 1;
         let (boot, evict) = (self.boot, self.rng.percent(50));
         self.nodes[sponsor].change_roster(|roster| {
             roster.admit(id, node_id(i), boot);
-            if evict && !reused {
+            // Who starts again under a new id has a newer boot, which is enough; an operator may evict all the same.
+            if let Some(old) = old.filter(|old| evict && *old != id) {
                 roster.evict(old);
             }
         });
         let skew_ms = self.profile.skew(&mut self.rng);
         let mut replica = Replica::new(id, self.variant, self.nodes[sponsor].roster().clone(), skew_ms);
-        replica.island = self.nodes[i].island;
+        replica.island = self.nodes[sponsor].island;
         replica.sponsor = Some(self.nodes[sponsor].id);
-        self.nodes[i] = replica;
+        match old {
+            None => self.nodes.push(replica),
+            Some(old) => {
+                self.net.close_sessions_of(old);
+                self.nodes[i] = replica;
+            }
+        }
+        self.open_session(i);
     }
 
     /// How many tombstones each replica holds.
