@@ -12,7 +12,7 @@ use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::membership::Liveness;
 use crate::replication::{Compared, Due, median_offset_ms};
-use crate::store::Report;
+use crate::store::{Report, Row};
 use crate::time::Instant;
 
 /// How many random members are asked at a time. Their answers compare as well as our questions, so every member is
@@ -36,6 +36,8 @@ const CLOCK_EVENT: Duration = Duration::from_secs(60);
 pub(super) struct Gossip {
     /// Members of the roster that are not Down, this node excluded.
     pub(super) live: BTreeSet<ReplicaId>,
+    /// Rows to pass on.
+    pub(super) news: Vec<Row>,
     /// When the member list was last exchanged.
     pub(super) exchanged: Instant,
     busy_until: Instant,

@@ -98,7 +98,7 @@ impl Engine {
         }
         let new = matches!(refusal, Some(Refusal::NotFormed));
         self.join.turned_down.insert(sponsor, (self.now.instant, new));
-        self.timers.set_earlier(Timer::Join, self.now.instant + RETRY);
+        self.timers.set_earlier(Timer::Join, self.now.instant);
     }
 
     fn form_alone(&mut self) {

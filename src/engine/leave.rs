@@ -136,8 +136,8 @@ impl Engine {
         self.outputs.push_back(Output::Reply { request, reply });
     }
 
-    /// The rows written here that no other member holds for certain, as `table/key`. What the node said of itself goes
-    /// with it and is not counted.
+    /// The rows written here that no other member holds for certain, as `table/key`. System rows are not
+    /// counted: what a node said of itself goes with it, and its roles are in its configuration.
     fn unsaved(&self) -> Vec<String> {
         let mut have = self.store.context();
         have.remove(self.own);
@@ -148,7 +148,7 @@ impl Engine {
         let mut serving = self.store.serve(&have);
         let mut names = Vec::new();
         while let Some(rows) = serving.next_rows(usize::MAX) {
-            let lasting = rows.iter().filter(|row| !row.table.as_str().starts_with('@'));
+            let lasting = rows.iter().filter(|row| !row.table.is_reserved());
             names.extend(lasting.map(|row| format!("{}/{}", row.table.as_str(), row.key.escape_ascii())));
             if names.len() >= NAMED {
                 names.truncate(NAMED);

@@ -93,7 +93,7 @@ impl Engine {
             .cloned()
             .collect();
         self.watchers.set_members(self.now.instant, &ring);
-        self.work.dirty = true;
+        self.work.redraw();
         self.status.dirty = true;
     }
 

@@ -198,6 +198,12 @@ impl Engine {
         if self.timers.take_due(Timer::Digest, now) {
             self.send_digests();
         }
+        if self.timers.take_due(Timer::Forward, now) {
+            self.forward_news();
+        }
+        if self.timers.take_due(Timer::Report, now) {
+            self.work.redraw();
+        }
         if self.timers.take_due(Timer::Holes, now) {
             self.repair_holes();
         }

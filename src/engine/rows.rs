@@ -1,6 +1,9 @@
 //! Eager rows, out and in.
 
+use std::time::Duration;
+
 use super::message::{Message, kind};
+use super::timers::Timer;
 use super::{Engine, Output};
 use crate::id::ReplicaId;
 use crate::replication::{self, EAGER_TO_ALL};
@@ -9,6 +12,9 @@ use crate::wire::{MAX_BODY, Malformed};
 
 /// How many rows are taken from the outbox at a time.
 const BATCH: usize = 512;
+
+/// For how long news are gathered before they are passed on.
+const GATHER: Duration = Duration::from_millis(1);
 
 impl Engine {
     /// Sends what was written here since the last time. Returns whether there was anything.
@@ -23,8 +29,8 @@ impl Engine {
                 return moved;
             }
             moved = true;
-            self.work.dirty |= outbox.rows.iter().any(|row| row.table.is_reserved());
-            self.spread(&outbox.rows, None);
+            self.work.note(&outbox.rows);
+            self.spread(&outbox.rows);
             self.touch();
         }
     }
@@ -39,13 +45,21 @@ impl Engine {
         let merged = self.store.merge(self.now, rows);
         self.merged(&merged);
         if self.live().len() > EAGER_TO_ALL && !merged.news.is_empty() {
-            self.spread(&merged.news, Some(sender));
+            self.gossip.news.extend(merged.news);
+            self.timers.set_earlier(Timer::Forward, self.now.instant + GATHER);
         }
         Ok(())
     }
 
-    fn spread(&mut self, rows: &[Row], except: Option<ReplicaId>) {
-        let targets = replication::targets(&self.gossip.live, except, &mut self.random);
+    /// In a large cluster everybody passes on what was news, gathered for a moment: rows come in from many sides at
+    /// once, and go out in few datagrams instead of many.
+    pub(super) fn forward_news(&mut self) {
+        let news = std::mem::take(&mut self.gossip.news);
+        self.spread(&news);
+    }
+
+    fn spread(&mut self, rows: &[Row]) {
+        let targets = replication::targets(&self.gossip.live, None, &mut self.random);
         if targets.is_empty() {
             return;
         }

@@ -94,7 +94,7 @@ impl Engine {
                 self.ask_digest(peer, false);
             }
         }
-        self.work.dirty = true;
+        self.work.redraw();
         self.schedule_holes();
     }
 
@@ -151,8 +151,9 @@ impl Engine {
             return;
         }
         self.touch();
-        if merged.resurrected > 0 || merged.news.iter().any(|row| row.table.is_reserved()) {
-            self.work.dirty = true;
+        self.work.note(&merged.news);
+        if merged.resurrected > 0 {
+            self.work.redraw();
         }
         if let Some((replica, ahead)) = merged.ahead {
             self.clock_ahead(replica, ahead);

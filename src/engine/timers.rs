@@ -10,6 +10,10 @@ pub(super) enum Timer {
     Join,
     /// Send digests.
     Digest,
+    /// Pass on rows that were news.
+    Forward,
+    /// Report the fingerprint that was held back.
+    Report,
     /// Look for holes in the context that are old enough to repair.
     Holes,
     /// Housekeeping: tombstones, evictions, sessions that hang.
@@ -20,7 +24,7 @@ pub(super) enum Timer {
     LeavePatience,
 }
 
-const TIMERS: usize = 6;
+const TIMERS: usize = 8;
 
 /// When each timer is due.
 #[derive(Debug, Default)]

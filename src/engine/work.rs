@@ -4,26 +4,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES};
+use super::timers::Timer;
 use super::{Engine, Event, Output, RoleReport, Timing};
 use crate::convergence::{Agreement, Edge, Fingerprint, FingerprintBuilder};
 use crate::id::ReplicaId;
 use crate::membership::Liveness;
+use crate::replication::EAGER_TO_ALL;
 use crate::roles::{
     self, Assignment, Candidate, Claim, ClaimState, Holding, Permit, Picture, RoleEvent, RoleSpec, Supervisor,
     SupervisorConfig, SupervisorOutput,
 };
-use crate::store::TableName;
+use crate::store::{Row, TableName};
 use crate::time::{Instant, Now};
 use crate::wire;
 
 /// The part of the engine that deals with agreement and roles.
 pub(super) struct Work {
-    /// Something that the picture is drawn from may have changed.
-    pub(super) dirty: bool,
+    /// What may have changed since it was last looked at.
+    stale: Stale,
+    /// When this node last reported its fingerprint.
+    reported: Option<Instant>,
     agreement: Agreement,
     supervisor: Supervisor,
     drawn: Drawn,
     tables: Tables,
+}
+
+/// What has to be done anew. Reports come from everybody and change nothing but the agreement; the picture is dear.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Stale {
+    Nothing,
+    Agreement,
+    Picture,
 }
 
 /// The names of the system tables.
@@ -54,7 +66,8 @@ impl Work {
     pub(super) fn new(own: ReplicaId, timing: &Timing) -> Self {
         let system = |name| TableName::new(name).expect("the names of system tables are well formed");
         Self {
-            dirty: true,
+            stale: Stale::Picture,
+            reported: None,
             agreement: Agreement::new(timing.settle, timing.patience),
             supervisor: Supervisor::new(own, SupervisorConfig::default()),
             drawn: Drawn::default(),
@@ -64,6 +77,19 @@ impl Work {
                 agree: system(AGREE),
                 roles: system(ROLES),
             },
+        }
+    }
+
+    /// Something changed that the picture is drawn from.
+    pub(super) fn redraw(&mut self) {
+        self.stale = Stale::Picture;
+    }
+
+    /// These rows changed.
+    pub(super) fn note(&mut self, rows: &[Row]) {
+        for row in rows.iter().filter(|row| row.table.is_reserved()) {
+            let stale = if row.table == self.tables.agree { Stale::Agreement } else { Stale::Picture };
+            self.stale = self.stale.max(stale);
         }
     }
 
@@ -149,7 +175,7 @@ impl Engine {
                 self.stats.own_writes_refused += 1;
             }
         }
-        self.work.dirty = true;
+        self.work.redraw();
     }
 
     fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) {
@@ -163,7 +189,9 @@ impl Engine {
         self.edge(edge);
         let (store, now) = (&self.store, self.now);
         self.work.supervisor.handle_deadline(now, &mut || store.tick(now));
-        self.work.dirty |= edge.is_some();
+        if edge.is_some() {
+            self.work.stale = self.work.stale.max(Stale::Agreement);
+        }
     }
 
     pub(super) fn role_report(&mut self, report: RoleReport) {
@@ -181,7 +209,7 @@ impl Engine {
         };
         self.event(told);
         self.work.supervisor.report(self.now, &event);
-        self.work.dirty = true;
+        self.work.redraw();
     }
 
     /// Draws the picture anew if something changed, reports its fingerprint, and lets the supervisor act on it.
@@ -191,10 +219,13 @@ impl Engine {
             return false;
         }
         let mut moved = false;
-        if std::mem::take(&mut self.work.dirty) {
+        let stale = std::mem::replace(&mut self.work.stale, Stale::Nothing);
+        if stale == Stale::Picture {
             self.status.dirty = true;
             self.draw();
             self.report_fingerprint();
+        }
+        if stale >= Stale::Agreement {
             self.agree();
             let (work, store, now) = (&mut self.work, &self.store, self.now);
             let (permit, drawn) = (work.permit(), &work.drawn);
@@ -214,7 +245,7 @@ impl Engine {
     }
 
     fn write_claim(&mut self, role: &str, claim: Option<&Claim>) {
-        self.work.dirty = true;
+        self.work.redraw();
         let table = self.work.tables.claims.clone();
         match claim {
             Some(claim) => self.put_own(table, role.as_bytes(), &wire::encode(claim)),
@@ -259,11 +290,15 @@ impl Engine {
             .store
             .owner_rows(&tables.claims)
             .into_iter()
-            .filter(|(owner, _, _)| in_view.contains(owner))
             .filter_map(|(holder, role, value)| {
                 Some(Holding { role: String::from_utf8(role).ok()?, holder, claim: wire::decode(&value).ok()? })
             })
             .collect();
+        // Also those of owners outside the view: every new token has to be above them.
+        for holding in &holdings {
+            self.work.supervisor.see(&holding.role, holding.claim.token);
+        }
+        holdings.retain(|holding| in_view.contains(&holding.holder));
         holdings.sort_by(|one, other| (&one.role, one.holder).cmp(&(&other.role, other.holder)));
         let mut drawn = Drawn { candidates, roles: specs, holdings, ..Drawn::default() };
         drawn.fingerprint = fingerprint(&drawn.picture());
@@ -271,7 +306,16 @@ impl Engine {
         self.work.drawn = drawn;
     }
 
+    /// Reports at once; in a large cluster, where many change at a time and every report goes to everybody, at most
+    /// twice in a settle time.
     fn report_fingerprint(&mut self) {
+        let now = self.now.instant;
+        let pause = self.config.timing.settle / 2;
+        if self.live().len() > EAGER_TO_ALL && self.work.reported.is_some_and(|at| now.since(at) < pause) {
+            self.timers.set_earlier(Timer::Report, now + pause);
+            return;
+        }
+        self.work.reported = Some(now);
         let value = wire::encode(&self.work.drawn.fingerprint);
         self.put_own(self.work.tables.agree.clone(), &[], &value);
     }
