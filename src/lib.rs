@@ -182,3 +182,8 @@ pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
 pub use store::Origin;
 pub use table::{Lww, RowError, TableValue};
+
+/// Runs the code of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

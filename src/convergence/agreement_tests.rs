@@ -1,3 +1,5 @@
+//! Agreement: what makes it, what loses it, and when it counts as converged.
+
 use super::*;
 
 const SETTLE: Duration = Duration::from_millis(20);

@@ -107,7 +107,7 @@ impl Engine {
         let others: Vec<Report> =
             self.store.reports().into_iter().filter(|report| report.replica != self.own).collect();
         for step in 0..REPORTS.min(others.len()) {
-            passed.push(others[(self.gossip.next_report + step) % others.len()].clone());
+            passed.push(others[(self.gossip.next_report + step) % others.len()]);
         }
         self.gossip.next_report = self.gossip.next_report.wrapping_add(REPORTS);
         passed
@@ -134,7 +134,7 @@ impl Engine {
             return;
         }
         for report in &digest.reports {
-            self.store.observe_report(report.clone());
+            self.store.observe_report(*report);
         }
         self.peers.hear(self.now, sender, digest);
         let own = self.compared();

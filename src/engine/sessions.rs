@@ -131,11 +131,11 @@ impl Engine {
         let Some(StreamPhase::Serving(serve)) = self.streams.open.get_mut(&stream).map(|state| &mut state.phase) else {
             return;
         };
-        while let Some(next) = serve.next() {
+        while let Some(next) = serve.poll() {
             let bytes: Bytes = match next {
                 ServeNext::Rows(rows) => {
                     let front = vec![kind::ROWS];
-                    rows.iter().fold(front, |frame, row| wire::encode_onto(frame, row)).into()
+                    rows.iter().fold(front, wire::encode_onto).into()
                 }
                 ServeNext::End(context) => super::message::control_frame(&Control::End(context)),
             };

@@ -44,7 +44,7 @@ impl Serve {
     }
 
     /// The next thing to send, while the window has room.
-    pub fn next(&mut self) -> Option<ServeNext> {
+    pub fn poll(&mut self) -> Option<ServeNext> {
         if self.ended || self.under_way >= WINDOW {
             return None;
         }

@@ -1,3 +1,5 @@
+//! Assignment: counts, order of inputs, stability, and the measured example of the design.
+
 use proptest::prelude::*;
 
 use super::*;

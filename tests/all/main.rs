@@ -1,6 +1,6 @@
 //! The integration tests, as one program: one link instead of many.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
 mod architecture;

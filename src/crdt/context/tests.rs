@@ -1,3 +1,5 @@
+//! The causal context against a set of dots, and against the version vectors of the `crdts` crate.
+
 use std::collections::BTreeSet;
 
 use crdts::CvRDT;

@@ -1,3 +1,5 @@
+//! The roster: joining in any order, replacement by a newer boot, eviction and return.
+
 use crdts::CvRDT;
 use proptest::prelude::*;
 

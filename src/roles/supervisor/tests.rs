@@ -1,3 +1,5 @@
+//! The supervisor, step by step and as several that share claims which arrive late.
+
 use super::super::{Candidate, Claim, ClaimState, Holding, RoleSpec, assign};
 use super::*;
 use crate::id::NodeId;

@@ -163,7 +163,7 @@ impl World {
 
     pub(crate) fn write(&mut self, i: usize) -> Result<(), String> {
         let k = self.rng.below(self.profile.keys);
-        let (table, key) = (if k % 3 == 0 { "doors" } else { "cars" }, format!("key-{k}"));
+        let (table, key) = (if k.is_multiple_of(3) { "doors" } else { "cars" }, format!("key-{k}"));
         match self.rng.below(100) {
             0..10 => self.write_own(i),
             10..55 => self.put(i, table, key.as_bytes())?,
