@@ -58,6 +58,7 @@ impl World {
     fn meet_and_go_on(&mut self) -> Result<Counts, String> {
         self.finish_joiners();
         self.unite();
+        self.check("after uniting")?;
         let islands: Vec<_> = self.nodes.iter().map(|node| node.island).collect();
         for node in &mut self.nodes {
             node.island = 0;
