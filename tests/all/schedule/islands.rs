@@ -30,13 +30,21 @@ impl World {
         }
         // Buckets between all pairs first, also within an island: a node that joins the context of the other side learns
         // of dots whose rows that side has collected, or deleted with their owners, and which it may itself not yet have.
-        for a in 0..self.nodes.len() {
-            for b in 0..a {
-                self.exchange_buckets(a, b);
+        // Again until nothing changes: buckets pass over tombstones where the live rows agree, and a third may bring a row
+        // that such a tombstone outranks.
+        for _ in 0..5 {
+            let sums = |world: &Self| -> Vec<_> { world.nodes.iter().map(|node| node.store.table_digests()).collect() };
+            let before = sums(self);
+            for a in 0..self.nodes.len() {
+                for b in 0..a {
+                    self.exchange_buckets(a, b);
+                }
+            }
+            if sums(self) == before {
+                break;
             }
         }
-        // Buckets pass over tombstones where the live rows agree. Those come with an ordinary pull, and with it the
-        // contexts.
+        // The tombstones that were passed over come with an ordinary pull, and with it the contexts.
         for a in 0..self.nodes.len() {
             for b in (0..self.nodes.len()).filter(|b| *b != a) {
                 pull(&mut self.rng, self.wall_ms, &mut self.nodes, a, b);

@@ -54,7 +54,9 @@ impl Oracle {
         let author = dot.replica;
         let (last_seq, last_stamp) = self.last.insert(author, (dot.seq, stamp)).unwrap_or_default();
         if !self.authors_may_go_back && (dot.seq <= last_seq || stamp <= last_stamp) {
-            return Err(format!("{dot:?} at {stamp} does not come after {last_seq} at {last_stamp} of the same author"));
+            return Err(format!(
+                "{dot:?} at {stamp} does not come after {last_seq} at {last_stamp} of the same author"
+            ));
         }
         let before = observed.map(|value| *self.by_value.get(&value).expect("a value that nobody wrote was read"));
         let fact = match value {

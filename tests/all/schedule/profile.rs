@@ -41,6 +41,8 @@ pub(crate) struct Profile {
     burst: usize,
     /// Clocks are wrong by up to this much.
     pub(crate) skew_ms: usize,
+    /// The storm is over, but nothing is mended yet: no writes, nobody comes or goes, sessions last.
+    pub(crate) calm: bool,
     weights: Vec<(Action, usize)>,
 }
 
@@ -88,6 +90,7 @@ impl Profile {
             forward_percent: rng.between(0, if growing { 10 } else { 50 }),
             burst: rng.between(150, 400),
             skew_ms: if rng.percent(30) { 400 } else { 0 },
+            calm: false,
             weights: weights.to_vec(),
         }
     }
@@ -98,6 +101,9 @@ impl Profile {
         for &(action, weight) in &self.weights {
             if at < weight {
                 let pause = (t / self.burst) % 2 == 1;
+                if self.calm && matches!(action, Action::Write | Action::Crash | Action::Join | Action::Interrupt) {
+                    return Action::OpenSession;
+                }
                 let uproar = matches!(action, Action::Write | Action::Crash | Action::Join);
                 return if pause && uproar { Action::Deliver } else { action };
             }

@@ -78,11 +78,14 @@ pub(crate) fn run(seed: u64, variant: Variant) -> Result<Counts, String> {
     let nodes = profile.nodes;
     let mut world = World::new(rng, variant, profile, &[nodes]);
     world.run(STEPS)?;
+    world.profile.calm = true;
+    world.run(CALM_STEPS)?;
     world.heal_and_check()?;
     Ok(world.counts)
 }
 
-const STEPS: usize = 6_000;
+const STEPS: usize = 5_000;
+const CALM_STEPS: usize = 1_000;
 
 /// What came of many runs.
 #[derive(Default, Debug)]
@@ -140,9 +143,9 @@ fn rules_hold(first: u64, seeds: u64) {
     println!("{:?}", summary.total);
     // All of it must really have happened, above all collection, or the rules were not put to the test.
     let seeds = usize::try_from(seeds).expect("a few thousand");
-    assert!(summary.seeds_that_collected * 10 >= seeds * 9, "only {} seeds collected", summary.seeds_that_collected);
-    assert!(collected >= 10 * seeds, "{collected} tombstones collected");
-    assert!(writes >= 50 * seeds && crashes >= 5 * seeds && interrupted >= 5 * seeds, "{:?}", summary.total);
+    assert!(summary.seeds_that_collected * 10 >= seeds * 8, "only {} seeds collected", summary.seeds_that_collected);
+    assert!(collected >= 12 * seeds, "{collected} tombstones collected");
+    assert!(writes >= 50 * seeds && crashes >= seeds && interrupted >= 3 * seeds, "{:?}", summary.total);
     assert!(refused >= seeds && differing_rosters >= 100 * seeds, "{:?}", summary.total);
 }
 
@@ -174,7 +177,12 @@ fn a_reused_replica_id_is_caught() {
 
 #[test]
 fn collection_by_age_is_caught() {
-    caught(Variant::AgeGc, 300);
+    caught(Variant::AgeGc, 100);
+}
+
+#[test]
+fn collection_by_dot_without_promises_is_caught() {
+    caught(Variant::DotGc, 500);
 }
 
 /// Runs what the environment asks for; without `UNISONO_VARIANT`, a single seed of the rules.
