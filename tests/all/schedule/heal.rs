@@ -25,7 +25,8 @@ impl World {
             self.collect(i);
         }
         self.counts.collected = collected;
-        if self.tombstones().values().any(|count| *count > 0) {
+        // Where clocks are hours apart, stable time is what the slowest promises.
+        if self.profile.skew_ms < 1_000 && self.tombstones().values().any(|count| *count > 0) {
             return Err(format!("tombstones stay although all is quiet: {:?}", self.nodes[0].store.reports()));
         }
         self.check("after the last collection")
@@ -142,12 +143,12 @@ impl World {
                 return Err(format!("{when}: {place:?} is {:?}, must be {value:?}", live.get(place)));
             }
         }
-        self.counts.came_back = live.keys().filter(|place| !expected.contains_key(*place)).count();
-        match self.counts.came_back {
-            0 => Ok(()),
-            _ if islands => Ok(()),
-            count => Err(format!("{when}: {count} removed keys are there")),
+        let came_back = live.keys().filter(|place| !expected.contains_key(*place)).count();
+        self.counts.came_back = self.counts.came_back.max(came_back);
+        if came_back > 0 && !islands {
+            return Err(format!("{when}: {came_back} removed keys are there"));
         }
+        Ok(())
     }
 
     fn check_owner_rows(&self, when: &str) -> Result<(), String> {

@@ -7,11 +7,12 @@
 
 use unisono::id::ReplicaId;
 
+use super::counts::Counts;
 use super::network::pull;
 use super::profile::Profile;
 use super::rng::Rng;
 use super::variants::Variant;
-use super::world::{Counts, World};
+use super::world::World;
 
 impl World {
     /// Everybody is of one island from now on: rosters are united, evictions of the living taken back, and every pair
@@ -30,13 +31,21 @@ impl World {
         }
         // Buckets between all pairs first, also within an island: a node that joins the context of the other side learns
         // of dots whose rows that side has collected, or deleted with their owners, and which it may itself not yet have.
-        for a in 0..self.nodes.len() {
-            for b in 0..a {
-                self.exchange_buckets(a, b);
+        // Again until nothing changes: buckets pass over tombstones where the live rows agree, and a third may bring a row
+        // that such a tombstone outranks.
+        for _ in 0..5 {
+            let sums = |world: &Self| -> Vec<_> { world.nodes.iter().map(|node| node.store.table_digests()).collect() };
+            let before = sums(self);
+            for a in 0..self.nodes.len() {
+                for b in 0..a {
+                    self.exchange_buckets(a, b);
+                }
+            }
+            if sums(self) == before {
+                break;
             }
         }
-        // Buckets pass over tombstones where the live rows agree. Those come with an ordinary pull, and with it the
-        // contexts.
+        // The tombstones that were passed over come with an ordinary pull, and with it the contexts.
         for a in 0..self.nodes.len() {
             for b in (0..self.nodes.len()).filter(|b| *b != a) {
                 pull(&mut self.rng, self.wall_ms, &mut self.nodes, a, b);
@@ -58,6 +67,7 @@ impl World {
     fn meet_and_go_on(&mut self) -> Result<Counts, String> {
         self.finish_joiners();
         self.unite();
+        self.check("after uniting")?;
         let islands: Vec<_> = self.nodes.iter().map(|node| node.island).collect();
         for node in &mut self.nodes {
             node.island = 0;

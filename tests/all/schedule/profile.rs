@@ -41,6 +41,8 @@ pub(crate) struct Profile {
     burst: usize,
     /// Clocks are wrong by up to this much.
     pub(crate) skew_ms: usize,
+    /// The storm is over, but nothing is mended yet: no writes, nobody comes or goes, sessions last.
+    pub(crate) calm: bool,
     weights: Vec<(Action, usize)>,
 }
 
@@ -62,27 +64,33 @@ const USUAL: [(Action, usize); 13] = [
 
 impl Profile {
     pub(crate) fn new(rng: &mut Rng) -> Self {
-        let nodes = rng.between(3, 5);
-        let keys = rng.between(1, 8);
+        // A cluster that only grows, and in which one hardly hears of those who came: rosters differ for long.
+        let growing = rng.percent(25);
+        let nodes = if growing { 2 } else { rng.between(3, 5) };
+        let keys = rng.between(1, if growing { 3 } else { 8 });
         let weights = USUAL.map(|(action, usual)| {
             let factors: &[usize] = match action {
-                // Often nobody comes or goes, or hardly anybody repairs or hears of who did: eager rows are on their own.
+                Action::Crash if growing => &[0],
+                Action::Join if growing => &[8],
+                Action::OpenSession | Action::Gossip if growing => &[1, 2],
+                // Often nobody comes or goes, or hardly anybody repairs: eager rows are on their own.
                 Action::Crash | Action::Join => &[0, 2, 8, 16],
-                Action::OpenSession | Action::Gossip => &[1, 4, 8, 16],
+                Action::OpenSession => &[2, 4, 8, 16],
                 _ => &[4, 8, 16],
             };
             (action, usual * *rng.pick(factors))
         });
         Self {
             nodes,
-            most_nodes: nodes + rng.between(0, 2),
+            most_nodes: if growing { 7 } else { nodes + rng.between(0, 2) },
             keys,
-            late_percent: *rng.pick(&[0, 5, 20, 40]),
+            late_percent: if growing { 40 } else { *rng.pick(&[0, 5, 20, 40]) },
             send_percent: rng.between(50, 100),
             again_percent: rng.between(0, 30),
-            forward_percent: rng.between(0, 50),
+            forward_percent: rng.between(0, if growing { 10 } else { 50 }),
             burst: rng.between(150, 400),
             skew_ms: if rng.percent(30) { 400 } else { 0 },
+            calm: false,
             weights: weights.to_vec(),
         }
     }
@@ -93,6 +101,9 @@ impl Profile {
         for &(action, weight) in &self.weights {
             if at < weight {
                 let pause = (t / self.burst) % 2 == 1;
+                if self.calm && matches!(action, Action::Write | Action::Crash | Action::Join | Action::Interrupt) {
+                    return Action::OpenSession;
+                }
                 let uproar = matches!(action, Action::Write | Action::Crash | Action::Join);
                 return if pause && uproar { Action::Deliver } else { action };
             }

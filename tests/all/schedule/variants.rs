@@ -9,6 +9,10 @@
 //! | `age-gc`        | tombstones are collected by age (rule 6)                                | in the store |
 //! | `dot-gc`        | tombstones are collected once everybody saw their dot, without promises | in the store |
 //! | `stale-reports` | reports made under another roster count (rule 6)                        | in the store |
+//!
+//! All but two are caught in every run of the tests. `stale-reports` takes thousands of seeds (first: 1683) and is run by
+//! hand. `early-eager` was not caught in 2,500 seeds; the rule is kept because the argument for it stands: an outdated
+//! row may reach a joiner before the context that would tell it so.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -17,9 +21,10 @@ use std::time::Duration;
 use unisono::id::ReplicaId;
 use unisono::store::{Sabotage, StoreConfig};
 
+use super::counts::Counts;
 use super::profile::Profile;
 use super::rng::Rng;
-use super::world::{Counts, World};
+use super::world::World;
 
 /// The rules, or which of them is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,14 +80,21 @@ impl Variant {
 pub(crate) fn run(seed: u64, variant: Variant) -> Result<Counts, String> {
     let mut rng = Rng::new(seed);
     let profile = Profile::new(&mut rng);
+    run_with(rng, variant, profile)
+}
+
+fn run_with(rng: Rng, variant: Variant, profile: Profile) -> Result<Counts, String> {
     let nodes = profile.nodes;
     let mut world = World::new(rng, variant, profile, &[nodes]);
     world.run(STEPS)?;
+    world.profile.calm = true;
+    world.run(CALM_STEPS)?;
     world.heal_and_check()?;
     Ok(world.counts)
 }
 
-const STEPS: usize = 6_000;
+const STEPS: usize = 5_000;
+const CALM_STEPS: usize = 1_000;
 
 /// What came of many runs.
 #[derive(Default, Debug)]
@@ -140,9 +152,9 @@ fn rules_hold(first: u64, seeds: u64) {
     println!("{:?}", summary.total);
     // All of it must really have happened, above all collection, or the rules were not put to the test.
     let seeds = usize::try_from(seeds).expect("a few thousand");
-    assert!(summary.seeds_that_collected * 10 >= seeds * 9, "only {} seeds collected", summary.seeds_that_collected);
-    assert!(collected >= 10 * seeds, "{collected} tombstones collected");
-    assert!(writes >= 50 * seeds && crashes >= 5 * seeds && interrupted >= 5 * seeds, "{:?}", summary.total);
+    assert!(summary.seeds_that_collected * 10 >= seeds * 8, "only {} seeds collected", summary.seeds_that_collected);
+    assert!(collected >= 12 * seeds, "{collected} tombstones collected");
+    assert!(writes >= 50 * seeds && crashes >= seeds && interrupted >= 3 * seeds, "{:?}", summary.total);
     assert!(refused >= seeds && differing_rosters >= 100 * seeds, "{:?}", summary.total);
 }
 
@@ -173,8 +185,32 @@ fn a_reused_replica_id_is_caught() {
 }
 
 #[test]
+fn a_session_without_the_roster_is_caught() {
+    caught(Variant::BareSession, 200);
+}
+
+#[test]
 fn collection_by_age_is_caught() {
-    caught(Variant::AgeGc, 300);
+    caught(Variant::AgeGc, 100);
+}
+
+#[test]
+fn collection_by_dot_without_promises_is_caught() {
+    caught(Variant::DotGc, 500);
+}
+
+#[test]
+fn clocks_that_are_hours_apart_change_who_wins_and_nothing_else() {
+    let mut failures = Vec::new();
+    for seed in 0..500 {
+        let mut rng = Rng::new(seed);
+        let mut profile = Profile::new(&mut rng);
+        profile.skew_ms = 2 * 3_600_000;
+        if let Err(why) = run_with(rng, Variant::Rules, profile) {
+            failures.push((seed, why));
+        }
+    }
+    assert!(failures.is_empty(), "{} of 500 seeds: {:?}", failures.len(), failures.first());
 }
 
 /// Runs what the environment asks for; without `UNISONO_VARIANT`, a single seed of the rules.

@@ -15,44 +15,13 @@ use unisono::crdt::{Roster, Value};
 use unisono::id::ReplicaId;
 use unisono::store::{Outbox, TableName, Update};
 
+use super::counts::Counts;
 use super::network::{Body, Network, Packet, Progress, Session};
 use super::oracle::{Oracle, Write};
 use super::profile::{Action, Profile};
 use super::replica::Replica;
 use super::rng::Rng;
 use super::variants::Variant;
-
-/// What happened in a run, to be sure that it did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) writes: usize,
-    /// Tombstones collected while all was in uproar.
-    pub(crate) collected: usize,
-    pub(crate) crashes: usize,
-    pub(crate) interrupted: usize,
-    pub(crate) refused: usize,
-    pub(crate) differing_rosters: usize,
-    pub(crate) bucket_repairs: usize,
-    /// Keys that are there though the oracle says that they were removed; only islands may have them.
-    pub(crate) came_back: usize,
-}
-
-impl std::ops::Add for Counts {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            writes: self.writes + other.writes,
-            collected: self.collected + other.collected,
-            crashes: self.crashes + other.crashes,
-            interrupted: self.interrupted + other.interrupted,
-            refused: self.refused + other.refused,
-            differing_rosters: self.differing_rosters + other.differing_rosters,
-            bucket_repairs: self.bucket_repairs + other.bucket_repairs,
-            came_back: self.came_back + other.came_back,
-        }
-    }
-}
 
 /// The cluster and its story.
 pub(crate) struct World {
