@@ -48,9 +48,11 @@ use rand::rngs::SmallRng;
 
 pub use config::{EngineConfig, Timing};
 pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
-pub use input::{Command, Input, RoleReport, StreamId};
+pub use input::{Command, Input, StreamId};
 pub use output::{Output, Reply};
 pub use status::EngineStats;
+
+pub use crate::roles::RoleReport;
 
 use crate::crdt::Roster;
 use crate::id::ReplicaId;
