@@ -11,16 +11,12 @@ use rand::{RngExt, SeedableRng};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::carrier::End;
-use super::host::{Host, NodeOptions};
+use super::host::{Host, NodeIndex, NodeOptions};
 use super::network::{Network, Way};
 use crate::engine::{Command, Engine, Event, Input, Liveness, Output, Phase, Reply, RoleReport, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
 use crate::time::{Instant, Now};
-
-/// A simulated host, by the order of [`Simulation::add`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct NodeIndex(pub(super) usize);
 
 /// A condition did not come true in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
