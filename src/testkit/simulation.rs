@@ -111,6 +111,11 @@ impl Simulation {
         self.clocks(node.0)
     }
 
+    /// Sets the wall clock of a node's host: so many milliseconds ahead of true time, or behind.
+    pub fn set_skew_ms(&mut self, node: NodeIndex, skew_ms: i64) {
+        self.hosts[node.0].options.skew_ms = skew_ms;
+    }
+
     /// To be called after writing to a store: wakes the engine.
     pub fn wrote(&mut self, node: NodeIndex) {
         self.input(node.0, Duration::ZERO, Input::StoreChanged);

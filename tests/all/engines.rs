@@ -240,3 +240,21 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
 }
+
+#[test]
+fn a_node_that_comes_back_with_its_clock_set_back_replaces_its_former_self() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3, |options| options.role(RoleSpec::new("one").count(3)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        simulation.kill(nodes[1]);
+        simulation.set_skew_ms(nodes[1], -3_600_000);
+        simulation.restart(nodes[1]);
+        simulation.run_until(5 * SECOND, Simulation::all_converged).unwrap();
+        simulation.run_until(5 * SECOND, |simulation| simulation.running("one").len() == 3).unwrap();
+        put(&mut simulation, nodes[1], "key", "an hour late");
+        simulation.run_until(SECOND, |simulation| get(simulation, nodes[0], "key").is_some()).unwrap();
+        put(&mut simulation, nodes[0], "key", "now");
+        simulation.run_until(SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(get(&simulation, nodes[1], "key").as_deref(), Some("now"), "seed {seed}");
+    }
+}
