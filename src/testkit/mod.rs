@@ -16,6 +16,7 @@
 //!
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
 
+mod carrier;
 mod host;
 mod network;
 mod simulation;
