@@ -1,94 +1,53 @@
-//! Any bytes as a datagram: nothing that arrives may panic, and an answer goes to nobody but who asked.
+//! Any bytes, wherever bytes may arrive: nothing panics, nothing sent is larger than it may be, and no two nodes are made
+//! to talk without an end.
 //!
 //! ```text
 //! cargo +nightly fuzz run datagram
 //! ```
 //!
-//! The bytes go to a node as they are, and once more behind an envelope of its own cluster, so that the search for
-//! eight bytes of cluster name does not keep the fuzzer from the bodies. Then its clock goes on, as what was taken in
-//! may do its harm at the next deadline.
+//! The bytes are slipped into streams while two nodes meet (see `pair`). Then they arrive at both as a datagram as they
+//! are, behind an envelope of the cluster from a stranger and from each other, so that the search for sixteen bytes of
+//! cluster and sender does not keep the fuzzer from the bodies, and as a frame on every stream. Then time goes on, as
+//! what was taken in may do its harm at the next deadline.
 
 #![no_main]
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+mod pair;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use unisono::engine::{Engine, EngineConfig, Input, Output, Timing};
-use unisono::membership::Identity;
-use unisono::store::{Row, Store, StoreConfig};
-use unisono::time::{Instant, Now};
+use unisono::ReplicaId;
+use unisono::engine::Input;
+use unisono::store::Row;
 use unisono::wire::{self, Envelope};
-use unisono::{NodeId, ReplicaId};
 
-const CLUSTER: &str = "fuzz";
-const SENDER: ReplicaId = ReplicaId(2);
-const FROM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4872);
+use pair::{CLUSTER, Pair, address, replica};
+
+/// In nobody's roster.
+const STRANGER: ReplicaId = ReplicaId(3);
 
 fuzz_target!(|data: &[u8]| {
     let _ = wire::decode::<Row>(data);
-    let mut node = Node::new();
-    node.hears(Bytes::copy_from_slice(data));
-    if let Some((kind, body)) = data.split_first() {
-        let envelope = Envelope { kind: *kind, cluster: wire::cluster_hash(CLUSTER), sender: SENDER };
-        let mut datagram = envelope.open();
-        datagram.extend_from_slice(body);
-        node.hears(Bytes::from(datagram));
+    let bytes = Bytes::copy_from_slice(data);
+    let nothing_slipped = Pair::met(Bytes::new());
+    assert!(nothing_slipped.settled(), "the two meet");
+    for mut pair in [nothing_slipped, Pair::met(bytes.clone())] {
+        datagrams(&mut pair, &bytes);
+        pair.frames(&bytes);
+        pair.goes_on();
     }
-    node.goes_on();
 });
 
-struct Node {
-    engine: Engine,
-    now: Now,
-}
-
-impl Node {
-    fn new() -> Self {
-        let now = Now { instant: Instant::from_nanos(1), wall_ms: 1_700_000_000_000 };
-        let replica = ReplicaId(1);
-        let address = SocketAddr::new(FROM.ip(), 4871);
-        let node = NodeId::new("larry").expect("a valid name");
-        let config = EngineConfig {
-            cluster: CLUSTER.to_owned(),
-            identity: Identity { address, node, replica, boot: now.wall_ms, renewal: 0 },
-            timing: Timing::local(),
-            kinds: Default::default(),
-            roles: Vec::new(),
-            seed: 7,
-        };
-        let store = Arc::new(Store::new(StoreConfig::new(replica, 7)));
-        let mut node = Self { engine: Engine::new(now, config, store), now };
-        node.drain();
-        node
-    }
-
-    fn hears(&mut self, bytes: Bytes) {
-        self.engine.handle(self.now, Input::Datagram { from: FROM, bytes });
-        self.drain();
-    }
-
-    /// A few deadlines more.
-    fn goes_on(&mut self) {
-        for _ in 0..8 {
-            let Some(next) = self.engine.poll_timeout() else { return };
-            let passed = next.since(self.now.instant).max(Duration::from_millis(1));
-            self.now.instant = self.now.instant + passed;
-            self.now.wall_ms += u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-            self.engine.handle(self.now, Input::Deadline);
-            self.drain();
-        }
-    }
-
-    fn drain(&mut self) {
-        while let Some(output) = self.engine.poll_output() {
-            match output {
-                Output::Datagram { bytes, .. } => assert!(bytes.len() <= wire::MAX_DATAGRAM),
-                Output::Frame { bytes, .. } => assert!(bytes.len() <= wire::MAX_FRAME),
-                _ => {}
-            }
+fn datagrams(pair: &mut Pair, bytes: &Bytes) {
+    for node in [0, 1] {
+        let from = address(1 - node);
+        pair.hears(node, Input::Datagram { from, bytes: bytes.clone() });
+        let Some((kind, body)) = bytes.split_first() else { return };
+        for sender in [STRANGER, replica(1 - node)] {
+            let envelope = Envelope { kind: *kind, cluster: wire::cluster_hash(CLUSTER), sender };
+            let mut datagram = envelope.open();
+            datagram.extend_from_slice(body);
+            pair.hears(node, Input::Datagram { from, bytes: Bytes::from(datagram) });
         }
     }
 }

@@ -170,3 +170,65 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::timers::Timer;
+    use super::super::{EngineConfig, Input, Output, TICK, Timing};
+    use super::*;
+    use crate::id::NodeId;
+    use crate::store::{Store, StoreConfig};
+    use crate::time::{Instant, Now};
+
+    fn identity(name: &str, number: u16) -> Identity {
+        let address = SocketAddr::from(([10, 0, 0, 1], 4_870 + number));
+        let node = NodeId::new(name).unwrap();
+        Identity { address, node, replica: ReplicaId(number.into()), boot: 1, renewal: 0 }
+    }
+
+    /// Larry, who has admitted gary and holds him as alive.
+    fn larry_with(gary: &Identity) -> Engine {
+        let now = Now { instant: Instant::from_nanos(1), wall_ms: 1 };
+        let identity = identity("larry", 1);
+        let store = Arc::new(Store::new(StoreConfig::new(identity.replica, 7)));
+        let cluster = "test".to_owned();
+        let timing = Timing::lan();
+        let config = EngineConfig { cluster, identity, timing, kinds: BTreeSet::new(), roles: Vec::new(), seed: 7 };
+        let mut larry = Engine::new(now, config, store);
+        let alive = Record { identity: gary.clone(), incarnation: 0, state: Liveness::Alive };
+        larry.swim.apply(now.instant, vec![alive]);
+        larry.admit(gary);
+        larry.turn();
+        larry
+    }
+
+    #[test]
+    fn a_member_found_dead_at_the_moment_of_the_housekeeping_is_told_as_down() {
+        let gary = identity("gary", 2);
+        let mut larry = larry_with(&gary);
+        let now = Now { instant: larry.now.instant + TICK, wall_ms: 1_001 };
+        // As when a suspicion lapses at the very deadline at which the long Down are counted.
+        larry.swim.declare_down(now.instant, gary.replica).unwrap();
+        assert!(larry.timers.next().is_some_and(|next| next <= now.instant));
+        larry.handle(now, Input::Deadline);
+        let mut outputs = std::iter::from_fn(|| larry.poll_output());
+        let (node, replica) = (gary.node, gary.replica);
+        let down = Event::Down { node, replica };
+        assert!(outputs.any(|output| matches!(output, Output::Event(event) if event == down)));
+    }
+
+    #[test]
+    fn who_renews_its_identity_does_not_lend_it_to_others() {
+        let gary = identity("gary", 2);
+        let mut larry = larry_with(&gary);
+        larry.timers.stop(Timer::Join);
+        let renewed = Identity { renewal: 1, ..gary };
+        let record = Record { identity: renewed.clone(), incarnation: 0, state: Liveness::Alive };
+        larry.swim.apply(larry.now.instant, vec![record]);
+        larry.turn();
+        assert_eq!(larry.swim.member(renewed.replica).unwrap().0, &renewed);
+        assert_eq!(larry.config.identity, identity("larry", 1));
+    }
+}

@@ -197,6 +197,8 @@ impl Engine {
         let now = self.now.instant;
         self.swim.handle_deadline(now);
         self.watchers.handle_deadline(now);
+        // The housekeeping below counts the Down, so whoever was just found to be is told first.
+        self.drain_membership();
         self.work_deadline();
         if self.timers.take_due(Timer::Join, now) {
             self.try_join();

@@ -12,13 +12,20 @@
 //! more than it carries; that is what makes a partial transfer harmless.
 
 use crate::crdt::Context;
-use crate::store::{Row, Serving};
+use crate::store::{MAX_KEY, MAX_VALUE, Row, Serving};
+use crate::wire::MAX_FRAME;
 
 /// How many frames of rows are under way at once: enough to keep a stream busy, few enough to bound the queue.
 pub const WINDOW: usize = 4;
 
 /// How much a frame of rows holds, about. Small against the largest frame, so that other streams get their turn.
 const FRAME_BYTES: usize = 128 << 10;
+
+/// What a row takes beside its key and value, amply: names, numbers, and what it swallowed.
+const ROW_BYTES: usize = MAX_KEY + MAX_VALUE + (16 << 10);
+
+// The row that makes a frame full goes with it, and the store decides how large a row may be.
+const _: () = assert!(FRAME_BYTES + ROW_BYTES <= MAX_FRAME);
 
 /// The responder's end.
 #[derive(Debug)]

@@ -41,7 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 pub use buckets::{BucketHashes, Digest};
 pub use merge::Merged;
 pub use outbox::Outbox;
-pub use row::{Key, Row, TableName, TableNameError, owner_key, split_owner_key};
+pub use row::{Key, MAX_KEY, MAX_VALUE, Row, TableName, TableNameError, owner_key, split_owner_key};
 #[cfg(any(test, feature = "testkit"))]
 pub use sabotage::Sabotage;
 pub use serving::Serving;

@@ -8,7 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::crdt::{Dot, Entry, codec};
 use crate::id::ReplicaId;
 use crate::time::Stamp;
-use crate::wire::{MAX_KEY, MAX_VALUE};
+
+/// The largest key, in bytes.
+pub const MAX_KEY: usize = 1 << 10;
+
+/// The largest value, in bytes.
+pub const MAX_VALUE: usize = 64 << 10;
 
 /// The bytes of a key. Shared between the store, snapshots and rows on their way.
 pub type Key = Arc<[u8]>;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::Store;
 use super::core::{Core, Slot};
-use super::row::{self, Key, Row, TableName};
+use super::row::{self, Key, MAX_KEY, MAX_VALUE, Row, TableName};
 use super::table::Origin;
 use crate::crdt::{Dot, Entry, Value};
 use crate::time::{Now, Stamp};
-use crate::wire::{MAX_KEY, MAX_VALUE};
 
 /// Why a write was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::wire::{MAX_KEY, MAX_VALUE};
+use crate::store::{MAX_KEY, MAX_VALUE};
 
 /// Why a key or a value does not fit into a row, or a row into the types of this table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

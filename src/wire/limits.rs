@@ -12,11 +12,5 @@ pub const MAX_PADDED: usize = MAX_BODY - 2;
 /// The largest frame of a stream, in bytes without its length prefix.
 pub const MAX_FRAME: usize = 1 << 20;
 
-/// The largest key, in bytes.
-pub const MAX_KEY: usize = 1 << 10;
-
-/// The largest value, in bytes.
-pub const MAX_VALUE: usize = 64 << 10;
-
 /// The largest number of members a node keeps.
 pub const MAX_MEMBERS: usize = 4_096;

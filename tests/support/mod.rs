@@ -8,6 +8,7 @@ pub(crate) mod line;
 #[path = "../../examples/parking_lot/stage.rs"]
 pub(crate) mod stage;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -58,4 +59,23 @@ pub(crate) fn play(test: impl Future<Output = Result<(), Failure>>) {
     if let Err(why) = runtime.block_on(test) {
         panic!("{why}");
     }
+}
+
+/// Prints a line that is seen even when the test passes, unlike what the printing macros print.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Figures as a line: least, median and greatest of some spans.
+pub(crate) fn spans(what: &str, spans: &[Duration]) -> String {
+    let ms = |span: Option<&Duration>| span.map_or(0.0, |span| span.as_secs_f64() * 1000.0);
+    let [least, middle, most] = [spans.iter().min(), Some(&median(spans)), spans.iter().max()].map(ms);
+    format!("{what:48} min {least:8.1}  median {middle:8.1}  max {most:8.1} ms  ({} times)", spans.len())
+}
+
+/// The middle one, the upper of two.
+pub(crate) fn median(spans: &[Duration]) -> Duration {
+    let mut sorted = spans.to_vec();
+    sorted.sort();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

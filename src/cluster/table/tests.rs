@@ -4,8 +4,8 @@ use super::super::Change;
 use super::*;
 use crate::driver::Clock;
 use crate::id::ReplicaId;
+use crate::store::{MAX_KEY, MAX_VALUE};
 use crate::store::{Origin, Store, StoreConfig};
-use crate::wire::{MAX_KEY, MAX_VALUE};
 
 fn local() -> Arc<Local> {
     let store = Store::new(StoreConfig::new(ReplicaId(1), 0));

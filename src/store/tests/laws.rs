@@ -132,8 +132,8 @@ fn damage_is_refused_and_counted() {
     let damaged = vec![
         row(&cars(), b"k", entry(2, 0, 1_000, Some("no such write"))),
         row(&cars(), b"", entry(2, 1, 1_000, Some("no key"))),
-        row(&cars(), &[0; crate::wire::MAX_KEY + 1], entry(2, 1, 1_000, None)),
-        row(&cars(), b"k", entry(2, 1, 1_000, Some(&"x".repeat(crate::wire::MAX_VALUE + 1)))),
+        row(&cars(), &[0; crate::store::MAX_KEY + 1], entry(2, 1, 1_000, None)),
+        row(&cars(), b"k", entry(2, 1, 1_000, Some(&"x".repeat(crate::store::MAX_VALUE + 1)))),
         row(&cars(), b"k", entry(1, 2, 1_000, Some("we never wrote that"))),
         row(&cars(), b"k", far),
         row(&name("@load"), b"short", entry(2, 1, 1_000, None)),

@@ -19,7 +19,7 @@ fn a_store_is_closed_until_it_is_opened() {
 #[test]
 fn bounds_hold_at_the_write() {
     let store = store(1);
-    let long = vec![0; crate::wire::MAX_VALUE + 1];
+    let long = vec![0; crate::store::MAX_VALUE + 1];
     assert_eq!(store.put(at(1), &cars(), b"", b"v"), Err(WriteError::KeyEmpty));
     assert_eq!(store.put(at(1), &cars(), &long[..1_025], b"v"), Err(WriteError::KeyTooLong { bytes: 1_025 }));
     assert_eq!(store.put(at(1), &cars(), b"k", &long), Err(WriteError::ValueTooLong { bytes: 65_537 }));

@@ -54,7 +54,7 @@ fn nobody_else_tells_what_we_wrote() {
 #[test]
 fn what_a_row_takes_on_the_wire_is_bounded_by_its_size() {
     let mut big =
-        row(&cars(), &[0xff; crate::wire::MAX_KEY], entry(u64::MAX, u64::MAX, u64::MAX, Some(&"x".repeat(65_536))));
+        row(&cars(), &[0xff; crate::store::MAX_KEY], entry(u64::MAX, u64::MAX, u64::MAX, Some(&"x".repeat(65_536))));
     big.swallowed = vec![u64::MAX; Row::MAX_SWALLOWED];
     for row in [big, row(&cars(), b"k", entry(1, 1, 1, None))] {
         let bytes = postcard::to_stdvec(&row).unwrap();

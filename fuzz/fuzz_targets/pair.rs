@@ -1,0 +1,235 @@
+//! Two nodes that reach each other at once, and a third hand on the wire between them.
+//!
+//! ```text
+//!   larry ◀── queue of inputs ──▶ gary      frames on a stream: Hello ▶ ◀ Welcome, Pull ▶ ◀ rows, End
+//!                 ▲                                            ▲ slipped in before the first, the second, ...
+//!               bytes
+//! ```
+//!
+//! Larry is alone first and holds a row; gary joins him. So each has admitted the other, each end of every kind of stream
+//! exists, and what is slipped in meets a node in the midst of things.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use unisono::engine::{Engine, EngineConfig, Input, Output, Phase, RoleReport, StreamId, Timing};
+use unisono::membership::Identity;
+use unisono::roles::RoleSpec;
+use unisono::store::{Store, StoreConfig, TableName};
+use unisono::time::{Instant, Now};
+use unisono::wire;
+use unisono::{NodeId, ReplicaId};
+
+/// The cluster of both.
+pub(crate) const CLUSTER: &str = "fuzz";
+
+/// What one instant may make the two do: more is a conversation without an end.
+const INPUTS_AT_ONCE: usize = 10_000;
+
+/// How many times bytes are slipped into streams that go to one of them.
+const SLIPS: usize = 4;
+
+/// One end of a stream: whose, and its number there.
+type End = (usize, StreamId);
+
+/// The two, and what is under way to them.
+pub(crate) struct Pair {
+    engines: [Engine; 2],
+    now: Now,
+    queue: VecDeque<(usize, Input)>,
+    streams: BTreeMap<End, End>,
+    /// How many frames have arrived at an end.
+    arrived: BTreeMap<End, usize>,
+    accepted: u64,
+    slip: Bytes,
+    slipped: [usize; 2],
+}
+
+/// Where a node listens.
+pub(crate) fn address(node: usize) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, if node == 0 { 4871 } else { 4872 }))
+}
+
+/// Who a node is.
+pub(crate) fn replica(node: usize) -> ReplicaId {
+    ReplicaId(if node == 0 { 1 } else { 2 })
+}
+
+fn engine(now: Now, node: usize) -> (Engine, Arc<Store>) {
+    let replica = replica(node);
+    let name = NodeId::new(["larry", "gary"][node]).expect("a valid name");
+    let identity = Identity { address: address(node), node: name, replica, boot: now.wall_ms, renewal: 0 };
+    let config = EngineConfig {
+        cluster: CLUSTER.to_owned(),
+        identity,
+        timing: Timing::local(),
+        kinds: ["gate".to_owned()].into(),
+        roles: vec![RoleSpec::new("gate")],
+        seed: 7,
+    };
+    let store = Arc::new(Store::new(StoreConfig::new(replica, 7)));
+    (Engine::new(now, config, store.clone()), store)
+}
+
+impl Pair {
+    /// Two nodes that have met, with these bytes slipped in before frames while they did.
+    pub(crate) fn met(slip: Bytes) -> Self {
+        let now = Now { instant: Instant::from_nanos(1), wall_ms: 1_700_000_000_000 };
+        let [(larry, store), (gary, _)] = [engine(now, 0), engine(now, 1)];
+        let mut pair = Self {
+            engines: [larry, gary],
+            now,
+            queue: VecDeque::new(),
+            streams: BTreeMap::new(),
+            arrived: BTreeMap::new(),
+            accepted: 0,
+            slip,
+            slipped: [0; 2],
+        };
+        // Larry forms a cluster of his own before he hears of gary.
+        pair.drain(0);
+        pair.until(|pair| store.is_open() || pair.settled());
+        let cars = TableName::new("cars").expect("a valid name");
+        store.put(pair.now, &cars, b"ABC 123", b"gate 1").expect("an open store");
+        pair.hears(0, Input::StoreChanged);
+        pair.drain(1);
+        for node in [0, 1] {
+            pair.hears(node, Input::Discovered { address: address(1 - node) });
+        }
+        pair.until(Self::settled);
+        pair
+    }
+
+    /// Whether both are in a cluster with each other.
+    pub(crate) fn settled(&self) -> bool {
+        self.engines.iter().all(|engine| {
+            let status = engine.status();
+            status.phase == Phase::Clustered && status.members.iter().filter(|member| member.in_view).count() == 2
+        })
+    }
+
+    /// Lets something happen to a node, and all that follows from it at once.
+    pub(crate) fn hears(&mut self, node: usize, input: Input) {
+        self.queue.push_back((node, input));
+        self.come_to_rest();
+    }
+
+    /// Bytes arrive on each stream that is open, at both ends, and on a new one.
+    pub(crate) fn frames(&mut self, bytes: &Bytes) {
+        let open: Vec<End> = self.streams.keys().copied().collect();
+        for (node, stream) in open {
+            self.hears(node, Input::Frame { stream, bytes: bytes.clone() });
+        }
+        for node in [0, 1] {
+            let stream = self.next_accepted();
+            self.hears(node, Input::Accepted { stream, from: address(1 - node) });
+            self.hears(node, Input::Frame { stream, bytes: bytes.clone() });
+            self.hears(node, Input::Closed { stream });
+        }
+    }
+
+    /// A few deadlines more.
+    pub(crate) fn goes_on(&mut self) {
+        for _ in 0..24 {
+            self.deadline();
+        }
+    }
+
+    fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+        for _ in 0..200 {
+            if condition(self) {
+                return;
+            }
+            self.deadline();
+        }
+    }
+
+    /// Lets time pass until the next deadline of either.
+    fn deadline(&mut self) {
+        let due = |node: usize| self.engines[node].poll_timeout().map(|due| (due, node));
+        let Some((due, node)) = [0, 1].into_iter().filter_map(due).min() else { return };
+        let passed = due.since(self.now.instant).max(Duration::from_micros(100));
+        self.now.instant = self.now.instant + passed;
+        self.now.wall_ms = 1_700_000_000_000 + self.now.instant.as_nanos() / 1_000_000;
+        self.hears(node, Input::Deadline);
+    }
+
+    fn come_to_rest(&mut self) {
+        for _ in 0..INPUTS_AT_ONCE {
+            let Some((node, input)) = self.queue.pop_front() else { return };
+            self.engines[node].handle(self.now, input);
+            self.drain(node);
+        }
+        panic!("the two do not come to rest");
+    }
+
+    fn next_accepted(&mut self) -> StreamId {
+        self.accepted += 1;
+        StreamId(self.accepted * 2 + 1)
+    }
+
+    fn drain(&mut self, node: usize) {
+        while let Some(output) = self.engines[node].poll_output() {
+            self.carry_out(node, output);
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, output: Output) {
+        let other = 1 - node;
+        match output {
+            Output::Datagram { to, bytes } => {
+                assert!(bytes.len() <= wire::MAX_DATAGRAM);
+                if to == address(other) {
+                    self.queue.push_back((other, Input::Datagram { from: address(node), bytes }));
+                }
+            }
+            Output::Connect { stream, to } if to == address(other) => {
+                let far = (other, self.next_accepted());
+                self.streams.insert((node, stream), far);
+                self.streams.insert(far, (node, stream));
+                self.queue.push_back((other, Input::Accepted { stream: far.1, from: address(node) }));
+                self.queue.push_back((node, Input::Connected { stream }));
+            }
+            Output::Connect { stream, .. } => {
+                self.queue.push_back((node, Input::ConnectFailed { stream, refused: true }));
+            }
+            Output::Frame { stream, bytes } => {
+                assert!(bytes.len() <= wire::MAX_FRAME);
+                if let Some(far) = self.streams.get(&(node, stream)).copied() {
+                    self.slip_in(far);
+                    self.queue.push_back((far.0, Input::Frame { stream: far.1, bytes }));
+                }
+                self.queue.push_back((node, Input::Flushed { stream }));
+            }
+            Output::Close { stream } => {
+                if let Some((far, stream)) = self.streams.remove(&(node, stream)) {
+                    self.streams.remove(&(far, stream));
+                    self.queue.push_back((far, Input::Closed { stream }));
+                }
+            }
+            Output::StartRole { spec, token } => {
+                let report = RoleReport::Running { role: spec.name.clone(), token };
+                self.queue.push_back((node, Input::Role(report)));
+            }
+            Output::StopRole { role, token } => {
+                self.queue.push_back((node, Input::Role(RoleReport::Stopped { role, token })));
+            }
+            _ => {}
+        }
+    }
+
+    /// Slips the bytes in before the first frame of the first stream to a node, the second one of the second, and so on: a
+    /// stream on which they are out of place is closed, and the next one is tried.
+    fn slip_in(&mut self, end: End) {
+        let arrived = self.arrived.entry(end).or_default();
+        let slipped = &mut self.slipped[end.0];
+        if *arrived == *slipped % 2 && *slipped < SLIPS {
+            *slipped += 1;
+            self.queue.push_back((end.0, Input::Frame { stream: end.1, bytes: self.slip.clone() }));
+        }
+        *arrived += 1;
+    }
+}
