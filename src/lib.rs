@@ -150,7 +150,6 @@
 //! [`cluster`] is the public face, re-exported here. The modules below it are public so that the curious can read them,
 //! strategies can be written and tests can simulate; of them only [`discovery`] and what is re-exported here is meant
 //! to stay as it is. From top to bottom: [`cluster`], [`driver`] (sockets and clocks), [`engine`] (the state machine
-//! without either), then [`roles`], [`convergence`], [`replication`], [`membership`], [`table`] and [`signals`] side by
 //! side, [`store`] and [`wire`], [`crdt`], [`id`] and [`time`].
 
 pub mod id;
@@ -165,7 +164,6 @@ pub mod engine;
 pub mod membership;
 pub mod replication;
 pub mod roles;
-pub mod signals;
 pub mod store;
 pub mod table;
 pub mod wire;

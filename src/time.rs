@@ -131,6 +131,11 @@ impl HybridClock {
         Ok(())
     }
 
+    /// Draws nothing below `floor` from now on.
+    pub fn raise(&mut self, floor: Stamp) {
+        self.last = self.last.max(floor);
+    }
+
     /// The last stamp drawn or observed.
     pub fn last(&self) -> Stamp {
         self.last

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::roles::FencingToken;
+use crate::roles::RoleReport;
 
 /// A stream between two nodes, as one node counts them: the engine numbers those it opens with even numbers, the
 /// driver those it accepts with odd ones. Never reused.
@@ -76,34 +76,6 @@ pub enum Input {
     Role(RoleReport),
     /// What the application asks for.
     Command(Command),
-}
-
-/// What the driver reports about the tasks it runs for the engine.
-#[derive(Clone, Debug)]
-pub enum RoleReport {
-    /// The task runs.
-    Running {
-        /// The role.
-        role: String,
-        /// The token that [`Output::StartRole`](super::Output::StartRole) gave.
-        token: FencingToken,
-    },
-    /// The task ended because [`Output::StopRole`](super::Output::StopRole) asked it to.
-    Stopped {
-        /// The role.
-        role: String,
-        /// The token it was started with.
-        token: FencingToken,
-    },
-    /// The task ended by itself: it returned, failed or panicked.
-    Failed {
-        /// The role.
-        role: String,
-        /// The token it was started with.
-        token: FencingToken,
-        /// Why, in words for the claim.
-        why: String,
-    },
 }
 
 /// What the application asks for. `request` comes back in [`Output::Reply`](super::Output::Reply).

@@ -8,6 +8,7 @@ use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
 use crate::replication;
+use crate::wire;
 
 impl Engine {
     /// Carries out what foca and the watchers want; returns whether anything happened that others may react to.
@@ -17,8 +18,13 @@ impl Engine {
             match output {
                 SwimOutput::Send { to, bytes } => {
                     let mut datagram = self.envelope(kind::SWIM).open();
-                    datagram.extend_from_slice(&bytes);
-                    self.output_datagram(to, datagram.into());
+                    if self.guard.may_send(to, datagram.len() + 2 + bytes.len()) {
+                        let announces = self.guard.answers_nobody() && !self.is_live_address(to);
+                        wire::push_padded(&mut datagram, &bytes, announces);
+                        self.output_datagram(to, datagram.into());
+                    } else {
+                        self.stats.answers_withheld += 1;
+                    }
                 }
                 SwimOutput::Change(change) => {
                     moved = true;
@@ -38,11 +44,14 @@ impl Engine {
 
     /// An address at which a member may listen.
     pub(super) fn discovered(&mut self, address: SocketAddr) {
-        let known =
-            self.swim.members().any(|(identity, liveness)| identity.address == address && liveness != Liveness::Down);
-        if !known && address != self.swim.identity().address {
+        if !self.is_live_address(address) && address != self.swim.identity().address {
             self.swim.announce(self.now.instant, address);
         }
+    }
+
+    /// Whether a member that is not Down listens at this address.
+    pub(super) fn is_live_address(&self, address: SocketAddr) -> bool {
+        self.swim.members().any(|(identity, liveness)| identity.address == address && liveness != Liveness::Down)
     }
 
     /// The operating system says that datagrams to this address do not arrive. Anybody can forge that, so it accuses

@@ -8,7 +8,7 @@ use crate::crdt::{Context, Dot, Roster};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::{Identity, Record};
 use crate::store::{BucketHashes, Digest, Report, TableName};
-use crate::time::Instant;
+use crate::time::{Instant, Stamp};
 use crate::wire::{self, Malformed};
 
 /// Kinds of datagrams, and of frames where the same stands in both.
@@ -117,11 +117,21 @@ pub(super) enum Control {
         roster: Option<Roster>,
         /// The requester's member list, where it differs.
         members: Option<Vec<Record>>,
+        /// The fingerprint of the roster that the requester has now.
+        knows: u64,
         /// What it has.
         have: Have,
     },
+    /// The responder's roster, before the first row, where it is not the one that the requester has: rows of members
+    /// that the requester does not know would be refused.
+    Roster(Roster),
     /// No more rows follow: now, and only now, the snapshot's context may be joined.
-    End(Context),
+    End {
+        /// What the responder knew when the session began.
+        context: Context,
+        /// Up to when it had collected removals: nothing may be stamped below that any more.
+        floor: Stamp,
+    },
 }
 
 /// What a requester has.

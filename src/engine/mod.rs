@@ -21,6 +21,7 @@
 mod config;
 mod event;
 mod gossip;
+mod guard;
 mod input;
 mod join;
 mod leave;
@@ -47,9 +48,11 @@ use rand::rngs::SmallRng;
 
 pub use config::{EngineConfig, Timing};
 pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
-pub use input::{Command, Input, RoleReport, StreamId};
+pub use input::{Command, Input, StreamId};
 pub use output::{Output, Reply};
 pub use status::EngineStats;
+
+pub use crate::roles::RoleReport;
 
 use crate::crdt::Roster;
 use crate::id::ReplicaId;
@@ -83,6 +86,7 @@ pub struct Engine {
     streams: streams::Streams,
     join: join::Joining,
     gossip: gossip::Gossip,
+    guard: guard::Guard,
     work: work::Work,
     waiting: waiting::Waiting,
     leaving: Option<leave::Leaving>,
@@ -119,6 +123,7 @@ impl Engine {
             streams: streams::Streams::default(),
             join: join::Joining::default(),
             gossip: gossip::Gossip::default(),
+            guard: guard::Guard::new(now.instant),
             work: work::Work::new(own, &config.timing),
             waiting: waiting::Waiting::default(),
             leaving: None,
@@ -183,6 +188,7 @@ impl Engine {
                 break;
             }
         }
+        self.guard.done();
         self.check_waiting();
         self.publish_status();
     }
@@ -225,6 +231,7 @@ impl Engine {
         self.close_hanging_streams();
         self.exchange_members();
         self.update_clock_offset();
+        self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         if self.formed() {
             self.store.collect(self.now);
         }
@@ -242,8 +249,16 @@ impl Engine {
         if envelope.sender == self.own {
             return;
         }
+        // Whoever is not on the way between two members cannot know a member's random id, and so cannot forge it.
+        let known = self.swim.member(envelope.sender);
+        let is_member = known.is_some_and(|(_, liveness)| liveness != crate::membership::Liveness::Down);
+        if !self.guard.admits(self.now.instant, envelope.sender, (from, bytes.len()), is_member) {
+            self.stats.over_rate += 1;
+            return;
+        }
         let outcome = match envelope.kind {
-            kind::SWIM => self.swim.handle_datagram(self.now.instant, body).map_err(|_| wire::Malformed),
+            kind::SWIM => wire::split_padded(body)
+                .and_then(|body| self.swim.handle_datagram(self.now.instant, body).map_err(|_| wire::Malformed)),
             kind::ROWS => self.eager_rows(envelope.sender, body),
             kind::MESSAGE => wire::decode(body).map(|message| self.message(from, envelope.sender, message)),
             _ => Err(wire::Malformed),

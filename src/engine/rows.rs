@@ -37,7 +37,8 @@ impl Engine {
 
     /// Rows that a member sends because they are new to it.
     pub(super) fn eager_rows(&mut self, sender: ReplicaId, body: &[u8]) -> Result<(), Malformed> {
-        if !self.roster.is_admitted(sender) {
+        // Before its first pull a node takes no rows: its sponsor may know removals that the sender has collected.
+        if !self.formed() || !self.roster.is_admitted(sender) {
             self.stats.outside_roster += 1;
             return Ok(());
         }

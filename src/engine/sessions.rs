@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::message::{Control, Have, Purpose, kind};
+use super::message::{Control, Have, Purpose, control_frame, kind};
 use super::streams::StreamPhase;
 use super::timers::Timer;
 use super::{Engine, Event, Output, StreamId};
@@ -11,6 +11,7 @@ use crate::id::ReplicaId;
 use crate::membership::{Liveness, Record};
 use crate::replication::{self, Due, Pull, Serve, ServeNext};
 use crate::store::Merged;
+use crate::time::Stamp;
 use crate::wire::{self, Malformed};
 
 impl Engine {
@@ -48,10 +49,11 @@ impl Engine {
         } else {
             Have::Context(self.store.context())
         };
-        self.frame(stream, &Control::Pull { roster, members, have });
+        let knows = self.roster.fingerprint();
+        self.frame(stream, &Control::Pull { roster, members, knows, have });
     }
 
-    fn meet(&mut self, roster: Option<Roster>, members: Option<Vec<Record>>) {
+    pub(super) fn meet(&mut self, roster: Option<Roster>, members: Option<Vec<Record>>) {
         if let Some(members) = members {
             self.swim.apply(self.now.instant, members);
         }
@@ -71,23 +73,34 @@ impl Engine {
             if pull.buckets { self.store.merge_buckets(self.now, rows) } else { self.store.merge(self.now, rows) };
         pull.news += merged.news.len() as u64;
         pull.resurrected += merged.resurrected;
+        pull.refused += merged.refused as u64;
         self.merged(&merged);
         Ok(())
     }
 
-    /// The last row came: now, and only now, the responder's context may be joined.
-    pub(super) fn session_end(&mut self, stream: StreamId, context: &Context) {
+    /// The last row came: now, and only now, may the responder's context be joined, and only if each row was taken and
+    /// contexts were what was compared. Buckets that look equal are passed over with the tombstones in them, so after
+    /// them an ordinary session has the last word.
+    pub(super) fn session_end(&mut self, stream: StreamId, context: &Context, floor: Stamp) {
         let Some(state) = self.streams.open.remove(&stream) else { return };
         self.outputs.push_back(Output::Close { stream });
         let (Some(peer), StreamPhase::Pulling(pull)) = (state.peer, state.phase) else { return };
-        self.store.join_context(context);
+        self.store.raise_floor(floor);
         if pull.buckets {
-            self.foreign.remove(&peer);
+            if pull.news + pull.resurrected == 0 {
+                self.foreign.remove(&peer);
+            }
+        } else if pull.refused == 0 {
+            self.store.join_context(context);
         }
         if state.island || pull.resurrected > 0 {
             self.event(Event::IslandsMerged { resurrected: pull.resurrected });
         }
         match state.purpose {
+            Purpose::Join if pull.refused > 0 => {
+                self.store.start_over();
+                self.join_failed(peer, None);
+            }
             Purpose::Join => self.become_ready(),
             Purpose::Repair | Purpose::Watch => {
                 self.scheduler.ended(peer);
@@ -98,23 +111,24 @@ impl Engine {
         self.schedule_holes();
     }
 
-    /// A requester says what it has: begin to serve the rest.
-    pub(super) fn session_asked(
-        &mut self,
-        stream: StreamId,
-        roster: Option<Roster>,
-        members: Option<Vec<Record>>,
-        have: &Have,
-    ) {
-        self.meet(roster, members);
+    /// A requester says what it has: begin to serve the rest. To somebody outside the roster nothing is served: its
+    /// promises are not awaited, so what it lacks may be collected while it pulls.
+    pub(super) fn session_asked(&mut self, stream: StreamId, knows: u64, have: &Have) -> bool {
+        let Some(state) = self.streams.open.get_mut(&stream) else { return false };
+        if !state.peer.is_some_and(|peer| self.roster.is_admitted(peer)) {
+            return false;
+        }
         let serving = match have {
             Have::Context(context) => self.store.serve(context),
             Have::Buckets(hashes) => self.store.serve_buckets(hashes),
         };
-        if let Some(state) = self.streams.open.get_mut(&stream) {
-            state.phase = StreamPhase::Serving(Box::new(Serve::new(serving)));
+        state.phase = StreamPhase::Serving(Box::new(Serve::new(serving)));
+        if knows != self.roster.fingerprint() {
+            let roster = self.roster.clone();
+            self.frame(stream, &Control::Roster(roster));
         }
         self.serve_on(stream);
+        true
     }
 
     pub(super) fn stream_flushed(&mut self, stream: StreamId) {
@@ -137,7 +151,7 @@ impl Engine {
                     let front = vec![kind::ROWS];
                     rows.iter().fold(front, wire::encode_onto).into()
                 }
-                ServeNext::End(context) => super::message::control_frame(&Control::End(context)),
+                ServeNext::End(context) => control_frame(&Control::End { context, floor: self.store.floor() }),
             };
             self.outputs.push_back(Output::Frame { stream, bytes });
         }

@@ -17,6 +17,10 @@ pub struct EngineStats {
     pub foreign_cluster: u64,
     /// Messages of senders outside the roster.
     pub outside_roster: u64,
+    /// Datagrams dropped because their sender, or strangers together, sent too many.
+    pub over_rate: u64,
+    /// Answers not given because a stranger asked with less.
+    pub answers_withheld: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Messages that would not have fitted a datagram.

@@ -151,7 +151,12 @@ impl Engine {
         match (state.purpose, &state.phase) {
             (Purpose::Watch, StreamPhase::Idle) => self.watchers.ended(now, peer),
             (Purpose::Watch, _) => self.watchers.failed(now, peer, refused),
-            (Purpose::Join, _) => self.join_failed(peer, refusal),
+            (Purpose::Join, phase) => {
+                if matches!(phase, StreamPhase::Pulling(_)) {
+                    self.store.start_over();
+                }
+                self.join_failed(peer, refusal);
+            }
             (Purpose::Repair, _) => self.scheduler.ended(peer),
         }
     }
@@ -192,8 +197,12 @@ impl Engine {
         state.heard = self.now.instant;
         let understood = match (read_frame(bytes), &state.phase) {
             (Ok(FrameBody::Rows(rows)), StreamPhase::Pulling(_)) => self.session_rows(stream, rows).is_ok(),
-            (Ok(FrameBody::Control(Control::End(context))), StreamPhase::Pulling(_)) => {
-                self.session_end(stream, &context);
+            (Ok(FrameBody::Control(Control::Roster(roster))), StreamPhase::Pulling(_)) => {
+                self.join_roster(&roster);
+                true
+            }
+            (Ok(FrameBody::Control(Control::End { context, floor })), StreamPhase::Pulling(_)) => {
+                self.session_end(stream, &context, floor);
                 true
             }
             (Ok(FrameBody::Control(Control::Hello(hello))), StreamPhase::Greeted) => {
@@ -208,9 +217,9 @@ impl Engine {
                 self.turned_away(stream, &refusal);
                 true
             }
-            (Ok(FrameBody::Control(Control::Pull { roster, members, have })), StreamPhase::Asked) => {
-                self.session_asked(stream, roster, members, &have);
-                true
+            (Ok(FrameBody::Control(Control::Pull { roster, members, knows, have })), StreamPhase::Asked) => {
+                self.meet(roster, members);
+                self.session_asked(stream, knows, &have)
             }
             _ => false,
         };

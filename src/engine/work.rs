@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES};
 use super::timers::Timer;
-use super::{Engine, Event, Output, RoleReport, Timing};
+use super::{Engine, Event, Output, Timing};
 use crate::convergence::{Agreement, Edge, Fingerprint, FingerprintBuilder};
 use crate::id::ReplicaId;
 use crate::membership::Liveness;
 use crate::replication::EAGER_TO_ALL;
 use crate::roles::{
-    self, Assignment, Candidate, Claim, ClaimState, Holding, Permit, Picture, RoleEvent, RoleSpec, Supervisor,
+    self, Assignment, Candidate, Claim, ClaimState, Holding, Permit, Picture, RoleReport, RoleSpec, Supervisor,
     SupervisorConfig, SupervisorOutput,
 };
 use crate::store::{Row, TableName};
@@ -201,20 +201,15 @@ impl Engine {
     }
 
     pub(super) fn role_report(&mut self, report: RoleReport) {
-        let (event, told) = match report {
-            RoleReport::Running { role, token } => {
-                (RoleEvent::Running { role: role.clone(), token }, Event::RoleStarted { role, token })
+        let told = match &report {
+            RoleReport::Running { role, token } => Event::RoleStarted { role: role.clone(), token: *token },
+            RoleReport::Stopped { role, .. } => {
+                Event::RoleStopped { role: role.clone(), why: "it was asked to".to_owned() }
             }
-            RoleReport::Stopped { role, token } => (
-                RoleEvent::Stopped { role: role.clone(), token },
-                Event::RoleStopped { role, why: "it was asked to".to_owned() },
-            ),
-            RoleReport::Failed { role, token, why } => {
-                (RoleEvent::Failed { role: role.clone(), token, why: why.clone() }, Event::RoleStopped { role, why })
-            }
+            RoleReport::Failed { role, why, .. } => Event::RoleStopped { role: role.clone(), why: why.clone() },
         };
         self.event(told);
-        self.work.supervisor.report(self.now, &event);
+        self.work.supervisor.report(self.now, &report);
         self.work.redraw();
     }
 

@@ -83,7 +83,7 @@ impl Swim {
     pub fn new(identity: Identity, timing: &Timing, seed: u64) -> Self {
         let tap = Tap::new(identity.clone());
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let config = timing.foca(wire::MAX_BODY);
+        let config = timing.foca(wire::MAX_PADDED);
         let foca = Foca::new(identity, config, Xoshiro256PlusPlus::seed_from_u64(rng.random()), tap.clone());
         Self {
             foca,

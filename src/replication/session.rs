@@ -73,6 +73,8 @@ pub struct Pull {
     pub rows: u64,
     /// How many of them were news.
     pub news: u64,
+    /// How many were refused. The session then commits nothing: its end would claim rows that are not here.
+    pub refused: u64,
     /// How many of them had been collected here as removed.
     pub resurrected: u64,
 }
@@ -80,6 +82,6 @@ pub struct Pull {
 impl Pull {
     /// Begins to wait for rows.
     pub fn new(buckets: bool) -> Self {
-        Self { buckets, rows: 0, news: 0, resurrected: 0 }
+        Self { buckets, rows: 0, news: 0, refused: 0, resurrected: 0 }
     }
 }

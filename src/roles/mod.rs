@@ -21,4 +21,4 @@ pub use assign::{Assignment, assign};
 pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};
 pub use spec::{RoleSpec, RoleSpecError};
-pub use supervisor::{Permit, RoleEvent, Supervisor, SupervisorConfig, SupervisorOutput};
+pub use supervisor::{Permit, RoleReport, Supervisor, SupervisorConfig, SupervisorOutput};

@@ -50,6 +50,9 @@ impl Store {
             let table = self.table(table);
             core.set(Slot::new(&table, key), None, Origin::Local);
         }
+        if let Some((last, ..)) = graves.iter().max() {
+            core.floor = core.floor.max(*last);
+        }
         core.stats.collected += graves.len() as u64;
         graves.len()
     }

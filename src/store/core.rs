@@ -50,6 +50,8 @@ pub(super) struct Core {
     pub(super) sums: Sums,
     pub(super) graves: BTreeSet<Grave>,
     pub(super) stats: StoreStats,
+    /// Up to when removals were collected, here or where this replica pulled from.
+    pub(super) floor: Stamp,
     /// Hashes of the context, for the roster and for departed replicas, kept up to date dot by dot.
     members_hash: u64,
     departed_hash: u64,
@@ -70,6 +72,7 @@ impl Core {
             sums: Sums::default(),
             graves: BTreeSet::new(),
             stats: StoreStats::default(),
+            floor: Stamp::default(),
             members_hash: 0,
             departed_hash: 0,
             #[cfg(any(test, feature = "testkit"))]
@@ -100,6 +103,11 @@ impl Core {
         if self.context.join(&other) {
             self.hash_context();
         }
+    }
+
+    pub(super) fn replace_context(&mut self, context: Context) {
+        self.context = context;
+        self.hash_context();
     }
 
     fn hash_context(&mut self) {

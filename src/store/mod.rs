@@ -24,6 +24,7 @@ mod collect;
 mod core;
 mod hash;
 mod merge;
+mod newcomer;
 mod outbox;
 mod row;
 #[cfg(any(test, feature = "testkit"))]

@@ -16,10 +16,11 @@
 //!
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
 
+mod carrier;
 mod host;
 mod network;
 mod simulation;
 
-pub use host::NodeOptions;
+pub use host::{NodeIndex, NodeOptions};
 pub use network::Network;
-pub use simulation::{NodeIndex, Simulation, Timeout};
+pub use simulation::{Simulation, Timeout};

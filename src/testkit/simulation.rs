@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +10,13 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::host::{Host, NodeOptions};
+use super::carrier::End;
+use super::host::{Host, NodeIndex, NodeOptions};
 use super::network::{Network, Way};
-use crate::engine::{Command, Engine, Event, Input, Liveness, Output, Phase, Reply, RoleReport, Status, StreamId};
+use crate::engine::{Command, Engine, Event, Input, Liveness, Output, Phase, Reply, RoleReport, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
 use crate::time::{Instant, Now};
-
-/// A simulated host, by the order of [`Simulation::add`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct NodeIndex(usize);
 
 /// A condition did not come true in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,34 +31,28 @@ pub struct Timeout {
 }
 
 #[derive(Debug)]
-enum Happening {
+pub(super) enum Happening {
     Input { host: usize, life: u64, input: Input },
     Wake { host: usize },
     Beacon { host: usize, life: u64 },
 }
 
-/// One end of a stream: host, its life, the number there.
-type End = (usize, u64, StreamId);
-
-/// How long somebody waits for an answer to an attempt to open a stream.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// A cluster on virtual time.
 #[derive(Debug)]
 pub struct Simulation {
     seed: u64,
-    random: SmallRng,
-    now: Instant,
-    hosts: Vec<Host>,
-    network: Network,
+    pub(super) random: SmallRng,
+    pub(super) now: Instant,
+    pub(super) hosts: Vec<Host>,
+    pub(super) network: Network,
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
     happenings: BTreeMap<(Instant, u64), Happening>,
     counter: u64,
-    streams: BTreeMap<End, End>,
+    pub(super) streams: BTreeMap<End, End>,
     /// When the last frame that is under way arrives at this end: streams keep order.
-    arrivals: BTreeMap<End, Instant>,
+    pub(super) arrivals: BTreeMap<End, Instant>,
     /// Frames that cannot get through for now, as TCP keeps them.
-    held: Vec<(End, End, Bytes)>,
+    pub(super) held: Vec<(End, End, Bytes)>,
     trace: u64,
 }
 
@@ -254,14 +244,14 @@ impl Simulation {
         self.drain(index);
     }
 
-    fn schedule(&mut self, after: Duration, happening: Happening) {
+    pub(super) fn schedule(&mut self, after: Duration, happening: Happening) {
         self.counter += 1;
         let key = (self.now + after, self.counter);
         self.queue.push(Reverse(key));
         self.happenings.insert(key, happening);
     }
 
-    fn input(&mut self, host: usize, after: Duration, input: Input) {
+    pub(super) fn input(&mut self, host: usize, after: Duration, input: Input) {
         let life = self.hosts[host].life;
         self.schedule(after, Happening::Input { host, life, input });
     }
@@ -358,96 +348,5 @@ impl Simulation {
                 }
             }
         }
-    }
-
-    fn at(&self, address: SocketAddr) -> Option<usize> {
-        self.hosts.iter().position(|host| host.address == address)
-    }
-
-    fn datagram(&mut self, from: usize, to: SocketAddr, bytes: Bytes) {
-        let Some(target) = self.at(to) else { return };
-        match self.network.way(NodeIndex(from), NodeIndex(target)) {
-            Way::Silent => {}
-            Way::Rejecting => self.input(from, Duration::ZERO, Input::Unreachable { to }),
-            Way::Open => {
-                let from = self.hosts[from].address;
-                for after in self.network.deliveries(&mut self.random) {
-                    self.input(target, after, Input::Datagram { from, bytes: bytes.clone() });
-                }
-            }
-        }
-    }
-
-    fn connect(&mut self, from: usize, stream: StreamId, to: SocketAddr) {
-        let after = self.network.draw_delay(&mut self.random);
-        let Some(target) = self.at(to) else {
-            return self.input(from, CONNECT_TIMEOUT, Input::ConnectFailed { stream, refused: false });
-        };
-        let (there, back) = (NodeIndex(from), NodeIndex(target));
-        match (self.network.way(there, back), self.network.way(back, there)) {
-            (Way::Rejecting, _) => self.input(from, after, Input::ConnectFailed { stream, refused: true }),
-            (Way::Silent, _) | (_, Way::Silent) => {
-                self.input(from, CONNECT_TIMEOUT, Input::ConnectFailed { stream, refused: false });
-            }
-            _ if self.hosts[target].engine.is_none() => {
-                self.input(from, after * 2, Input::ConnectFailed { stream, refused: true });
-            }
-            _ => {
-                self.hosts[target].accepted += 1;
-                let far = (target, self.hosts[target].life, StreamId(self.hosts[target].accepted * 2 + 1));
-                let near = (from, self.hosts[from].life, stream);
-                self.streams.insert(near, far);
-                self.streams.insert(far, near);
-                self.input(target, after, Input::Accepted { stream: far.2, from: self.hosts[from].address });
-                self.input(from, after * 2, Input::Connected { stream });
-                self.arrivals.insert(far, self.now + after);
-                self.arrivals.insert(near, self.now + after * 2);
-            }
-        }
-    }
-
-    /// When what is sent now arrives at an end of a stream: in order.
-    fn arrival(&mut self, end: End) -> Duration {
-        let drawn = self.now + self.network.draw_delay(&mut self.random);
-        let last = self.arrivals.entry(end).or_insert(drawn);
-        *last = drawn.max(*last + Duration::from_nanos(1));
-        last.since(self.now)
-    }
-
-    fn deliver_frame(&mut self, near: End, far: End, bytes: Bytes) {
-        if self.network.way(NodeIndex(near.0), NodeIndex(far.0)) != Way::Open {
-            self.held.push((near, far, bytes));
-            return self.retry_held();
-        }
-        let after = self.arrival(far);
-        let (host, life, stream) = far;
-        self.schedule(after, Happening::Input { host, life, input: Input::Frame { stream, bytes } });
-    }
-
-    /// Frames that wait for the network go when it is open again and the stream still there.
-    fn retry_held(&mut self) {
-        let held = std::mem::take(&mut self.held);
-        for (near, far, bytes) in held {
-            if self.streams.get(&near) != Some(&far) {
-                continue;
-            }
-            if self.network.way(NodeIndex(near.0), NodeIndex(far.0)) == Way::Open {
-                self.deliver_frame(near, far, bytes);
-            } else {
-                self.held.push((near, far, bytes));
-            }
-        }
-    }
-
-    /// Closes a stream from one end; the other hears of it, if the network lets it.
-    fn hang_up(&mut self, near: End) {
-        let Some(far) = self.streams.remove(&near) else { return };
-        self.streams.remove(&far);
-        if self.network.way(NodeIndex(near.0), NodeIndex(far.0)) == Way::Open {
-            let after = self.arrival(far);
-            let (host, life, stream) = far;
-            self.schedule(after, Happening::Input { host, life, input: Input::Closed { stream } });
-        }
-        self.arrivals.remove(&near);
     }
 }

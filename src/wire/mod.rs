@@ -14,5 +14,5 @@ mod envelope;
 mod limits;
 
 pub use codec::{Malformed, decode, decode_prefix, encode, encode_onto};
-pub use envelope::{BEACON, Envelope, PROTOCOL_MAX, PROTOCOL_MIN, cluster_hash, kind_of};
-pub use limits::{MAX_BODY, MAX_DATAGRAM, MAX_FRAME, MAX_KEY, MAX_MEMBERS, MAX_VALUE};
+pub use envelope::{BEACON, Envelope, PROTOCOL_MAX, PROTOCOL_MIN, cluster_hash, kind_of, push_padded, split_padded};
+pub use limits::{MAX_BODY, MAX_DATAGRAM, MAX_FRAME, MAX_KEY, MAX_MEMBERS, MAX_PADDED, MAX_VALUE};

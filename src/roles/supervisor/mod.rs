@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use instance::{Instance, Phase};
 
-pub use types::{Permit, RoleEvent, SupervisorConfig, SupervisorOutput};
+pub use types::{Permit, RoleReport, SupervisorConfig, SupervisorOutput};
 
 use super::standing::{Standing, answered};
 use super::{Assignment, FencingToken, Picture};
@@ -113,18 +113,18 @@ impl Supervisor {
     }
 
     /// Takes in what became of a task. Reports about a token other than the present one are old and dropped.
-    pub fn report(&mut self, now: Now, event: &RoleEvent) {
+    pub fn report(&mut self, now: Now, event: &RoleReport) {
         let (role, token) = match event {
-            RoleEvent::Running { role, token }
-            | RoleEvent::Stopped { role, token }
-            | RoleEvent::Failed { role, token, .. } => (role, token),
+            RoleReport::Running { role, token }
+            | RoleReport::Stopped { role, token }
+            | RoleReport::Failed { role, token, .. } => (role, token),
         };
         let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.token == *token) else { return };
         match (&instance.phase, event) {
-            (Phase::Starting, RoleEvent::Running { .. }) => instance.phase = Phase::Running,
-            (_, RoleEvent::Running { .. }) => return,
-            (Phase::Starting | Phase::Running, RoleEvent::Failed { why, .. }) => instance.fail(now, why, &self.config),
-            (Phase::Starting | Phase::Running, RoleEvent::Stopped { .. }) => {
+            (Phase::Starting, RoleReport::Running { .. }) => instance.phase = Phase::Running,
+            (_, RoleReport::Running { .. }) => return,
+            (Phase::Starting | Phase::Running, RoleReport::Failed { why, .. }) => instance.fail(now, why, &self.config),
+            (Phase::Starting | Phase::Running, RoleReport::Stopped { .. }) => {
                 instance.fail(now, "ended without being asked to", &self.config);
             }
             (Phase::Restarting, _) => instance.phase = Phase::Backoff { until: now.instant },

@@ -35,7 +35,7 @@ enum Letter {
     Report { from: ReplicaId, print: u128 },
     View(BTreeSet<ReplicaId>),
     Specs(Vec<RoleSpec>),
-    Task(RoleEvent),
+    Task(RoleReport),
 }
 
 struct Post {
@@ -209,7 +209,7 @@ impl World {
                 let id = self.pick(*n);
                 let node = self.nodes.get_mut(&id).unwrap();
                 if let Some((role, token)) = node.tasks.pop_first() {
-                    self.send(2, None, id, Letter::Task(RoleEvent::Failed { role, token, why: "no luck".into() }));
+                    self.send(2, None, id, Letter::Task(RoleReport::Failed { role, token, why: "no luck".into() }));
                 }
             }
             Op::Spec { role, kind, arguments, count } => {
@@ -283,7 +283,7 @@ impl World {
             Letter::View(view) if node.view.0 < post.version => node.view = (post.version, view),
             Letter::Specs(specs) if node.specs.0 < post.version => node.specs = (post.version, specs),
             Letter::Task(event) => {
-                if let RoleEvent::Stopped { role, token } = &event
+                if let RoleReport::Stopped { role, token } = &event
                     && node.tasks.get(role) == Some(token)
                 {
                     node.tasks.remove(role);
@@ -364,10 +364,10 @@ impl World {
                     if node.tasks.insert(spec.name.clone(), token).is_some() {
                         return Err(format!("{id} starts {} twice", spec.name));
                     }
-                    self.send(3, None, id, Letter::Task(RoleEvent::Running { role: spec.name.clone(), token }));
+                    self.send(3, None, id, Letter::Task(RoleReport::Running { role: spec.name.clone(), token }));
                 }
                 SupervisorOutput::Stop { role, token } => {
-                    self.send(6, None, id, Letter::Task(RoleEvent::Stopped { role, token }));
+                    self.send(6, None, id, Letter::Task(RoleReport::Stopped { role, token }));
                 }
             }
         }

@@ -103,21 +103,21 @@ impl Bench {
     }
 
     fn runs(&mut self, role: &str) -> Vec<String> {
-        let event = RoleEvent::Running { role: role.into(), token: self.token(role) };
+        let event = RoleReport::Running { role: role.into(), token: self.token(role) };
         self.report(&event)
     }
 
     fn stopped(&mut self, role: &str) -> Vec<String> {
-        let event = RoleEvent::Stopped { role: role.into(), token: self.token(role) };
+        let event = RoleReport::Stopped { role: role.into(), token: self.token(role) };
         self.report(&event)
     }
 
     fn fails(&mut self, role: &str, why: &str) -> Vec<String> {
-        let event = RoleEvent::Failed { role: role.into(), token: self.token(role), why: why.into() };
+        let event = RoleReport::Failed { role: role.into(), token: self.token(role), why: why.into() };
         self.report(&event)
     }
 
-    fn report(&mut self, event: &RoleEvent) -> Vec<String> {
+    fn report(&mut self, event: &RoleReport) -> Vec<String> {
         self.supervisor.report(self.now(), event);
         self.drain()
     }
@@ -330,14 +330,14 @@ fn old_reports_and_rubbish_tokens_do_no_harm() {
     let mut bench = Bench::running();
     let old = bench.token("r");
     bench.fails("r", "boom");
-    assert!(bench.report(&RoleEvent::Failed { role: "r".into(), token: old, why: "again".into() }).is_empty());
+    assert!(bench.report(&RoleReport::Failed { role: "r".into(), token: old, why: "again".into() }).is_empty());
     bench.ms += 100;
     bench.deadline();
     for event in [
-        RoleEvent::Running { role: "r".into(), token: old },
-        RoleEvent::Stopped { role: "r".into(), token: old },
-        RoleEvent::Failed { role: "r".into(), token: old, why: "late".into() },
-        RoleEvent::Running { role: "unknown".into(), token: old },
+        RoleReport::Running { role: "r".into(), token: old },
+        RoleReport::Stopped { role: "r".into(), token: old },
+        RoleReport::Failed { role: "r".into(), token: old, why: "late".into() },
+        RoleReport::Running { role: "unknown".into(), token: old },
     ] {
         assert!(bench.report(&event).is_empty());
     }

@@ -46,7 +46,7 @@ pub enum Permit {
 
 /// What became of the task of a role.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RoleEvent {
+pub enum RoleReport {
     /// The task runs.
     Running {
         /// The role.
