@@ -112,13 +112,10 @@ pub enum ConvergeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaveError {
-    /// Some rows that this node wrote reached no other member in time.
-    #[error(
-        "left, but no other member holds these rows of this node, which are lost with it: {}; write them again elsewhere",
-        list(rows)
-    )]
+    /// Some rows that this node wrote reached no other member in time; or it was the last, and everything is lost.
+    #[error("left, and no other member is known to hold these rows: {}; write them again elsewhere", list(rows))]
     Unsaved {
-        /// The rows, as `table/key`.
+        /// The rows, as `table/key`, the first thousand of them. Keys are shown as the bytes that they are encoded to.
         rows: Vec<String>,
     },
     /// The node did not answer and was stopped; what it wrote last may be lost.
