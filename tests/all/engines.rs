@@ -25,6 +25,12 @@ fn put(simulation: &mut Simulation, node: NodeIndex, key: &str, value: &str) {
     simulation.wrote(node);
 }
 
+fn remove(simulation: &mut Simulation, node: NodeIndex, key: &str) {
+    let now = simulation.now_at(node);
+    simulation.store(node).remove(now, &lot(), key.as_bytes()).unwrap();
+    simulation.wrote(node);
+}
+
 fn get(simulation: &Simulation, node: NodeIndex, key: &str) -> Option<String> {
     simulation.store(node).get(&lot(), key.as_bytes()).map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
@@ -200,6 +206,22 @@ fn the_last_node_that_leaves_says_what_is_lost() {
     simulation.leave(nodes[0], Duration::from_millis(200));
     simulation.run_until(SECOND, |simulation| !simulation.replies(nodes[0]).is_empty()).unwrap();
     assert_eq!(simulation.replies(nodes[0]), [(0, Reply::LeftWithUnsaved(vec!["lot/mine".to_owned()]))]);
+}
+
+#[test]
+fn the_last_node_that_leaves_names_what_the_others_left_it_and_nothing_that_was_removed() {
+    let (mut simulation, nodes) = cluster(1, 2, |options| options);
+    simulation.run_until(5 * SECOND, Simulation::all_converged).unwrap();
+    put(&mut simulation, nodes[0], "theirs", "value");
+    put(&mut simulation, nodes[1], "removed", "value");
+    simulation.run_until(5 * SECOND, Simulation::all_converged).unwrap();
+    simulation.leave(nodes[0], 5 * SECOND);
+    simulation.run_until(10 * SECOND, |simulation| !simulation.replies(nodes[0]).is_empty()).unwrap();
+    assert_eq!(simulation.replies(nodes[0]), [(0, Reply::Left)], "the other one has it");
+    remove(&mut simulation, nodes[1], "removed");
+    simulation.leave(nodes[1], 5 * SECOND);
+    simulation.run_until(10 * SECOND, |simulation| !simulation.replies(nodes[1]).is_empty()).unwrap();
+    assert_eq!(simulation.replies(nodes[1]), [(0, Reply::LeftWithUnsaved(vec!["lot/theirs".to_owned()]))]);
 }
 
 #[test]
