@@ -6,6 +6,7 @@ use super::message::Message;
 use super::timers::Timer;
 use super::{Engine, Output, Reply};
 use crate::id::ReplicaId;
+use crate::store::Row;
 use crate::time::Instant;
 
 /// How often the others are asked how much they hold.
@@ -157,7 +158,8 @@ impl Engine {
         let mut names = Vec::new();
         while let Some(rows) = serving.next_rows(usize::MAX) {
             // Where nothing else is left, a removal loses nothing.
-            let lasting = rows.iter().filter(|row| !row.table.is_reserved() && !(is_last && row.entry.is_tombstone()));
+            let no_loss = |row: &Row| row.table.is_reserved() || (is_last && row.entry.is_tombstone());
+            let lasting = rows.iter().filter(|row| !no_loss(row));
             names.extend(lasting.map(|row| format!("{}/{}", row.table.as_str(), row.key.escape_ascii())));
             if names.len() >= NAMED {
                 names.truncate(NAMED);
