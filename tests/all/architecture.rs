@@ -20,7 +20,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("replication", MIDDLE),
     ("roles", MIDDLE),
     ("table", MIDDLE),
-    ("signals", MIDDLE),
     ("engine", ENGINE),
     ("discovery", &["id", "time", "wire"]),
     ("driver", DRIVER),
@@ -31,7 +30,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Siblings: none of them is in the others' list.
 const MIDDLE: &[&str] = &["crdt", "id", "store", "time", "wire"];
 const ENGINE: &[&str] =
-    &["convergence", "crdt", "id", "membership", "replication", "roles", "signals", "store", "table", "time", "wire"];
 const DRIVER: &[&str] = &[
     "convergence",
     "crdt",
@@ -41,7 +39,6 @@ const DRIVER: &[&str] = &[
     "membership",
     "replication",
     "roles",
-    "signals",
     "store",
     "table",
     "time",
@@ -57,7 +54,6 @@ const CLUSTER: &[&str] = &[
     "membership",
     "replication",
     "roles",
-    "signals",
     "store",
     "table",
     "time",
@@ -73,7 +69,6 @@ const TESTKIT: &[&str] = &[
     "membership",
     "replication",
     "roles",
-    "signals",
     "store",
     "table",
     "time",

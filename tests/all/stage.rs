@@ -25,8 +25,8 @@ fn actor(lines: &str) -> Command {
 }
 
 const LARRY: &str = r#"{"line":"ready","node":"larry","address":"127.0.0.1:4871"}
-{"line":"event","event":"role_started","role":"gate-1","token":{"stamp":1,"replica":2}}
-{"line":"event","event":"role_started","role":"gate-2","token":{"stamp":1,"replica":2}}
+{"line":"event","event":"role_started","role":"gate-1","token":{"stamp":"1","replica":"2"}}
+{"line":"event","event":"role_started","role":"gate-2","token":{"stamp":"1","replica":"2"}}
 {"line":"event","event":"converged","view":["larry"]}
 {"line":"entered","plate":"ABC 123","gate":1,"by":"larry","entered_us":1000,"seen_us":3500}"#;
 
