@@ -157,7 +157,7 @@ impl Engine {
         let mut names = Vec::new();
         while let Some(rows) = serving.next_rows(usize::MAX) {
             // Where nothing else is left, a removal loses nothing.
-            let lasting = rows.iter().filter(|row| !row.table.is_reserved() && !(is_last && row.entry.is_tombstone()));
+            let lasting = rows.iter().filter(|row| !(row.table.is_reserved() || is_last && row.entry.is_tombstone()));
             names.extend(lasting.map(|row| format!("{}/{}", row.table.as_str(), row.key.escape_ascii())));
             if names.len() >= NAMED {
                 names.truncate(NAMED);
