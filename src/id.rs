@@ -1,3 +1,4 @@
+//! *Internal.*
 //! Who is who: the stable name of a node and the identity of one run of it.
 //!
 //! A [`NodeId`] is what people configure and read in logs; it survives restarts. A [`ReplicaId`] is drawn anew each

@@ -195,32 +195,20 @@
 //! clocks), [`engine`] (the state machine without either), then [`roles`], [`convergence`], [`replication`],
 //! [`membership`] and [`table`] side by side, [`store`] and [`wire`], [`crdt`], [`id`] and [`time`].
 
-/// *Internal.*
 pub mod id;
-/// *Internal.*
 pub mod time;
 
 pub mod cluster;
-/// *Internal.*
 pub mod convergence;
-/// *Internal.*
 pub mod crdt;
 pub mod discovery;
-/// *Internal.*
 pub mod driver;
-/// *Internal.*
 pub mod engine;
-/// *Internal.*
 pub mod membership;
-/// *Internal.*
 pub mod replication;
-/// *Internal.*
 pub mod roles;
-/// *Internal.*
 pub mod store;
-/// *Internal.*
 pub mod table;
-/// *Internal.*
 pub mod wire;
 
 #[cfg(feature = "testkit")]

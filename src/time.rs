@@ -1,3 +1,4 @@
+//! *Internal.*
 //! Time as data: the engine never asks what time it is, it is told.
 //!
 //! [`Instant`] is monotone and drives timers. [`Stamp`] is a reading of the hybrid logical clock (Kulkarni et al.,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use unisono::{Change, Cluster, Event, RoleContext, RoleResult, RoleSpec};
+use unisono::{Change, Cluster, Event, LeaveError, RoleContext, RoleResult, RoleSpec};
 
 use crate::command::{Command, HELP};
 use crate::line::{Gate, Line, Parked};
@@ -102,6 +102,8 @@ async fn leave(cluster: &Cluster) -> String {
     match cluster.leave().await {
         Ok(()) if others == 0 => "nobody else was there".to_owned(),
         Ok(()) => "the others have everything that was written here".to_owned(),
+        // The table of cars is all that is written here.
+        Err(LeaveError::Unsaved { rows }) => format!("cars that nobody else has, and that are lost: {}", rows.len()),
         Err(why) => why.to_string(),
     }
 }

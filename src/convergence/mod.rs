@@ -1,3 +1,4 @@
+//! *Internal.*
 //! When does everybody agree? Fingerprints of what role assignment reads, and a state machine that compares them.
 //!
 //! Comes in: the own fingerprint, the view, and the fingerprint that each member reports. Goes out: whether this node may

@@ -1,3 +1,4 @@
+//! *Internal.*
 //! Pure algebra: dots, causal contexts, entries and the order that picks a winner, the roster. No time, no IO.
 //!
 //! Replicated state is a causal context (which writes are known) and, per key, one winning [`Entry`]. Joining two

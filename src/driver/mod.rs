@@ -1,3 +1,4 @@
+//! *Internal.*
 //! The engine's hands: sockets, streams, the clock, role tasks.
 //!
 //! In come bytes, addresses that discovery found, the application's commands; out go bytes, statuses, events and

@@ -1,3 +1,4 @@
+//! *Internal.*
 //! The only place where subsystems meet: one state machine for production and for simulation.
 //!
 //! ```text

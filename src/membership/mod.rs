@@ -1,3 +1,4 @@
+//! *Internal.*
 //! Who is there: SWIM through `foca`, and what `foca` does not do.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+//! *Internal.*
 //! How rows travel: eagerly in datagrams, and in repair sessions over streams where that failed.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+//! *Internal.*
 //! Which node runs what: a pure assignment, claims, and the state machine that starts and stops role tasks.
 //!
 //! ```text

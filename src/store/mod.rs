@@ -1,3 +1,4 @@
+//! *Internal.*
 //! The tables of one replica: mutation in, change out.
 //!
 //! ```text

@@ -1,3 +1,4 @@
+//! *Internal.*
 //! The typed lens over the store: how keys and values become bytes, and what a table is made of.
 //!
 //! ```text

@@ -11,7 +11,7 @@ use crate::roles::RoleSpec;
 use crate::store::{Store, StoreConfig};
 use crate::time::Now;
 
-/// A simulated host, by the order of [`Simulation::add`].
+/// A simulated host, by the order of [`Simulation::add`](super::Simulation::add).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeIndex(pub(super) usize);
 

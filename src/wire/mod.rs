@@ -1,3 +1,4 @@
+//! *Internal.*
 //! Bounded, versioned bytes: the envelope of a datagram, the tag of a frame, the codec and the limits.
 //!
 //! ```text

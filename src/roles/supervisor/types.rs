@@ -72,7 +72,7 @@ pub enum RoleReport {
     },
 }
 
-/// What a [`Supervisor`] asks for, in the order to be carried out.
+/// What a [`Supervisor`](super::Supervisor) asks for, in the order to be carried out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SupervisorOutput {
     /// Write, or with `None` remove, this node's claim of a role.
