@@ -105,8 +105,11 @@ impl std::str::FromStr for NodeId {
 }
 
 /// One run of one process: fresh and random at every start, never stored, never reused.
+///
+/// It is written as 16 hexadecimal digits, in texts and in formats for people such as JSON, whose readers tend to take
+/// numbers for floating point and would round it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ReplicaId(pub u64);
+pub struct ReplicaId(#[serde(with = "word")] pub u64);
 
 impl fmt::Display for ReplicaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,9 +123,43 @@ impl fmt::Debug for ReplicaId {
     }
 }
 
+/// 64 bits: hexadecimal digits in formats for people, a number in all others.
+pub(crate) mod word {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(word: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(&format_args!("{word:016x}"))
+        } else {
+            word.serialize(serializer)
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+        } else {
+            u64::deserialize(deserializer)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_survive_readers_that_take_numbers_for_floating_point() {
+        let larry = ReplicaId(u64::MAX - 1);
+        let text = serde_json::to_string(&larry).unwrap();
+        assert_eq!(text, format!("\"{larry}\""));
+        assert_eq!(serde_json::from_str::<ReplicaId>(&text).unwrap(), larry);
+        assert!(serde_json::from_str::<ReplicaId>("\"moe\"").is_err());
+        // On the wire they are the numbers that they are.
+        assert_eq!(postcard::to_stdvec(&larry).unwrap(), postcard::to_stdvec(&(u64::MAX - 1)).unwrap());
+        assert_eq!(postcard::from_bytes::<ReplicaId>(&postcard::to_stdvec(&larry).unwrap()).unwrap(), larry);
+    }
 
     #[test]
     fn names_are_checked_also_when_they_are_decoded() {

@@ -47,7 +47,7 @@
 //! println!("{}", cluster.snapshot());
 //! # assert_eq!(cluster.roles().len(), 1);
 //!
-//! // The last node has nobody to leave its rows with, and says so.
+//! // The last node has nobody to hand the rows to, and names those that are lost.
 //! if let Err(error) = cluster.leave().await {
 //!     println!("{error}");
 //! }
@@ -118,7 +118,34 @@
 //! a kind, arguments and a count. Any node may declare it. Nodes that registered a factory for its kind with
 //! [`role_kind`](cluster::Builder::role_kind) are candidates, and all nodes compute from the same facts which of them
 //! run it; a node runs at most one instance of a role. Roles stay where they are while that is possible, and move when
-//! their node dies or leaves.
+//! their node dies or leaves, or when it holds more than a quarter above its share and another has room. A role whose
+//! kind nobody registered waits; [`RoleStatus::candidates`] tells. A task that ends by itself is started again, after
+//! some failures elsewhere, and what it said is in [`Cluster::roles`].
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use unisono::{Cluster, RoleContext, RoleSpec};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::builder()
+//!     .name("doc-roles")
+//!     .port(21_060)
+//!     .role_kind("gate", |context: RoleContext| async move {
+//!         // `context.arguments()` says which one, `context.token()` when it started.
+//!         context.stopped().await;
+//!         Ok(())
+//!     })
+//!     .role(RoleSpec::new("gate-1").kind("gate").arguments("north"))
+//!     .role(RoleSpec::new("siren"))
+//!     .start()
+//!     .await?;
+//! cluster.until(Duration::from_secs(10), |_| cluster.lookup("gate-1").len() == 1).await?;
+//!
+//! let waiting: Vec<_> = cluster.roles().into_iter().filter(|role| role.candidates == 0).collect();
+//! assert_eq!(waiting[0].spec.name, "siren");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Each start has a [`FencingToken`] above all earlier ones that were known. [`Cluster::lookup`] tells who runs a role.
 //!
@@ -126,7 +153,22 @@
 //!
 //! Everything above settles by itself, and [`Cluster::converged`] awaits it: everybody in the view sees the same
 //! members, holds the same tables and runs the roles where they belong. If that takes too long, the error names who or
-//! what stood in the way. Tests wait for this rather than for time, and compare [`Cluster::snapshot`]s then.
+//! what stood in the way. A role that no member can build, or that failed everywhere, is not waited for. Tests wait for
+//! this rather than for time, and compare [`Cluster::snapshot`]s then.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use unisono::{Cluster, ConvergeError, Preset};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let larry = Cluster::builder().name("doc-converge").port(21_080).node("larry").preset(Preset::Wan).start().await?;
+//! // Asked before it had time to look for others.
+//! let error = larry.converged_within(Duration::from_millis(1)).await.unwrap_err();
+//! let ConvergeError::Timeout { culprit, .. } = error else { panic!("{error}") };
+//! assert!(culprit.starts_with("this node is not ready"), "{culprit}");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! [`Cluster::events`] tells what happens on the way.
 //!
@@ -140,7 +182,7 @@
 //! - **A write is not seen everywhere when it returns**, and of two concurrent writes to one [`Lww`] row one is lost. An
 //!   [`update`](Table::update) is atomic on its node only.
 //! - **Nothing is on disk.** A row is safe once another node holds it; [`Cluster::leave`] waits for that, a crash does
-//!   not.
+//!   not. The last node that leaves takes the tables with it, and names what is in them.
 //! - **Clocks matter a little.** "Later" is by the hosts' clocks, corrected towards their median. A wrong clock is
 //!   reported ([`Event::ClockAhead`]) and cannot win for ever.
 //! - **Nothing is encrypted or authenticated yet.** Run it on a network that you trust.
@@ -149,25 +191,36 @@
 //!
 //! [`cluster`] is the public face, re-exported here. The modules below it are public so that the curious can read them,
 //! strategies can be written and tests can simulate; of them only [`discovery`] and what is re-exported here is meant
-//! to stay as it is. From top to bottom: [`cluster`], [`driver`] (sockets and clocks), [`engine`] (the state machine
-//! without either), then [`roles`], [`convergence`], [`replication`], [`membership`], [`table`] and [`signals`] side by
-//! side, [`store`] and [`wire`], [`crdt`], [`id`] and [`time`].
+//! to stay as it is, and the others begin with *Internal*. From top to bottom: [`cluster`], [`driver`] (sockets and
+//! clocks), [`engine`] (the state machine without either), then [`roles`], [`convergence`], [`replication`],
+//! [`membership`] and [`table`] side by side, [`store`] and [`wire`], [`crdt`], [`id`] and [`time`].
 
+/// *Internal.*
 pub mod id;
+/// *Internal.*
 pub mod time;
 
 pub mod cluster;
+/// *Internal.*
 pub mod convergence;
+/// *Internal.*
 pub mod crdt;
 pub mod discovery;
+/// *Internal.*
 pub mod driver;
+/// *Internal.*
 pub mod engine;
+/// *Internal.*
 pub mod membership;
+/// *Internal.*
 pub mod replication;
+/// *Internal.*
 pub mod roles;
-pub mod signals;
+/// *Internal.*
 pub mod store;
+/// *Internal.*
 pub mod table;
+/// *Internal.*
 pub mod wire;
 
 #[cfg(feature = "testkit")]

@@ -9,6 +9,7 @@ gates              which node runs which gate
 members            who is in the cluster
 converged          waits until all nodes see the same, or says what stands in the way
 snapshot           all of it at once, for a closer look
+help               this
 leave              leave the cluster in order, and end";
 
 /// One line, understood.
@@ -40,16 +41,24 @@ impl Command {
                 let (gate, plate) = gate_and_plate(word, rest)?;
                 Self::Exit { gate, plate }
             }
-            "lot" => Self::Lot,
-            "gates" => Self::Gates,
-            "members" => Self::Members,
-            "converged" => Self::Converged,
-            "snapshot" => Self::Snapshot,
-            "leave" => Self::Leave,
-            "help" => Self::Help,
+            "lot" => alone(line, Self::Lot)?,
+            "gates" => alone(line, Self::Gates)?,
+            "members" => alone(line, Self::Members)?,
+            "converged" => alone(line, Self::Converged)?,
+            "snapshot" => alone(line, Self::Snapshot)?,
+            "leave" => alone(line, Self::Leave)?,
+            "help" => alone(line, Self::Help)?,
             other => return Err(format!("{other}: there is no such command; try `help`")),
         };
         Ok(Some(command))
+    }
+}
+
+/// A command after which nothing may follow: `leave` with more behind it may be a slip.
+fn alone(line: &str, command: Command) -> Result<Command, String> {
+    match line.split_once(char::is_whitespace) {
+        None => Ok(command),
+        Some((word, rest)) => Err(format!("{word}: nothing may follow it, so what is `{}` for?", rest.trim())),
     }
 }
 
@@ -58,7 +67,12 @@ fn gate_and_plate(word: &str, rest: &str) -> Result<(u32, String), String> {
     let rest = rest.trim();
     let (gate, plate) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let gate = gate.parse().map_err(|_| format!("{word}: say which gate, as in `{word} 1 \"ABC 123\"`"))?;
-    let plate = plate.trim().trim_matches('"').split_whitespace().collect::<Vec<_>>().join(" ");
+    let plate = plate.trim();
+    let bare = plate.strip_prefix('"').and_then(|plate| plate.strip_suffix('"')).unwrap_or(plate);
+    if bare.contains('"') {
+        return Err(format!("{word}: the quotes do not match; type `{word} {gate} \"ABC 123\"`, or no quotes at all"));
+    }
+    let plate = bare.split_whitespace().collect::<Vec<_>>().join(" ");
     if plate.is_empty() {
         return Err(format!("{word}: say which car, as in `{word} 1 \"ABC 123\"`"));
     }
@@ -85,5 +99,9 @@ mod tests {
         assert!(Command::parse("enter ABC").unwrap_err().contains("which gate"));
         assert!(Command::parse("exit 1 \"\"").unwrap_err().contains("which car"));
         assert!(Command::parse("fly").unwrap_err().contains("help"));
+        for line in ["enter 1 \"ABC 123", "enter 1 ABC 123\"", "enter 1 \"", "enter 1 A\"B"] {
+            assert!(Command::parse(line).unwrap_err().contains("quotes do not match"), "{line}");
+        }
+        assert_eq!(Command::parse("leave larry").unwrap_err(), "leave: nothing may follow it, so what is `larry` for?");
     }
 }

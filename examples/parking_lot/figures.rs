@@ -20,7 +20,10 @@ pub(crate) type Figures = [Duration; NAMES.len()];
 
 /// Prints a table: one column for one run; minimum, median and maximum for several.
 pub(crate) fn print(runs: &[Figures]) {
-    println!("\n{:42}{}", "", if runs.len() == 1 { "" } else { "       min    median       max" });
+    println!();
+    if runs.len() > 1 {
+        println!("{:42}       min    median       max", "");
+    }
     for (index, name) in NAMES.iter().enumerate() {
         let mut column: Vec<Duration> = runs.iter().map(|run| run[index]).collect();
         column.sort();
@@ -32,9 +35,13 @@ pub(crate) fn print(runs: &[Figures]) {
         println!("{name:42}{cells}");
     }
     println!(
-        "{} run(s). Write → visible is by the nodes' wall clock, which is one; the rest by this process's clock.",
-        runs.len()
+        "\n{}: write → visible by the nodes' wall clock, which is one; the rest by this process's.",
+        count(runs.len())
     );
+}
+
+fn count(runs: usize) -> String {
+    if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") }
 }
 
 /// The middle one, or the mean of the two in the middle; the column is sorted and not empty.

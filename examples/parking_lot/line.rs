@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use unisono::{Event, Liveness, Member};
+use unisono::{Event, Liveness, Member, Snapshot};
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub(crate) enum Line {
     /// The answer to `members`.
     Members { members: Vec<Member> },
     /// The answer to `snapshot`.
-    Snapshot { snapshot: serde_json::Value },
+    Snapshot { snapshot: Box<Snapshot> },
     /// The answer to `help`.
     Help { text: String },
     /// The node is gone from the cluster.
@@ -99,7 +99,7 @@ impl fmt::Display for Line {
                     write!(f, "\n  {:12} {}  {liveness}{view}", member.node, member.address)
                 })
             }
-            Self::Snapshot { snapshot } => write!(f, "{snapshot:#}"),
+            Self::Snapshot { snapshot } => f.write_str(snapshot.to_string().trim_end()),
             Self::Help { text } => f.write_str(text),
             Self::Gone { how } => write!(f, "gone: {how}"),
         }

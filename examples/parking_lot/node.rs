@@ -41,6 +41,7 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
     let mut changes = lot.cars().watch();
     let mut typed = BufReader::new(tokio::io::stdin()).lines();
     let mut overfull = None;
+    let mut agreed = Vec::new();
 
     let ready = cluster.ready(Duration::from_secs(30));
     tokio::pin!(ready);
@@ -54,7 +55,14 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
             }
             event = events.next() => match event {
                 Some(Ok(Event::Ready)) => {} // said above, with the address
-                Some(Ok(event)) => say(Line::Event { event }),
+                // Each move of a gate is agreed on anew; people want to know who agrees, not how often.
+                Some(Ok(Event::Converged { view })) if !json && view == agreed => {}
+                Some(Ok(event)) => {
+                    if let Event::Converged { view } = &event {
+                        agreed.clone_from(view);
+                    }
+                    say(Line::Event { event });
+                }
                 Some(Err(lagged)) => say(Line::Missed { lines: lagged.missed }),
                 None => break,
             },
@@ -83,12 +91,19 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
             _ = tokio::signal::ctrl_c() => break,
         }
     }
-    let how = match cluster.leave().await {
+    say(Line::Gone { how: leave(&cluster).await });
+    Ok(())
+}
+
+/// Leaves, and says what became of the cars.
+async fn leave(cluster: &Cluster) -> String {
+    let others =
+        cluster.members().iter().filter(|member| member.in_view && member.replica != cluster.replica()).count();
+    match cluster.leave().await {
+        Ok(()) if others == 0 => "nobody else was there".to_owned(),
         Ok(()) => "the others have everything that was written here".to_owned(),
         Err(why) => why.to_string(),
-    };
-    say(Line::Gone { how });
-    Ok(())
+    }
 }
 
 /// Waits until everybody sees the same.
@@ -121,10 +136,7 @@ fn answer(command: Command, cluster: &Cluster, lot: &Lot, options: &Options) -> 
             Line::Gates { gates }
         }
         Command::Members => Line::Members { members: cluster.members() },
-        Command::Snapshot => match serde_json::to_value(cluster.snapshot()) {
-            Ok(snapshot) => Line::Snapshot { snapshot },
-            Err(why) => Line::Refused { why: why.to_string() },
-        },
+        Command::Snapshot => Line::Snapshot { snapshot: Box::new(cluster.snapshot()) },
         Command::Help | Command::Converged | Command::Leave => Line::Help { text: HELP.to_owned() },
     }
 }

@@ -195,6 +195,9 @@ impl Builder {
         if let Some(kind) = &self.factories.twice {
             return Err(ConfigError::KindTwice { kind: kind.clone() });
         }
+        if let Some(kind) = self.factories.kinds().into_iter().find(|kind| !RoleSpec::is_name(kind)) {
+            return Err(ConfigError::Kind { kind });
+        }
         for role in self.config.roles.iter().filter(|role| !self.factories.has(&role.kind)) {
             tracing::warn!(role = role.name, kind = role.kind, "no factory for it here; another node has to host it");
         }

@@ -106,10 +106,14 @@ impl Config {
         match self.own_port {
             Some(0) => return Err(ConfigError::PortZero { field: "own_port" }),
             Some(port) if port == self.port => return Err(ConfigError::OwnPort { port }),
+            None if self.port == u16::MAX => return Err(ConfigError::LastPort),
             _ => {}
         }
         let bind = self.bind.as_ref().map(|text| host("bind", text)).transpose()?;
         let advertise = self.advertise.as_ref().map(|text| address("advertise", text)).transpose()?;
+        if let Some(bind) = bind.filter(|bind| bind.is_unspecified() && advertise.is_none()) {
+            return Err(ConfigError::Wildcard { bind });
+        }
         let peers = self.peers.iter().map(|text| address("peers", text)).collect::<Result<_, _>>()?;
         RoleSpec::validate_all(&self.roles)?;
         let default_preset = if is_loopback(&net) { Preset::Local } else { Preset::Lan };
@@ -223,9 +227,11 @@ mod tests {
             ("net", error(|config| config.net = "127.0.0.1".into())),
             ("net", error(|config| config.net = "10.0.0.0/33".into())),
             ("port", error(|config| config.port = 0)),
+            ("port", error(|config| config.port = u16::MAX)),
             ("own_port", error(|config| config.own_port = Some(0))),
             ("own_port", error(|config| config.own_port = Some(Config::DEFAULT_PORT))),
             ("bind", error(|config| config.bind = Some("localhost".into()))),
+            ("bind", error(|config| config.bind = Some("0.0.0.0".into()))),
             ("advertise", error(|config| config.advertise = Some("10.0.0.1".into()))),
             ("advertise", error(|config| config.advertise = Some("0.0.0.0:4871".into()))),
             ("peers", error(|config| config.peers = vec!["10.0.0.5:0".into()])),

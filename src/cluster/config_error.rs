@@ -1,10 +1,11 @@
 //! What can be wrong with a configuration, each with its field and a remedy.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::config::Config;
 use crate::id::NodeIdError;
-use crate::roles::RoleSpecError;
+use crate::roles::{RoleSpec, RoleSpecError};
 
 /// Why a [`Config`] is refused. The message begins with the field and says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +20,10 @@ pub enum ConfigError {
         why: String,
     },
     /// The text is no TOML, holds an unknown key, or a value of the wrong type.
-    #[error("{message}")]
+    #[error("{message}\ncorrect that line, or leave it out to have the default")]
     Toml {
+        /// The key on the line at fault; empty where there is none.
+        key: String,
         /// What is wrong, with the line that it is in.
         message: String,
     },
@@ -63,6 +66,17 @@ pub enum ConfigError {
         /// The port.
         port: u16,
     },
+    /// The cluster port is the last there is, so that no port follows it for the node itself.
+    #[error("port: no port comes after 65535 that the node could take for itself; choose a lower one, or set own_port")]
+    LastPort,
+    /// All addresses at once, and no word on which of them others can send to.
+    #[error(
+        "bind: {bind} stands for all addresses of this host; give the one that others send to, or set advertise too"
+    )]
+    Wildcard {
+        /// The address.
+        bind: IpAddr,
+    },
     /// Not the address of a host.
     #[error("{field}: {value:?} is no IP address; write it as in 10.20.0.5, host names are not looked up here")]
     Host {
@@ -95,6 +109,12 @@ pub enum ConfigError {
     /// A role is declared wrongly.
     #[error(transparent)]
     Role(#[from] RoleSpecError),
+    /// A factory was registered for a kind that no role can have.
+    #[error("role_kind: the kind {kind:?} has {} bytes; give it 1 to {}", kind.len(), RoleSpec::MAX_NAME)]
+    Kind {
+        /// The kind.
+        kind: String,
+    },
     /// Two factories were registered for one kind.
     #[error("role_kind: the kind {kind:?} is registered twice; register each kind once, several roles can share it")]
     KindTwice {
@@ -104,17 +124,21 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// The field at fault, or the variable of the environment; empty where the file as a whole is.
+    /// The field at fault, or the key in the file, or the variable of the environment; empty where the file as a whole
+    /// is.
     pub fn field(&self) -> &str {
         match self {
-            Self::File { .. } | Self::Toml { .. } => "",
+            Self::File { .. } => "",
+            Self::Toml { key, .. } => key,
             Self::Variable { variable, .. } => variable,
             Self::Cluster { .. } => "cluster",
             Self::Node(_) => "node",
             Self::Net { .. } => "net",
             Self::OwnPort { .. } => "own_port",
             Self::Role(_) => "roles",
-            Self::KindTwice { .. } => "role_kind",
+            Self::Kind { .. } | Self::KindTwice { .. } => "role_kind",
+            Self::LastPort => "port",
+            Self::Wildcard { .. } => "bind",
             Self::PortZero { field }
             | Self::Host { field, .. }
             | Self::Address { field, .. }

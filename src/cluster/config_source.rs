@@ -45,7 +45,10 @@ impl Config {
     /// # Ok::<(), unisono::ConfigError>(())
     /// ```
     pub fn from_toml_str(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::Toml { message: error.to_string().trim_end().to_owned() })
+        toml::from_str(text).map_err(|error| {
+            let key = error.span().map_or_else(String::new, |span| key_at(text, span.start));
+            ConfigError::Toml { key, message: error.to_string().trim_end().to_owned() }
+        })
     }
 
     /// Reads a TOML file, see [`Config::from_toml_str`].
@@ -54,7 +57,9 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::File { path: path.to_owned(), why: error.to_string() })?;
         Self::from_toml_str(&text).map_err(|error| match error {
-            ConfigError::Toml { message } => ConfigError::Toml { message: format!("{}: {message}", path.display()) },
+            ConfigError::Toml { key, message } => {
+                ConfigError::Toml { key, message: format!("{}: {message}", path.display()) }
+            }
             other => other,
         })
     }
@@ -65,7 +70,7 @@ impl Config {
     /// Read are `UNISONO_CLUSTER`, `_NODE`, `_NET`, `_PORT`, `_OWN_PORT`, `_BIND`, `_ADVERTISE`, `_PRESET` (`local`,
     /// `lan` or `wan`), `_PEERS` (separated by commas), `_BROADCAST` (`true` or `false`) and the durations
     /// `_STOP_GRACE_MS`, `_CONVERGE_TIMEOUT_MS`, `_LEAVE_PATIENCE_MS`. Empty ones count as unset. Others that begin
-    /// with `UNISONO_` are ignored, since orchestrators set some of their own.
+    /// with `UNISONO_` are logged and ignored, since orchestrators set some of their own. Roles cannot be set so.
     ///
     /// ```
     /// use unisono::Config;
@@ -105,10 +110,21 @@ impl Config {
             "STOP_GRACE_MS" => self.stop_grace_ms = parse(key, value, "a number of milliseconds")?,
             "CONVERGE_TIMEOUT_MS" => self.converge_timeout_ms = parse(key, value, "a number of milliseconds")?,
             "LEAVE_PATIENCE_MS" => self.leave_patience_ms = parse(key, value, "a number of milliseconds")?,
-            _ => {}
+            // What Kubernetes sets for a service named `unisono`.
+            _ if key.starts_with("SERVICE_") || key.starts_with("PORT_") => {}
+            _ => tracing::warn!("{PREFIX}{key} is no setting and is ignored; is it misspelt?"),
         }
         Ok(())
     }
+}
+
+/// The key on the line that this byte is in. A header such as `[[roles]]` stands for its table.
+fn key_at(text: &str, byte: usize) -> String {
+    let before = text.get(..byte).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default();
+    key.trim_matches(|c: char| c.is_whitespace() || "[]\"'".contains(c)).to_owned()
 }
 
 fn list(value: &str) -> Vec<String> {
@@ -166,17 +182,20 @@ mod tests {
 
     #[test]
     fn a_wrong_key_or_type_is_shown_with_its_line() {
-        for (text, shown) in [
-            ("prot = 1", "prot"),
-            ("port = 70000", "port = 70000"),
-            ("preset = \"moon\"", "preset"),
-            ("[[roles]]\nname = \"gate\"\nkind = \"gate\"\ncont = 2", "cont"),
-            ("[[roles]]\nname = \"gate\"", "kind"),
-            ("net = ", "net"),
+        for (text, key, shown) in [
+            ("prot = 1", "prot", "unknown field"),
+            ("port = 70000", "port", "port = 70000"),
+            ("port = \"4870\"", "port", "invalid type"),
+            ("cluster = \"parking\"\n  net=5", "net", "line 2"),
+            ("preset = \"moon\"", "preset", "moon"),
+            ("[[roles]]\nname = \"gate\"\nkind = \"gate\"\ncont = 2", "cont", "line 4"),
+            ("[[roles]]\nname = \"gate\"", "roles", "kind"),
+            ("net = ", "net", "net"),
         ] {
             let error = Config::from_toml_str(text).unwrap_err();
             assert!(matches!(error, ConfigError::Toml { .. }), "{error:?}");
-            assert!(error.to_string().contains(shown), "{error}");
+            assert_eq!(error.field(), key, "{error}");
+            assert!(error.to_string().contains(shown) && error.to_string().contains("correct that line"), "{error}");
         }
     }
 

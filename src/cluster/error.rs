@@ -1,5 +1,6 @@
 //! What can go wrong with a node as a whole; what concerns a configuration or a row stands beside those.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::config_error::ConfigError;
@@ -13,15 +14,46 @@ pub enum StartError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The network cannot be used as configured: no interface in the subnet, no free port, and the like.
-    #[error(transparent)]
-    Bind(#[from] BindError),
+    /// The network cannot be used as configured: no interface in the subnet, no free port, and the like. The message
+    /// begins with the field of the [`Config`](super::Config) to change.
+    #[error("{field}: {0}", field = field_of(.0))]
+    Bind(BindError),
     /// The operating system gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// There is no tokio runtime.
     #[error("no tokio runtime is running here; start the node from within one, with its IO and time enabled")]
     NoRuntime,
+}
+
+impl StartError {
+    /// The field of the [`Config`](super::Config) to change; empty where no field is at fault.
+    pub fn field(&self) -> &str {
+        match self {
+            Self::Config(error) => error.field(),
+            Self::Bind(error) => field_of(error),
+            Self::Entropy(_) | Self::NoRuntime => "",
+        }
+    }
+}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+/// The driver does not know how its settings are called here.
+fn field_of(error: &BindError) -> &'static str {
+    match error {
+        BindError::NoInterface(_) => "net",
+        BindError::NoFreePort { .. } => "port",
+        BindError::Occupied { .. } | BindError::ClusterPort { .. } => "own_port",
+        BindError::AdvertiseOutside { .. } => "advertise",
+        BindError::BindOutside { .. } => "bind",
+        BindError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => "own_port",
+        BindError::Io { .. } => "bind",
+    }
 }
 
 /// Why [`Cluster::ready`](super::Cluster::ready) gave up.
@@ -80,13 +112,10 @@ pub enum ConvergeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaveError {
-    /// Some rows that this node wrote reached no other member in time.
-    #[error(
-        "left, but no other member holds these rows of this node, which are lost with it: {}; write them again elsewhere",
-        list(rows)
-    )]
+    /// Some rows that this node wrote reached no other member in time; or it was the last, and everything is lost.
+    #[error("left, and no other member is known to hold these rows: {}; write them again elsewhere", list(rows))]
     Unsaved {
-        /// The rows, as `table/key`.
+        /// The rows, as `table/key`, the first thousand of them. Keys are shown as the bytes that they are encoded to.
         rows: Vec<String>,
     },
     /// The node did not answer and was stopped; what it wrote last may be lost.

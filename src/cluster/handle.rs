@@ -148,6 +148,10 @@ impl Cluster {
     /// Waits until everybody in the view sees the same members, holds the same tables, and runs the roles where they
     /// belong; for [`Config::converge_timeout_ms`](super::Config::converge_timeout_ms), 10 s unless set otherwise.
     ///
+    /// Everybody is whom this node takes for alive: across a split it speaks of this side only, and a member that stops
+    /// answering is waited for until it is taken for dead. A role that nobody can build, or that failed wherever it was
+    /// tried, is not waited for; see [`Cluster::roles`].
+    ///
     /// The error says who or what stood in the way. Under steady writes from all sides there may be no moment at which
     /// all tables are equal. Cancel safe.
     pub async fn converged(&self) -> Result<(), ConvergeError> {
@@ -194,7 +198,7 @@ impl Cluster {
     }
 
     /// Leaves the cluster in order: ends the roles of this node and returns once another member holds every row that it
-    /// wrote. It tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms); then the error names the
+    /// wrote. The last one has nobody to hand anything to, and what it still holds is lost. It tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms); then the error names the
     /// rows that would be lost. Either way the node is gone for all clones of this handle.
     ///
     /// Of several callers one hears what became of it, the others [`LeaveError::Gone`]. Not cancel safe: leaving cannot

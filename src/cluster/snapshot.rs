@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Status;
+use crate::engine::{RoleHost, RoleStatus, Status};
+use crate::roles::ClaimState;
 use crate::store::{Store, StoreStats, TableName};
 
 /// What a node holds and sees at one moment. Two nodes that are converged differ in `status.node`, `status.replica`
@@ -148,11 +149,10 @@ impl fmt::Display for Snapshot {
         columns(
             f,
             ["role", "kind", "wanted", "hosts"],
-            status.roles.iter().map(|role| {
-                let hosts: Vec<_> =
-                    role.hosts.iter().map(|host| format!("{} {}", host.node, word(&host.state))).collect();
-                [role.spec.name.clone(), role.spec.kind.clone(), role.spec.count.to_string(), hosts.join(", ")]
-            }),
+            status
+                .roles
+                .iter()
+                .map(|role| [role.spec.name.clone(), role.spec.kind.clone(), role.spec.count.to_string(), hosts(role)]),
         )?;
         columns(
             f,
@@ -175,10 +175,28 @@ impl fmt::Display for Snapshot {
     }
 }
 
-/// The first word of a `Debug` text, in lower case: `Draining { to: None }` is shown as `draining`.
+/// Who hosts a role and how, and why fewer do than it asks for.
+fn hosts(role: &RoleStatus) -> String {
+    let mut hosts: Vec<String> = role.hosts.iter().map(host).collect();
+    let wanted = usize::try_from(role.spec.count).unwrap_or(usize::MAX);
+    match role.candidates {
+        0 => hosts.push("nowhere: no member registered this kind".to_owned()),
+        some if some < wanted => hosts.push(format!("no more: {some} registered this kind")),
+        _ => {}
+    }
+    hosts.join(", ")
+}
+
+fn host(host: &RoleHost) -> String {
+    match &host.state {
+        ClaimState::Failed { why, .. } => format!("{} failed ({why})", host.node),
+        state => format!("{} {}", host.node, state.word()),
+    }
+}
+
+/// A state without fields, in lower case.
 fn word(item: &impl fmt::Debug) -> String {
-    let text = format!("{item:?}");
-    text.split([' ', '(']).next().unwrap_or_default().to_lowercase()
+    format!("{item:?}").to_lowercase()
 }
 
 /// Writes rows under a heading, each column as wide as its widest cell; nothing if there are no rows.
@@ -204,9 +222,9 @@ fn columns<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Liveness, Member, Phase, RoleHost, RoleStatus};
+    use crate::engine::{Liveness, Member, Phase};
     use crate::id::{NodeId, ReplicaId};
-    use crate::roles::{ClaimState, FencingToken, RoleSpec};
+    use crate::roles::{FencingToken, RoleSpec};
     use crate::time::Stamp;
 
     fn member(name: &str, replica: u64, liveness: Liveness) -> Member {
@@ -224,6 +242,9 @@ mod tests {
         let token = FencingToken { stamp: Stamp(1), replica: larry.replica };
         let state = ClaimState::Draining { to: None };
         let host = RoleHost { node: larry.node.clone(), replica: larry.replica, token, state };
+        let failed = ClaimState::Failed { why: "no power".into(), until_ms: 0 };
+        let failed = RoleHost { state: failed, ..host.clone() };
+        let role = |spec, candidates, hosts| RoleStatus { spec, candidates, hosts };
         let status = Status {
             node: larry.node.clone(),
             replica: larry.replica,
@@ -231,7 +252,11 @@ mod tests {
             members: vec![larry, member("moe", 2, Liveness::Down)],
             fingerprint: "f1".into(),
             agreed: true,
-            roles: vec![RoleStatus { spec: RoleSpec::new("gate-1").kind("gate"), hosts: vec![host] }],
+            roles: vec![
+                role(RoleSpec::new("gate-1").kind("gate"), 1, vec![host]),
+                role(RoleSpec::new("lamp").count(2), 1, vec![failed]),
+                role(RoleSpec::new("siren"), 0, vec![]),
+            ],
         };
         let content = Some(BTreeMap::from([("0a".into(), "ff".into())]));
         let vehicles = TableSnapshot { name: "vehicles".into(), rows: 1, digest: hex(255), content };
@@ -247,8 +272,10 @@ view of 1, fingerprint f1
   member  replica           address         liveness  in view
   larry   0000000000000001  127.0.0.1:4871  alive     yes
   moe     0000000000000002  127.0.0.1:4872  down      no
-  role    kind  wanted  hosts
-  gate-1  gate  1       larry draining
+  role    kind   wanted  hosts
+  gate-1  gate   1       larry draining
+  lamp    lamp   2       larry failed (no power), no more: 1 registered this kind
+  siren   siren  1       nowhere: no member registered this kind
   table     rows  digest
   vehicles  1     00000000000000ff
 vehicles 0a = ff

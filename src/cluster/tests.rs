@@ -182,3 +182,35 @@ async fn a_port_that_is_taken_is_named() {
     assert!(matches!(refused, StartError::Bind(_)), "{refused:?}");
     assert!(refused.to_string().contains(&taken.to_string()), "{refused}");
 }
+
+#[tokio::test]
+async fn what_the_network_refuses_names_its_field() {
+    let wrong = || builder("test-fields", 21_320, "larry");
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let cases = [
+        ("net", wrong().net("203.0.113.0/29")),
+        ("bind", wrong().bind("203.0.113.1")),
+        ("bind", wrong().net("203.0.113.0/29").bind("203.0.113.1")),
+        ("advertise", wrong().advertise("203.0.113.1:4871")),
+        ("own_port", wrong().own_port(occupied.local_addr().unwrap().port())),
+        ("role_kind", wrong().role_kind("", |_| async { Ok(()) })),
+    ];
+    for (field, builder) in cases {
+        let refused = builder.start().await.unwrap_err();
+        assert_eq!(refused.field(), field, "{refused}");
+        assert!(refused.to_string().starts_with(&format!("{field}: ")), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_nobody_can_build_is_told_and_holds_up_nobody() {
+    let larry = start(builder("test-nobody", 21_340, "larry").role(RoleSpec::new("siren"))).await;
+    larry.converged().await.unwrap();
+    let roles = larry.roles();
+    assert_eq!((roles[0].candidates, roles[0].hosts.len()), (0, 0));
+    assert!(larry.snapshot().to_string().contains("nowhere: no member registered this kind"));
+    let kind = |_: RoleContext| async { std::future::pending::<RoleResult>().await };
+    let moe = start(builder("test-nobody", 21_340, "moe").role_kind("siren", kind)).await;
+    larry.until(PATIENCE, |_| larry.lookup("siren").iter().any(|host| host.replica == moe.replica())).await.unwrap();
+    assert_eq!(larry.roles()[0].candidates, 1);
+}

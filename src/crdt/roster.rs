@@ -48,10 +48,20 @@ impl Roster {
         Self::default()
     }
 
-    /// Admits a replica that was never heard of. One that is known stays what it is: who was evicted comes back only by
-    /// [`readmit`](Self::readmit). Returns whether the roster changed.
+    /// Admits a replica that was never heard of. One that is known keeps its standing, though its boot may move up: who
+    /// was evicted comes back only by [`readmit`](Self::readmit). Returns whether the roster changed.
     pub fn admit(&mut self, replica: ReplicaId, node: NodeId, boot: u64) -> bool {
-        !self.entries.contains_key(&replica) && self.join_one(replica, &Admission { length: 1, node, boot })
+        let length = self.entries.get(&replica).map_or(1, |known| known.length);
+        self.join_one(replica, &Admission { length, node, boot })
+    }
+
+    /// The least boot with which this replica is the newest run of its node. A process that starts now is newer than
+    /// every run known, also where its host's clock was set back meanwhile.
+    pub fn boot_for(&self, replica: ReplicaId, node: &NodeId) -> u64 {
+        match self.newest.get(node) {
+            Some(&(boot, newest)) if newest != replica => boot.saturating_add(1),
+            _ => 0,
+        }
     }
 
     /// Takes back an eviction, for the merge of islands. Returns whether the roster changed. It does not help a replica
@@ -139,15 +149,18 @@ impl Roster {
 
     /// Whether a newer run of the same node is known, admitted or not.
     pub fn is_superseded(&self, replica: ReplicaId) -> bool {
-        self.entries.get(&replica).is_some_and(|admission| self.has_newer(replica, admission))
+        self.superseded_by(replica).is_some()
     }
 
-    fn has_newer(&self, replica: ReplicaId, admission: &Admission) -> bool {
-        self.newest.get(&admission.node).is_some_and(|&newest| newest > (admission.boot, replica))
+    /// The newest run of the same node, if it is another.
+    pub fn superseded_by(&self, replica: ReplicaId) -> Option<ReplicaId> {
+        let admission = self.entries.get(&replica)?;
+        let &(boot, newest) = self.newest.get(&admission.node)?;
+        ((boot, newest) > (admission.boot, replica)).then_some(newest)
     }
 
     fn holds(&self, replica: ReplicaId, admission: &Admission) -> bool {
-        admission.length % 2 == 1 && !self.has_newer(replica, admission)
+        admission.length % 2 == 1 && !self.is_superseded(replica)
     }
 
     /// The admitted replicas, in order.

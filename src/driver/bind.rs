@@ -71,7 +71,7 @@ pub enum BindError {
         net: IpNet,
     },
     /// The operating system refuses for another reason.
-    #[error("{address} cannot be bound: {source}")]
+    #[error("{address} cannot be bound: {source}; give an address of this host, and a port that this user may open")]
     Io {
         /// The address.
         address: SocketAddr,
@@ -146,6 +146,9 @@ fn fixed(address: SocketAddr) -> Result<Sockets, BindError> {
 
 fn first_free(ip: IpAddr, cluster_port: u16) -> Result<Sockets, BindError> {
     let (first, last) = (cluster_port.saturating_add(1), cluster_port.saturating_add(PORTS));
+    if first == cluster_port {
+        return Err(BindError::NoFreePort { ip, first, last });
+    }
     for port in first..=last {
         let address = SocketAddr::new(ip, port);
         match both(address) {

@@ -54,6 +54,10 @@ pub struct Member {
 pub struct RoleStatus {
     /// What was asked for.
     pub spec: RoleSpec,
+    /// How many members of the view registered its kind. Below `spec.count` the role runs on fewer nodes than it asks
+    /// for, at 0 on none, until more such nodes join.
+    #[serde(default)]
+    pub candidates: usize,
     /// Who hosts it or is about to, ordered by node.
     pub hosts: Vec<RoleHost>,
 }

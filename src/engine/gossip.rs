@@ -127,11 +127,7 @@ impl Engine {
             self.answer(from, sender, &digest);
         }
         if !self.roster.is_admitted(sender) {
-            if !self.leavers.contains(&sender) && self.leaving.is_none() {
-                // An island: pull from it, which unites the rosters on the way.
-                self.pull_from(sender, Due::Rosters);
-            }
-            return;
+            return self.meet_island(sender);
         }
         for report in &digest.reports {
             self.store.observe_report(*report);
@@ -144,6 +140,15 @@ impl Engine {
         }
         if let Some(due) = self.scheduler.compare(self.now.instant, sender, own, theirs) {
             self.pull_from(sender, due);
+        }
+    }
+
+    /// Somebody has a cluster of its own: pull from it, which unites the rosters on the way. Not so with those who leave,
+    /// nor where a newer process has taken the name of either.
+    fn meet_island(&mut self, sender: ReplicaId) {
+        let replaced = self.roster.is_superseded(sender) || self.roster.is_superseded(self.own);
+        if !replaced && !self.leavers.contains(&sender) && self.scheduler.may_meet(self.now.instant, sender) {
+            self.pull_from(sender, Due::Rosters);
         }
     }
 

@@ -136,11 +136,19 @@ impl Engine {
         self.outputs.push_back(Output::Reply { request, reply });
     }
 
-    /// The rows written here that no other member holds for certain, as `table/key`. System rows are not
-    /// counted: what a node said of itself goes with it, and its roles are in its configuration.
+    /// The rows that go with this node, as `table/key`: those written here that no other member holds for certain, and
+    /// when nobody else is left, those of members that departed too. System rows are not counted: what a node said of
+    /// itself goes with it, and its roles are in its configuration.
     fn unsaved(&self) -> Vec<String> {
-        let mut have = self.store.context();
+        let known = self.store.context();
+        let mut have = known.clone();
         have.remove(self.own);
+        let is_last = self.live().is_empty();
+        if is_last {
+            for departed in known.replicas().filter(|author| !self.roster.is_admitted(*author)) {
+                have.remove(departed);
+            }
+        }
         let held = self.peers.best_holder();
         if held > 0 {
             have.add_range(self.own, 1, held);
@@ -148,7 +156,8 @@ impl Engine {
         let mut serving = self.store.serve(&have);
         let mut names = Vec::new();
         while let Some(rows) = serving.next_rows(usize::MAX) {
-            let lasting = rows.iter().filter(|row| !row.table.is_reserved());
+            // Where nothing else is left, a removal loses nothing.
+            let lasting = rows.iter().filter(|row| !row.table.is_reserved() && !(is_last && row.entry.is_tombstone()));
             names.extend(lasting.map(|row| format!("{}/{}", row.table.as_str(), row.key.escape_ascii())));
             if names.len() >= NAMED {
                 names.truncate(NAMED);

@@ -121,8 +121,8 @@ impl Engine {
                 }
             }
             Change::Replaced { .. } => {}
-            Change::Renewed(identity) if identity.replica == self.own => self.config.identity = identity,
-            Change::Renewed(_) => {}
+            Change::Renewed(identity) if identity.replica == self.own => {}
+            Change::Renewed(identity) => self.watchers.refuted(self.now.instant, identity.replica),
         }
     }
 

@@ -4,7 +4,6 @@
 //! and whatever depends on it is brought up to date here.
 
 use super::message::Message;
-use super::timers::Timer;
 use super::{Engine, Event};
 use crate::crdt::Roster;
 use crate::id::ReplicaId;
@@ -20,7 +19,8 @@ impl Engine {
     /// Admits a newcomer, as its sponsor, and tells the others.
     pub(super) fn admit(&mut self, identity: &Identity) {
         self.change_roster(None, |roster| {
-            roster.admit(identity.replica, identity.node.clone(), identity.boot);
+            let boot = identity.boot.max(roster.boot_for(identity.replica, &identity.node));
+            roster.admit(identity.replica, identity.node.clone(), boot);
         });
     }
 
@@ -109,17 +109,24 @@ impl Engine {
 
     /// Somebody struck this node while it lives: it was out of reach for long. It comes back as an island of its own,
     /// and since either side may have collected what the other still holds, nobody's context counts until the buckets
-    /// were compared. But a newer process of the same name has taken this one's place for good.
+    /// were compared.
     fn stay_in_roster(&mut self, before: &Roster) {
         if self.roster.is_admitted(self.own) || self.leaving.is_some() || !before.is_admitted(self.own) {
             return;
         }
-        if self.roster.is_superseded(self.own) {
-            let (node, address) = (self.config.identity.node.clone(), self.config.identity.address);
-            let why = format!("a newer process calls itself {node} too; give each node a name of its own");
-            self.event(Event::Refused { address, why });
-            self.timers.stop(Timer::Join);
-            return;
+        if let Some(newer) = self.roster.superseded_by(self.own) {
+            let is_alive = self.swim.member(newer).is_some_and(|(_, liveness)| liveness != Liveness::Down);
+            let own = self.swim.identity();
+            if is_alive {
+                // Two processes of one name live. The newer has the name; this one is told, and goes on by itself.
+                let (node, address) = (own.node.clone(), own.address);
+                let why = format!("a newer process calls itself {node} too; give each node a name of its own");
+                return self.event(Event::Refused { address, why });
+            }
+            // A former run whose clock was ahead of what it is now.
+            let node = own.node.clone();
+            let boot = self.roster.boot_for(self.own, &node);
+            self.roster.admit(self.own, node, boot);
         }
         self.roster.readmit(self.own);
         self.foreign.extend(self.roster.members().filter(|replica| *replica != self.own));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Engine, Liveness, Member, Output, Phase, RoleHost, RoleStatus, Status};
 use crate::membership;
+use crate::roles::RoleSpec;
 
 /// What an engine counts, since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -115,7 +116,13 @@ impl Engine {
             hosts.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
             hosts
         };
-        drawn.roles.iter().map(|spec| RoleStatus { spec: spec.clone(), hosts: hosts_of(&spec.name) }).collect()
+        let candidates_of = |kind: &str| drawn.candidates.iter().filter(|member| member.kinds.contains(kind)).count();
+        let status = |spec: &RoleSpec| RoleStatus {
+            spec: spec.clone(),
+            candidates: candidates_of(&spec.kind),
+            hosts: hosts_of(&spec.name),
+        };
+        drawn.roles.iter().map(status).collect()
     }
 
     /// Publishes the status if it changed.

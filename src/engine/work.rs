@@ -141,13 +141,19 @@ impl Work {
         })
     }
 
+    fn name_of(&self, member: ReplicaId) -> String {
+        let found = self.drawn.candidates.iter().find(|candidate| candidate.replica == member);
+        found.map_or_else(|| member.to_string(), |candidate| candidate.node.to_string())
+    }
+
     /// A role that does not run where and as often as it should.
     pub(super) fn unsettled_role(&self) -> Option<String> {
         for spec in &self.drawn.roles {
             let hosts = self.drawn.assignment.hosts(&spec.name);
             let claims = self.drawn.holdings.iter().filter(|holding| holding.role == spec.name);
             if let Some(passing) = claims.clone().find(|holding| Engine::passes(&holding.claim.state)) {
-                return Some(format!("role {:?} is {:?} at {}", spec.name, passing.claim.state, passing.holder));
+                let (state, at) = (passing.claim.state.word(), self.name_of(passing.holder));
+                return Some(format!("role {:?} is {state} at {at}", spec.name));
             }
             let running: BTreeSet<ReplicaId> = claims
                 .filter(|holding| holding.claim.state == ClaimState::Running)
@@ -165,7 +171,7 @@ impl Engine {
     /// Says of this node that it is ready, and asks for its roles.
     pub(super) fn declare(&mut self) {
         let info =
-            MemberInfo { node: self.config.identity.node.clone(), kinds: self.config.kinds.iter().cloned().collect() };
+            MemberInfo { node: self.swim.identity().node.clone(), kinds: self.config.kinds.iter().cloned().collect() };
         self.put_own(self.work.tables.members.clone(), &[], &wire::encode(&info));
         for spec in self.config.roles.clone() {
             let value = wire::encode(&spec);

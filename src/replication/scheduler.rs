@@ -51,6 +51,7 @@ pub struct Scheduler {
     differences: BTreeMap<ReplicaId, Difference>,
     holes: BTreeMap<ReplicaId, Instant>,
     pulling: BTreeMap<ReplicaId, Instant>,
+    met: BTreeMap<ReplicaId, Instant>,
 }
 
 impl Scheduler {
@@ -101,6 +102,12 @@ impl Scheduler {
     /// Whether a session with `peer` may start now.
     pub fn may_pull(&self, peer: ReplicaId) -> bool {
         self.pulling.len() < PULLS_AT_ONCE && !self.pulling.contains_key(&peer)
+    }
+
+    /// Whether a session with somebody outside the roster may start now: at most one a second, as it may end as it began.
+    pub fn may_meet(&mut self, now: Instant, peer: ReplicaId) -> bool {
+        self.met.retain(|_, at| now.since(*at) < PERSISTENT);
+        self.may_pull(peer) && self.met.insert(peer, now).is_none()
     }
 
     /// A session with `peer` was started.

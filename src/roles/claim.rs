@@ -12,9 +12,26 @@ use crate::time::Stamp;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct FencingToken {
     /// The stamp of the start.
+    #[serde(with = "stamp")]
     pub stamp: Stamp,
     /// Who started it.
     pub replica: ReplicaId,
+}
+
+/// Like a [`ReplicaId`], digits in formats for people, whose readers round numbers as large as this.
+mod stamp {
+    use serde::{Deserializer, Serializer};
+
+    use crate::id::word;
+    use crate::time::Stamp;
+
+    pub(super) fn serialize<S: Serializer>(stamp: &Stamp, serializer: S) -> Result<S::Ok, S::Error> {
+        word::serialize(&stamp.0, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stamp, D::Error> {
+        word::deserialize(deserializer).map(Stamp)
+    }
 }
 
 impl FencingToken {
@@ -57,6 +74,19 @@ pub enum ClaimState {
     },
 }
 
+impl ClaimState {
+    /// The state in one word, for people.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Draining { .. } => "draining",
+            Self::Stopped { .. } => "stopped",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
 /// One row of the table of claims; its key is (owner, role).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Claim {
@@ -64,4 +94,20 @@ pub struct Claim {
     pub token: FencingToken,
     /// What the owner does with the role.
     pub state: ClaimState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_two_words_of_digits_for_people_and_two_numbers_on_the_wire() {
+        let token = FencingToken { stamp: Stamp(255), replica: ReplicaId(u64::MAX) };
+        let text = serde_json::to_string(&token).unwrap();
+        assert_eq!(text, r#"{"stamp":"00000000000000ff","replica":"ffffffffffffffff"}"#);
+        assert_eq!(serde_json::from_str::<FencingToken>(&text).unwrap(), token);
+        let bytes = postcard::to_stdvec(&token).unwrap();
+        assert_eq!(bytes, postcard::to_stdvec(&(255u64, u64::MAX)).unwrap());
+        assert_eq!(postcard::from_bytes::<FencingToken>(&bytes).unwrap(), token);
+    }
 }

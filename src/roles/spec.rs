@@ -98,13 +98,18 @@ impl RoleSpec {
         self
     }
 
+    /// Whether a text can be a name or a kind.
+    pub(crate) fn is_name(text: &str) -> bool {
+        (1..=Self::MAX_NAME).contains(&text.len())
+    }
+
     /// Checks one spec.
     pub fn validate(&self) -> Result<(), RoleSpecError> {
         let role = || self.name.clone();
-        if self.name.is_empty() || self.name.len() > Self::MAX_NAME {
+        if !Self::is_name(&self.name) {
             return Err(RoleSpecError::Name { name: role() });
         }
-        if self.kind.is_empty() || self.kind.len() > Self::MAX_NAME {
+        if !Self::is_name(&self.kind) {
             return Err(RoleSpecError::Kind { role: role(), bytes: self.kind.len() });
         }
         if self.arguments.len() > Self::MAX_ARGUMENTS {

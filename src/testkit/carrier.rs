@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::host::NodeIndex;
 use super::network::Way;
-use super::simulation::{Happening, NodeIndex, Simulation};
+use super::simulation::{Happening, Simulation};
 use crate::engine::{Input, StreamId};
 
 /// One end of a stream: host, its life, the number there.

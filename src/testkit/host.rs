@@ -11,6 +11,10 @@ use crate::roles::RoleSpec;
 use crate::store::{Store, StoreConfig};
 use crate::time::Now;
 
+/// A simulated host, by the order of [`Simulation::add`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NodeIndex(pub(super) usize);
+
 /// What a simulated node is made of.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {

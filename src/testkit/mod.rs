@@ -21,6 +21,6 @@ mod host;
 mod network;
 mod simulation;
 
-pub use host::NodeOptions;
+pub use host::{NodeIndex, NodeOptions};
 pub use network::Network;
-pub use simulation::{NodeIndex, Simulation, Timeout};
+pub use simulation::{Simulation, Timeout};

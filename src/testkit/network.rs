@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::simulation::NodeIndex;
+use super::host::NodeIndex;
 
 /// The rules of the simulated network. They apply to what is sent from now on.
 #[derive(Debug)]

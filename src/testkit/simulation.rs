@@ -11,16 +11,12 @@ use rand::{RngExt, SeedableRng};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::carrier::End;
-use super::host::{Host, NodeOptions};
+use super::host::{Host, NodeIndex, NodeOptions};
 use super::network::{Network, Way};
 use crate::engine::{Command, Engine, Event, Input, Liveness, Output, Phase, Reply, RoleReport, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
 use crate::time::{Instant, Now};
-
-/// A simulated host, by the order of [`Simulation::add`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct NodeIndex(pub(super) usize);
 
 /// A condition did not come true in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +109,11 @@ impl Simulation {
     /// The clocks as a node's driver reads them now.
     pub fn now_at(&self, node: NodeIndex) -> Now {
         self.clocks(node.0)
+    }
+
+    /// Sets the wall clock of a node's host: so many milliseconds ahead of true time, or behind.
+    pub fn set_skew_ms(&mut self, node: NodeIndex, skew_ms: i64) {
+        self.hosts[node.0].options.skew_ms = skew_ms;
     }
 
     /// To be called after writing to a store: wakes the engine.

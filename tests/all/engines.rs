@@ -25,6 +25,12 @@ fn put(simulation: &mut Simulation, node: NodeIndex, key: &str, value: &str) {
     simulation.wrote(node);
 }
 
+fn remove(simulation: &mut Simulation, node: NodeIndex, key: &str) {
+    let now = simulation.now_at(node);
+    simulation.store(node).remove(now, &lot(), key.as_bytes()).unwrap();
+    simulation.wrote(node);
+}
+
 fn get(simulation: &Simulation, node: NodeIndex, key: &str) -> Option<String> {
     simulation.store(node).get(&lot(), key.as_bytes()).map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
@@ -203,6 +209,22 @@ fn the_last_node_that_leaves_says_what_is_lost() {
 }
 
 #[test]
+fn the_last_node_that_leaves_names_what_the_others_left_it_and_nothing_that_was_removed() {
+    let (mut simulation, nodes) = cluster(1, 2, |options| options);
+    simulation.run_until(5 * SECOND, Simulation::all_converged).unwrap();
+    put(&mut simulation, nodes[0], "theirs", "value");
+    put(&mut simulation, nodes[1], "removed", "value");
+    simulation.run_until(5 * SECOND, Simulation::all_converged).unwrap();
+    simulation.leave(nodes[0], 5 * SECOND);
+    simulation.run_until(10 * SECOND, |simulation| !simulation.replies(nodes[0]).is_empty()).unwrap();
+    assert_eq!(simulation.replies(nodes[0]), [(0, Reply::Left)], "the other one has it");
+    remove(&mut simulation, nodes[1], "removed");
+    simulation.leave(nodes[1], 5 * SECOND);
+    simulation.run_until(10 * SECOND, |simulation| !simulation.replies(nodes[1]).is_empty()).unwrap();
+    assert_eq!(simulation.replies(nodes[1]), [(0, Reply::LeftWithUnsaved(vec!["lot/theirs".to_owned()]))]);
+}
+
+#[test]
 fn islands_that_wrote_alone_merge_and_lose_nothing() {
     for seed in 0..10 {
         let mut simulation = Simulation::new(seed);
@@ -239,4 +261,22 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn a_node_that_comes_back_with_its_clock_set_back_replaces_its_former_self() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3, |options| options.role(RoleSpec::new("one").count(3)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        simulation.kill(nodes[1]);
+        simulation.set_skew_ms(nodes[1], -3_600_000);
+        simulation.restart(nodes[1]);
+        simulation.run_until(5 * SECOND, Simulation::all_converged).unwrap();
+        simulation.run_until(5 * SECOND, |simulation| simulation.running("one").len() == 3).unwrap();
+        put(&mut simulation, nodes[1], "key", "an hour late");
+        simulation.run_until(SECOND, |simulation| get(simulation, nodes[0], "key").is_some()).unwrap();
+        put(&mut simulation, nodes[0], "key", "now");
+        simulation.run_until(SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(get(&simulation, nodes[1], "key").as_deref(), Some("now"), "seed {seed}");
+    }
 }
