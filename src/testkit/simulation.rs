@@ -182,6 +182,12 @@ impl Simulation {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].tasks.contains(role)).map(NodeIndex).collect()
     }
 
+    /// How many streams of a node are open.
+    pub fn open_streams(&self, node: NodeIndex) -> usize {
+        let life = self.hosts[node.0].life;
+        self.streams.range((node.0, life, StreamId(0))..=(node.0, life, StreamId(u64::MAX))).count()
+    }
+
     /// All hosts whose node runs.
     pub fn alive(&self) -> Vec<NodeIndex> {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].engine.is_some()).map(NodeIndex).collect()
