@@ -111,8 +111,7 @@ impl Engine {
                     self.member_up(new);
                 }
             }
-            Change::Replaced { .. } => {}
-            Change::Renewed(identity) => self.config.identity = identity,
+            Change::Replaced { .. } | Change::Renewed(_) => {}
         }
     }
 

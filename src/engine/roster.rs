@@ -115,7 +115,7 @@ impl Engine {
             return;
         }
         if self.roster.is_superseded(self.own) {
-            let (node, address) = (self.config.identity.node.clone(), self.config.identity.address);
+            let (node, address) = (self.swim.identity().node.clone(), self.swim.identity().address);
             let why = format!("a newer process calls itself {node} too; give each node a name of its own");
             self.event(Event::Refused { address, why });
             self.timers.stop(Timer::Join);

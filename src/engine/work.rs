@@ -165,7 +165,7 @@ impl Engine {
     /// Says of this node that it is ready, and asks for its roles.
     pub(super) fn declare(&mut self) {
         let info =
-            MemberInfo { node: self.config.identity.node.clone(), kinds: self.config.kinds.iter().cloned().collect() };
+            MemberInfo { node: self.swim.identity().node.clone(), kinds: self.config.kinds.iter().cloned().collect() };
         self.put_own(self.work.tables.members.clone(), &[], &wire::encode(&info));
         for spec in self.config.roles.clone() {
             let value = wire::encode(&spec);

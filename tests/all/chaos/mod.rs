@@ -11,6 +11,7 @@
 
 mod oracle;
 mod profile;
+mod scenarios;
 mod watchdog;
 mod world;
 

@@ -2,8 +2,11 @@
 //!
 //! A write *survives* as long as some process that knows it lives on. The winner at the end must rank at least as high
 //! as every write that survived, and must be one that somebody made. Removed rows may be forgotten, so "absent" stands
-//! for a removal that ranks high enough. Where groups collect removals on their own and meet again, removed values may
-//! come back, but never one that a surviving put replaced.
+//! for a removal that ranks high enough.
+//!
+//! Where groups collect removals on their own and meet again, what a removed value had replaced may come back; and where
+//! clocks differ by a minute, a put may be stamped below a removal that was collected long before. There only those puts
+//! bind that nobody removed, nor anything above them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,30 +46,34 @@ impl Oracle {
         self.written.entry(key.to_owned()).or_default().push(Written { entry: row.entry, survives: true });
     }
 
-    /// A process ended: what no other knew is gone. Returns how many writes.
-    pub(crate) fn lost(&mut self, others: &[&Arc<Store>]) -> usize {
-        let mut lost = 0;
-        for written in self.written.values_mut().flatten().filter(|written| written.survives) {
-            written.survives = others.iter().any(|store| store.knows(written.entry.dot));
-            lost += usize::from(!written.survives);
+    /// A process ended: what no other knew is gone. Returns those of these writes that nothing replaced.
+    pub(crate) fn lost(&mut self, others: &[&Arc<Store>]) -> Vec<Dot> {
+        let mut lost = Vec::new();
+        for written in self.written.values_mut() {
+            let mut gone = Vec::new();
+            for written in written.iter_mut().filter(|written| written.survives) {
+                written.survives = others.iter().any(|store| store.knows(written.entry.dot));
+                if !written.survives {
+                    gone.push((written.entry.rank(), written.entry.dot));
+                }
+            }
+            let highest = written.iter().filter(|written| written.survives).map(|written| written.entry.rank()).max();
+            lost.extend(gone.iter().filter(|(rank, _)| Some(*rank) > highest).map(|(_, dot)| *dot));
         }
         lost
     }
 
     /// Compares a store with the story, once everything is at rest.
-    pub(crate) fn check(&self, store: &Store, removed_may_return: bool) -> Result<(), String> {
+    pub(crate) fn check(&self, store: &Store, removals_bind: bool) -> Result<(), String> {
         let table = store.table(&self.table);
         for (key, written) in &self.written {
-            let order = |written: &&Written| (written.entry.rank(), written.entry.dot);
-            let survivors = || written.iter().filter(|written| written.survives);
-            let highest = survivors().max_by_key(order);
-            let highest_put = survivors().filter(|written| !written.entry.is_tombstone()).max_by_key(order);
-            let rank_of = |written: Option<&Written>| written.map(|written| written.entry.rank());
+            let removed =
+                |rank: Rank| written.iter().any(|written| written.entry.is_tombstone() && written.entry.rank() > rank);
+            let binding = written.iter().filter(|written| written.survives).map(|written| written.entry.rank());
             let verdict = match table.get(key.as_bytes()) {
                 Some(value) => {
-                    let least = rank_of(if removed_may_return { highest_put } else { highest });
-                    let author = written.iter().find(|written| written.entry.value.as_ref() == Some(&value));
-                    match author {
+                    let least = binding.filter(|rank| removals_bind || (!rank.removal && !removed(*rank))).max();
+                    match written.iter().find(|written| written.entry.value.as_ref() == Some(&value)) {
                         None => Err(format!("holds {value:?}, which nobody wrote")),
                         Some(author) if Some(author.entry.rank()) < least => {
                             Err(format!("holds {:?}, though {least:?} survived", author.entry))
@@ -74,15 +81,10 @@ impl Oracle {
                         Some(_) => Ok(()),
                     }
                 }
-                None => {
-                    let removal = |rank: Rank| {
-                        written.iter().any(|written| written.entry.is_tombstone() && written.entry.rank() > rank)
-                    };
-                    match rank_of(highest_put) {
-                        Some(rank) if !removal(rank) => Err(format!("is gone, though {rank:?} survived")),
-                        _ => Ok(()),
-                    }
-                }
+                None => match binding.filter(|rank| !rank.removal).max() {
+                    Some(rank) if !removed(rank) => Err(format!("is gone, though {rank:?} survived")),
+                    _ => Ok(()),
+                },
             };
             verdict.map_err(|why| format!("key {key:?} {why}"))?;
         }

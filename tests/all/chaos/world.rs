@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use unisono::crdt::Dot;
 use unisono::engine::{Phase, Reply};
 use unisono::id::ReplicaId;
 use unisono::roles::RoleSpec;
@@ -25,13 +26,15 @@ pub(crate) struct World {
     rng: Rng,
     profile: Profile,
     nodes: Vec<NodeIndex>,
-    /// Those that were asked to leave, and how many replies they had given before.
-    leaving: Vec<(NodeIndex, usize)>,
+    /// Those that were asked to leave, when, and how many replies they had given before.
+    leaving: Vec<(NodeIndex, Duration, usize)>,
     roles: Vec<RoleSpec>,
     table: TableName,
     oracle: Oracle,
     watchdog: Watchdog,
     writes: u64,
+    /// When a process ended the last time.
+    ended_at: Duration,
     tells: bool,
 }
 
@@ -70,6 +73,7 @@ impl World {
             table,
             watchdog: Watchdog::default(),
             writes: 0,
+            ended_at: Duration::ZERO,
             tells,
             profile,
         }
@@ -95,7 +99,9 @@ impl World {
         let mut outcome = Outcome { healed_after, writes: self.oracle.len(), ..Outcome::default() };
         for node in self.simulation.alive() {
             let store = self.simulation.store(node);
-            self.oracle.check(store, self.profile.evicts).map_err(|why| format!("{node:?}: {why}"))?;
+            self.oracle
+                .check(store, !self.profile.evicts && self.profile.skew_ms == 0)
+                .map_err(|why| format!("{node:?}: {why}"))?;
             outcome.resurrected += store.stats().resurrected;
             outcome.collected += store.stats().collected;
         }
@@ -116,7 +122,7 @@ impl World {
             self.simulation.run_for(step);
             left -= step;
             self.note_leavers()?;
-            let leaving: Vec<NodeIndex> = self.leaving.iter().map(|(node, _)| *node).collect();
+            let leaving: Vec<NodeIndex> = self.leaving.iter().map(|(node, ..)| *node).collect();
             self.watchdog.look(&self.simulation, &self.roles, &leaving)?;
         }
         Ok(())
@@ -124,22 +130,26 @@ impl World {
 
     fn note_leavers(&mut self) -> Result<(), String> {
         let gone = |simulation: &Simulation, node| simulation.engine(node).is_none();
-        for (node, told) in self.leaving.clone() {
+        for (node, since, told) in self.leaving.clone() {
             if !gone(&self.simulation, node) {
                 continue;
             }
-            self.leaving.retain(|(leaver, _)| *leaver != node);
+            self.leaving.retain(|(leaver, ..)| *leaver != node);
             let lost = self.process_ended();
             let reply = self.simulation.replies(node).get(told).map(|(_, reply)| reply.clone());
-            self.tell(&format!("{node:?} left: {reply:?}, {lost} writes lost"));
-            if reply == Some(Reply::Left) && lost > 0 && self.simulation.alive().len() + 1 >= self.nodes.len() {
-                return Err(format!("{node:?} left in order and {lost} of its writes are lost"));
+            self.tell(&format!("{node:?} left: {reply:?}, lost: {lost:?}"));
+            let own = self.simulation.store(node).replica();
+            // What it handed over may have gone with its new holder meanwhile.
+            let others_stayed = self.ended_at < since;
+            self.ended_at = self.simulation.elapsed();
+            if others_stayed && reply == Some(Reply::Left) && lost.iter().any(|dot| dot.replica == own) {
+                return Err(format!("{node:?} ({own}) left in order and of its writes these are lost: {lost:?}"));
             }
         }
         Ok(())
     }
 
-    fn process_ended(&mut self) -> usize {
+    fn process_ended(&mut self) -> Vec<Dot> {
         let alive = self.simulation.alive();
         let others: Vec<_> = alive.iter().map(|node| self.simulation.store(*node)).collect();
         self.oracle.lost(&others)
@@ -155,7 +165,7 @@ impl World {
 
     /// Nodes that run and are not about to leave.
     fn staying(&self) -> Vec<NodeIndex> {
-        let leaves = |node: &NodeIndex| self.leaving.iter().any(|(leaver, _)| leaver == node);
+        let leaves = |node: &NodeIndex| self.leaving.iter().any(|(leaver, ..)| leaver == node);
         self.simulation.alive().into_iter().filter(|node| !leaves(node)).collect()
     }
 
@@ -174,7 +184,7 @@ impl World {
                 let staying = self.staying();
                 if let Some(node) = self.pick(&staying).filter(|_| staying.len() > 1) {
                     self.tell(&format!("leave {node:?}"));
-                    self.leaving.push((node, self.simulation.replies(node).len()));
+                    self.leaving.push((node, self.simulation.elapsed(), self.simulation.replies(node).len()));
                     self.simulation.leave(node, PATIENCE);
                 }
             }
@@ -222,9 +232,10 @@ impl World {
         let alive = self.simulation.alive();
         let Some(node) = self.pick(&alive).filter(|_| alive.len() > 1) else { return };
         self.simulation.kill(node);
-        self.leaving.retain(|(leaver, _)| *leaver != node);
+        self.leaving.retain(|(leaver, ..)| *leaver != node);
         let lost = self.process_ended();
-        self.tell(&format!("kill {node:?}: {lost} writes lost"));
+        self.ended_at = self.simulation.elapsed();
+        self.tell(&format!("kill {node:?}, lost: {lost:?}"));
     }
 
     fn separate(&mut self, action: Action) {
@@ -288,7 +299,7 @@ impl World {
         use std::fmt::Write;
         let mut text = String::new();
         for role in &self.roles {
-            let _ = write!(text, "\n  {:?} runs on {:?}", role.name, self.simulation.running(&role.name));
+            let _ = write!(text, "\n    {:?} runs on {:?}", role.name, self.simulation.running(&role.name));
         }
         for node in &self.nodes {
             let Some(status) = self.simulation.status(*node) else { continue };
@@ -315,6 +326,10 @@ impl World {
                 self.simulation.engine(*node).map(|engine| engine.stats()),
                 self.simulation.store(*node).stats(),
             );
+            let events = self.simulation.events(*node);
+            for event in &events[events.len().saturating_sub(6)..] {
+                let _ = write!(text, "\n    {event:?}");
+            }
         }
         text
     }
