@@ -127,7 +127,9 @@ impl Engine {
             self.answer(from, sender, &digest);
         }
         if !self.roster.is_admitted(sender) {
-            if !self.leavers.contains(&sender) && self.leaving.is_none() {
+            // With equal rosters both know that the sender is out, for good: a newer process has its name.
+            let differs = digest.roster != self.roster.fingerprint();
+            if differs && !self.leavers.contains(&sender) && self.leaving.is_none() {
                 // An island: pull from it, which unites the rosters on the way.
                 self.pull_from(sender, Due::Rosters);
             }

@@ -43,12 +43,25 @@ enum Stage {
 
 impl Engine {
     pub(super) fn begin_leaving(&mut self, request: u64, patience: Duration) {
+        if matches!(self.leaving, Some(Leaving { stage: Stage::Gone, .. })) {
+            let reply = Reply::LeftWithUnsaved(self.unsaved());
+            return self.outputs.push_back(Output::Reply { request, reply });
+        }
         if self.leaving.is_some() {
             return;
         }
         self.leaving = Some(Leaving { request, since: self.now.instant, stage: Stage::Stopping });
         self.timers.set(Timer::LeavePatience, self.now.instant + patience);
         self.work.stop_all(self.now);
+        self.status.dirty = true;
+    }
+
+    /// Another process has this one's name and place for good. Nobody counts on what this one says any more, so it must
+    /// run no role and keep silent.
+    pub(super) fn stand_back(&mut self) {
+        self.leaving = Some(Leaving { request: 0, since: self.now.instant, stage: Stage::Gone });
+        self.work.stop_all(self.now);
+        self.swim.leave(self.now.instant);
         self.status.dirty = true;
     }
 

@@ -119,7 +119,7 @@ impl Engine {
             let why = format!("a newer process calls itself {node} too; give each node a name of its own");
             self.event(Event::Refused { address, why });
             self.timers.stop(Timer::Join);
-            return;
+            return self.stand_back();
         }
         self.roster.readmit(self.own);
         self.foreign.extend(self.roster.members().filter(|replica| *replica != self.own));
