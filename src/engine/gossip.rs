@@ -91,7 +91,7 @@ impl Engine {
             digest: self.store.digest(),
             roster: self.roster.fingerprint(),
             members: self.swim.fingerprint(),
-            base_of_receiver: self.store.base_of(to),
+            base_of_receiver: self.leaving.is_none().then(|| self.store.base_of(to)),
             reports: self.reports_to_pass_on(),
             tables: Vec::new(),
             detailed,
@@ -160,15 +160,6 @@ impl Engine {
             answer.tables.truncate(TABLES);
         }
         self.send_to(from, &Message::Digest(Box::new(answer)));
-    }
-
-    pub(super) fn random_live(&mut self) -> Option<ReplicaId> {
-        let count = self.gossip.live.len();
-        if count == 0 {
-            return None;
-        }
-        let pick = self.random.random_range(0..count);
-        self.gossip.live.iter().nth(pick).copied()
     }
 
     /// Follows the median of the members' clocks.

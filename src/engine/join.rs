@@ -102,7 +102,7 @@ impl Engine {
     }
 
     fn form_alone(&mut self) {
-        let identity = self.config.identity.clone();
+        let identity = self.swim.identity().clone();
         self.admit(&identity);
         self.become_ready();
     }

@@ -22,6 +22,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Leaving {
     request: u64,
+    since: Instant,
     stage: Stage,
 }
 
@@ -43,12 +44,25 @@ enum Stage {
 
 impl Engine {
     pub(super) fn begin_leaving(&mut self, request: u64, patience: Duration) {
+        if matches!(self.leaving, Some(Leaving { stage: Stage::Gone, .. })) {
+            let reply = Reply::LeftWithUnsaved(self.unsaved());
+            return self.outputs.push_back(Output::Reply { request, reply });
+        }
         if self.leaving.is_some() {
             return;
         }
-        self.leaving = Some(Leaving { request, stage: Stage::Stopping });
+        self.leaving = Some(Leaving { request, since: self.now.instant, stage: Stage::Stopping });
         self.timers.set(Timer::LeavePatience, self.now.instant + patience);
         self.work.stop_all(self.now);
+        self.status.dirty = true;
+    }
+
+    /// Another process has this one's name and place for good. Nobody counts on what this one says any more, so it must
+    /// run no role and keep silent.
+    pub(super) fn stand_back(&mut self) {
+        self.leaving = Some(Leaving { request: 0, since: self.now.instant, stage: Stage::Gone });
+        self.work.stop_all(self.now);
+        self.swim.leave(self.now.instant);
         self.status.dirty = true;
     }
 
@@ -62,9 +76,8 @@ impl Engine {
                 self.check_leaving();
             }
             Stage::Saving(until) => {
-                // With nobody in the roster who may come back there is nothing to wait for.
-                let alone = self.roster.members().all(|member| member == self.own);
-                if alone || self.peers.best_holder() >= *until {
+                let until = *until;
+                if self.nobody_stays() || self.best_holder() >= until {
                     self.say_goodbye();
                 }
             }
@@ -75,6 +88,21 @@ impl Engine {
             }
             Stage::Stopping | Stage::Gone => {}
         }
+    }
+
+    /// The largest part of this node's writes that a member holds which lives and stays. What it said before this node
+    /// began to leave does not count: of two that leave at once, each would hold the other's writes and take them along.
+    fn best_holder(&self) -> u64 {
+        let Some(leaving) = &self.leaving else { return 0 };
+        let held = self.live().iter().filter_map(|peer| self.peers.held_by(*peer, leaving.since));
+        held.flatten().max().unwrap_or(0)
+    }
+
+    /// Whether everybody else leaves too, and nobody in the roster may come back: then there is nothing to wait for.
+    fn nobody_stays(&self) -> bool {
+        let Some(leaving) = &self.leaving else { return false };
+        let mut others = self.roster.members().filter(|member| *member != self.own);
+        others.all(|member| self.peers.held_by(member, leaving.since) == Some(None))
     }
 
     /// Patience is over: leave, whether or not everything is in other hands.
@@ -150,7 +178,7 @@ impl Engine {
                 have.remove(departed);
             }
         }
-        let held = self.peers.best_holder();
+        let held = self.best_holder();
         if held > 0 {
             have.add_range(self.own, 1, held);
         }

@@ -55,8 +55,9 @@ pub(super) struct DigestMessage {
     pub(super) roster: u64,
     /// The fingerprint of the sender's member list.
     pub(super) members: u64,
-    /// How much the sender holds of what the receiver wrote, without a hole.
-    pub(super) base_of_receiver: u64,
+    /// How much the sender holds of what the receiver wrote, without a hole. `None` from one that leaves itself: nothing
+    /// is in good hands there.
+    pub(super) base_of_receiver: Option<u64>,
     /// Stable-time reports: the sender's own, and some that it passes on.
     pub(super) reports: Vec<Report>,
     /// Digests of single tables, when asked for: to name the one that differs.

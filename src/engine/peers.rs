@@ -11,8 +11,8 @@ use crate::time::{Instant, Now};
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) clock: PeerClock,
-    /// How much of what this node wrote it holds.
-    pub(super) holds_of_ours: u64,
+    /// When it was last asked and answered, and how much of what this node wrote it held then; nothing while it leaves.
+    holds_of_ours: Option<(Instant, Option<u64>)>,
     /// The last answer or question, and when it came.
     pub(super) last: Option<(Instant, DigestMessage)>,
 }
@@ -33,8 +33,10 @@ impl Peers {
         let peer = self.known.entry(from).or_default();
         if let Some(asked) = digest.answers {
             peer.clock.answer(now, asked, digest.wall_ms);
+            if peer.holds_of_ours.is_none_or(|(before, _)| asked >= before) {
+                peer.holds_of_ours = Some((asked, digest.base_of_receiver));
+            }
         }
-        peer.holds_of_ours = peer.holds_of_ours.max(digest.base_of_receiver);
         peer.last = Some((now.instant, digest));
     }
 
@@ -47,8 +49,10 @@ impl Peers {
         self.known.iter().filter(move |(peer, _)| counts(**peer)).filter_map(|(_, peer)| peer.clock.offset_ms())
     }
 
-    /// The largest part of this node's writes that anybody holds.
-    pub(super) fn best_holder(&self) -> u64 {
-        self.known.values().map(|peer| peer.holds_of_ours).max().unwrap_or(0)
+    /// What was asked since then and answered: `None` if it was not, else how much of this node's writes the peer holds,
+    /// which is nothing to rely on if it leaves itself.
+    pub(super) fn held_by(&self, peer: ReplicaId, since: Instant) -> Option<Option<u64>> {
+        let (asked, held) = self.known.get(&peer)?.holds_of_ours?;
+        (asked >= since).then_some(held)
     }
 }

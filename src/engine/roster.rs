@@ -121,7 +121,8 @@ impl Engine {
                 // Two processes of one name live. The newer has the name; this one is told, and goes on by itself.
                 let (node, address) = (own.node.clone(), own.address);
                 let why = format!("a newer process calls itself {node} too; give each node a name of its own");
-                return self.event(Event::Refused { address, why });
+                self.event(Event::Refused { address, why });
+                return self.stand_back();
             }
             // A former run whose clock was ahead of what it is now.
             let node = own.node.clone();

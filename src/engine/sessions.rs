@@ -182,9 +182,17 @@ impl Engine {
         }
     }
 
+    /// Authors with a hole in their part of the context who can fill it. What an author that is gone told nobody is
+    /// missing for ever; whether somebody else holds it, digests tell.
+    fn open_holes(&self) -> Vec<ReplicaId> {
+        let mut gaps = self.store.gaps();
+        gaps.retain(|author| self.live().contains(author));
+        gaps
+    }
+
     /// Sets the timer for the oldest hole in the context, if there is one.
     pub(super) fn schedule_holes(&mut self) {
-        let gaps = self.store.gaps();
+        let gaps = self.open_holes();
         let patience = self.config.timing.hole_patience;
         self.scheduler.holes(self.now.instant, &gaps, patience);
         match self.scheduler.next_hole(patience) {
@@ -193,10 +201,10 @@ impl Engine {
         }
     }
 
-    /// Repairs holes that did not close by themselves: from the author if it lives, else from anybody.
+    /// Repairs holes that did not close by themselves, from their authors.
     pub(super) fn repair_holes(&mut self) {
         let now = self.now.instant;
-        let gaps = self.store.gaps();
+        let gaps = self.open_holes();
         for author in self.scheduler.holes(now, &gaps, self.config.timing.hole_patience) {
             let distance = self.peers.get(author).and_then(|peer| peer.clock.round_trip()).unwrap_or_default() * 3;
             if distance > self.config.timing.hole_patience
@@ -204,10 +212,7 @@ impl Engine {
             {
                 continue;
             }
-            let from = if self.live().contains(&author) { Some(author) } else { self.random_live() };
-            if let Some(peer) = from {
-                self.pull_from(peer, Due::Rows);
-            }
+            self.pull_from(author, Due::Rows);
         }
         if !gaps.is_empty() {
             self.timers.set_earlier(Timer::Holes, now + self.config.timing.hole_patience);

@@ -132,7 +132,7 @@ impl Engine {
     pub(super) fn name_of(&self, member: ReplicaId) -> String {
         match self.swim.member(member) {
             Some((identity, _)) => identity.node.to_string(),
-            None if member == self.own => self.config.identity.node.to_string(),
+            None if member == self.own => self.swim.identity().node.to_string(),
             None => member.to_string(),
         }
     }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::carrier::End;
 use super::host::{Host, NodeIndex, NodeOptions};
 use super::network::{Network, Way};
-use crate::engine::{Command, Engine, Event, Input, Liveness, Output, Phase, Reply, RoleReport, Status};
+use crate::engine::{Command, Engine, Event, Input, Liveness, Output, Phase, Reply, RoleReport, Status, StreamId};
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
 use crate::time::{Instant, Now};
@@ -175,6 +175,12 @@ impl Simulation {
     /// The nodes on which a task of this role runs now: what really runs, whatever anybody believes.
     pub fn running(&self, role: &str) -> Vec<NodeIndex> {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].tasks.contains(role)).map(NodeIndex).collect()
+    }
+
+    /// How many streams of a node are open.
+    pub fn open_streams(&self, node: NodeIndex) -> usize {
+        let life = self.hosts[node.0].life;
+        self.streams.range((node.0, life, StreamId(0))..=(node.0, life, StreamId(u64::MAX))).count()
     }
 
     /// All hosts whose node runs.

@@ -20,6 +20,6 @@ mod network;
 mod oracle;
 mod profile;
 mod replica;
-mod rng;
+pub(crate) mod rng;
 mod variants;
 mod world;

@@ -1,0 +1,121 @@
+//! What the schedules found, each as a story of its own.
+
+use std::time::Duration;
+
+use unisono::engine::{Event, Reply};
+use unisono::roles::RoleSpec;
+use unisono::store::TableName;
+use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
+
+use super::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cluster(seed: u64, size: usize) -> (Simulation, Vec<NodeIndex>) {
+    let mut simulation = Simulation::new(seed);
+    let nodes = (0..size).map(|number| simulation.add(NodeOptions::named(&format!("n{number}")))).collect();
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    (simulation, nodes)
+}
+
+fn put(simulation: &mut Simulation, node: NodeIndex, key: &str) {
+    let now = simulation.now_at(node);
+    simulation.store(node).put(now, &TableName::new("lot").unwrap(), key.as_bytes(), b"value").unwrap();
+    simulation.wrote(node);
+}
+
+/// Seed 59: a node took the renewed identity of another member for its own, and formed its cluster in that one's name.
+#[test]
+fn a_member_that_came_back_does_not_lend_its_identity_to_others() {
+    World::new(59, 6, false).run().unwrap();
+}
+
+/// What a dead author told nobody was asked for every 50 ms, for ever.
+#[test]
+fn what_died_with_its_author_is_not_asked_for_for_ever() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3);
+        simulation.network().set_loss(0.6);
+        for number in 0..10 {
+            put(&mut simulation, nodes[0], &format!("k{number}"));
+            simulation.run_for(Duration::from_micros(10));
+        }
+        simulation.run_for(Duration::from_millis(1));
+        simulation.kill(nodes[0]);
+        simulation.network().set_loss(0.0);
+        simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+        simulation.run_for(2 * SECOND);
+        let pulls = |simulation: &Simulation| simulation.engine(nodes[1]).unwrap().stats().pulls;
+        let before = pulls(&simulation);
+        simulation.run_for(10 * SECOND);
+        assert!(pulls(&simulation) - before <= 2, "seed {seed}: {} pulls at rest", pulls(&simulation) - before);
+    }
+}
+
+/// Each of two that leave at once counted on the other to keep its writes.
+#[test]
+fn two_that_leave_at_once_do_not_count_on_each_other() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 2);
+        put(&mut simulation, nodes[0], "a");
+        put(&mut simulation, nodes[1], "b");
+        simulation.run_for(SECOND);
+        simulation.leave(nodes[0], 5 * SECOND);
+        simulation.leave(nodes[1], 5 * SECOND);
+        simulation.run_until(2 * SECOND, |simulation| simulation.alive().is_empty()).unwrap();
+        for (node, unsaved) in [(nodes[0], "lot/a"), (nodes[1], "lot/b")] {
+            assert_eq!(simulation.replies(node), [(0, Reply::LeftWithUnsaved(vec![unsaved.to_owned()]))], "{seed}");
+        }
+    }
+}
+
+/// A node that left had counted on a member that was dead by then.
+#[test]
+fn the_dead_keep_nothing_for_one_that_leaves() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3);
+        simulation.network().cut(&nodes[..2], &nodes[2..]);
+        put(&mut simulation, nodes[0], "a");
+        simulation.run_for(SECOND);
+        simulation.kill(nodes[1]);
+        simulation.run_for(SECOND);
+        simulation.leave(nodes[0], SECOND);
+        simulation.run_until(3 * SECOND, |simulation| !simulation.replies(nodes[0]).is_empty()).unwrap();
+        assert_eq!(simulation.replies(nodes[0]), [(0, Reply::LeftWithUnsaved(vec!["lot/a".to_owned()]))], "{seed}");
+    }
+}
+
+#[test]
+fn a_restarted_node_takes_the_place_of_its_former_self_at_once() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 4);
+        simulation.restart(nodes[1]);
+        simulation.run_until(2 * SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(simulation.view(nodes[0]).len(), 4);
+    }
+}
+
+/// The older of two of one name says so and stands back; the others go on, and nobody exchanges anything for ever.
+#[test]
+fn two_of_one_name_end_in_an_event_and_no_endless_loop() {
+    for seed in 0..10 {
+        let mut simulation = Simulation::new(seed);
+        let options = |name| NodeOptions::named(name).role(RoleSpec::new("all").count(3));
+        let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        let second = simulation.add(options("n1"));
+        let refused = |simulation: &Simulation| {
+            simulation.events(nodes[1]).iter().any(|event| matches!(event, Event::Refused { .. }))
+        };
+        simulation.run_until(10 * SECOND, refused).unwrap();
+        simulation.run_for(5 * SECOND);
+        let alive = [nodes[0], nodes[2], second];
+        let pulls = |simulation: &Simulation, node| simulation.engine(node).unwrap().stats().pulls;
+        let before: Vec<u64> = simulation.alive().iter().map(|node| pulls(&simulation, *node)).collect();
+        simulation.run_for(10 * SECOND);
+        let after: Vec<u64> = simulation.alive().iter().map(|node| pulls(&simulation, *node)).collect();
+        assert!(before.iter().zip(&after).all(|(before, after)| after - before <= 5), "{seed}: {before:?} {after:?}");
+        assert!(simulation.converged(&alive), "seed {seed}");
+        assert_eq!(simulation.running("all"), alive, "seed {seed}");
+    }
+}
