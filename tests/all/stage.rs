@@ -73,7 +73,7 @@ fn a_gate_that_runs_twice_is_not_once() {
 fn something_that_must_not_happen_is_noticed_when_it_does() {
     play(async {
         let mut stage = Stage::new();
-        stage.start("larry", actor(r#"{"line":"event","event":"down","node":"gary","replica":7}"#))?;
+        stage.start("larry", actor(r#"{"line":"event","event":"down","node":"gary","replica":"7"}"#))?;
         let why = throughout(&mut stage, "nobody dies", LONG, |seen| seen["larry"].down.is_empty()).await.unwrap_err();
         assert!(why.contains("nobody dies"), "{why}");
         throughout(&mut stage, "larry does not end", SHORT, |seen| !seen["larry"].ended).await
