@@ -229,6 +229,7 @@ mod tests {
         larry.swim.apply(larry.now.instant, vec![record]);
         larry.turn();
         assert_eq!(larry.swim.member(renewed.replica).unwrap().0, &renewed);
+        assert_eq!(larry.swim.identity(), &identity("larry", 1));
         assert_eq!(larry.config.identity, identity("larry", 1));
     }
 }

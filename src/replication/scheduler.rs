@@ -17,6 +17,9 @@ const PULLS_AT_ONCE: usize = 4;
 /// stream of writes by one author, a lost row of another would otherwise never be missed.
 const PERSISTENT: Duration = Duration::from_secs(1);
 
+/// How many sessions follow each other over a difference that stays the same; then one per [`PERSISTENT`].
+const TRIES: u32 = 3;
+
 /// What two nodes compare.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Compared {
@@ -52,6 +55,16 @@ pub struct Scheduler {
     holes: BTreeMap<ReplicaId, Instant>,
     pulling: BTreeMap<ReplicaId, Instant>,
     met: BTreeMap<ReplicaId, Instant>,
+    tried: BTreeMap<ReplicaId, Tried>,
+}
+
+/// A difference over which sessions were started, and which is still the same.
+#[derive(Debug)]
+struct Tried {
+    due: Due,
+    sides: [Compared; 2],
+    times: u32,
+    last: Instant,
 }
 
 impl Scheduler {
@@ -60,6 +73,7 @@ impl Scheduler {
         let due = match () {
             () if own == theirs => {
                 self.differences.remove(&peer);
+                self.tried.remove(&peer);
                 return None;
             }
             () if own.roster != theirs.roster => Due::Rosters,
@@ -78,7 +92,19 @@ impl Scheduler {
         }
         difference.seen += 1;
         let ripe = difference.seen >= 2 || now.since(difference.since) >= PERSISTENT;
-        (ripe && self.may_pull(peer)).then_some(due)
+        (ripe && self.may_pull(peer) && self.may_try(now, peer, due, [own, theirs])).then_some(due)
+    }
+
+    /// Whether one more session may start over this difference. What a few sessions did not mend (a row that is refused
+    /// here, say), the next will not either: without a rest the two would talk of nothing else, without an end.
+    fn may_try(&mut self, now: Instant, peer: ReplicaId, due: Due, sides: [Compared; 2]) -> bool {
+        let times = match self.tried.get(&peer).filter(|tried| tried.due == due && tried.sides == sides) {
+            Some(tried) if tried.times >= TRIES && now.since(tried.last) < PERSISTENT => return false,
+            Some(tried) => tried.times.saturating_add(1),
+            None => 1,
+        };
+        self.tried.insert(peer, Tried { due, sides, times, last: now });
+        true
     }
 
     /// Takes the authors with holes in their part of the context; returns those whose hole is older than `patience`.
@@ -125,10 +151,62 @@ impl Scheduler {
     /// A peer is gone.
     pub fn forget(&mut self, peer: ReplicaId) {
         self.ended(peer);
+        self.tried.remove(&peer);
     }
 
     /// How many sessions run.
     pub fn pulling(&self) -> usize {
         self.pulling.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::{Store, StoreConfig};
+
+    fn compared(roster: u64) -> Compared {
+        let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(1), 1)));
+        Compared { digest: store.digest(), roster }
+    }
+
+    /// Compares every millisecond, each session ends at once; returns how many there were.
+    fn sessions(scheduler: &mut Scheduler, from: u64, to: u64, sides: impl Fn(u64) -> [Compared; 2]) -> usize {
+        let peer = ReplicaId(2);
+        let mut sessions = 0;
+        for ms in from..to {
+            let now = Instant::from_nanos(ms * 1_000_000);
+            let [own, theirs] = sides(ms);
+            if scheduler.compare(now, peer, own, theirs).is_some() {
+                sessions += 1;
+                scheduler.started(now, peer);
+                scheduler.ended(peer);
+            }
+        }
+        sessions
+    }
+
+    #[test]
+    fn sessions_that_change_nothing_come_seldom() {
+        let mut scheduler = Scheduler::default();
+        let same = |_| [compared(1), compared(2)];
+        let at_once = sessions(&mut scheduler, 1, 500, same);
+        assert_eq!(at_once, 3);
+        let later = sessions(&mut scheduler, 500, 10_500, same);
+        assert!((9..=10).contains(&later), "{later} in ten seconds");
+    }
+
+    #[test]
+    fn sessions_that_change_something_come_at_once() {
+        let mut scheduler = Scheduler::default();
+        let moving = |ms: u64| [compared(1), compared(2 + ms / 10)];
+        assert_eq!(sessions(&mut scheduler, 1, 500, moving), 3 * 50, "the other side moves every 10 ms");
+        let mut scheduler = Scheduler::default();
+        let same = |_| [compared(1), compared(2)];
+        assert_eq!(sessions(&mut scheduler, 1, 100, same), 3);
+        assert_eq!(sessions(&mut scheduler, 100, 101, |_| [compared(2), compared(2)]), 0);
+        assert_eq!(sessions(&mut scheduler, 101, 200, same), 3, "equal in between: another difference");
     }
 }
