@@ -68,6 +68,7 @@ fn engine(now: Now, node: usize) -> (Engine, Arc<Store>) {
         timing: Timing::local(),
         kinds: ["gate".to_owned()].into(),
         roles: vec![RoleSpec::new("gate")],
+        tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         seed: 7,
     };
     let store = Arc::new(Store::new(StoreConfig::new(replica, 7)));

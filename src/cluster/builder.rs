@@ -218,6 +218,7 @@ impl Builder {
             timing: timing(settings.preset),
             kinds: factories.kinds(),
             roles: config.roles,
+            tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             seed,
         };
         if !settings.peers.is_empty() {

@@ -19,8 +19,16 @@ pub struct EngineConfig {
     pub kinds: BTreeSet<String>,
     /// The roles that this node asks the cluster to run.
     pub roles: Vec<RoleSpec>,
+    /// So many removed rows are kept for a member that is Down; beyond that the one that has been Down for longest is
+    /// struck from the roster, so that they can go. About 200 bytes each.
+    pub tombstone_quota: u64,
     /// Where all randomness below the driver comes from.
     pub seed: u64,
+}
+
+impl EngineConfig {
+    /// The tombstone quota unless another is set: about 50 MB.
+    pub const TOMBSTONE_QUOTA: u64 = 250_000;
 }
 
 /// How fast everything goes. Start from a preset.

@@ -195,7 +195,9 @@ mod tests {
         let store = Arc::new(Store::new(StoreConfig::new(identity.replica, 7)));
         let cluster = "test".to_owned();
         let timing = Timing::lan();
-        let config = EngineConfig { cluster, identity, timing, kinds: BTreeSet::new(), roles: Vec::new(), seed: 7 };
+        let tombstone_quota = EngineConfig::TOMBSTONE_QUOTA;
+        let (kinds, roles) = (BTreeSet::new(), Vec::new());
+        let config = EngineConfig { cluster, identity, timing, kinds, roles, tombstone_quota, seed: 7 };
         let mut larry = Engine::new(now, config, store);
         let alive = Record { identity: gary.clone(), incarnation: 0, state: Liveness::Alive };
         larry.swim.apply(now.instant, vec![alive]);

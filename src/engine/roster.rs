@@ -69,10 +69,17 @@ impl Engine {
             .filter(|replica| *replica != self.own)
             .filter(|replica| self.swim.member(*replica).is_none_or(|(_, liveness)| liveness == Liveness::Down))
             .collect();
-        for replica in silent {
-            let since = *self.down_since.entry(replica).or_insert(now);
+        for replica in &silent {
+            let since = *self.down_since.entry(*replica).or_insert(now);
             if now.since(since) >= self.config.timing.evict_after {
-                self.evict(replica, "it was Down for too long");
+                self.evict(*replica, "it was Down for too long");
+            }
+        }
+        if self.store.stats().tombstones > self.config.tombstone_quota {
+            // One at a time: perhaps the others need not go.
+            let longest = silent.into_iter().min_by_key(|replica| (self.down_since.get(replica), *replica));
+            if let Some(replica) = longest {
+                self.evict(replica, "removed rows kept for it exceeded the quota");
             }
         }
     }

@@ -23,6 +23,7 @@ pub struct NodeOptions {
     pub(super) kinds: BTreeSet<String>,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
+    pub(super) tombstone_quota: u64,
 }
 
 impl NodeOptions {
@@ -33,7 +34,14 @@ impl NodeOptions {
     /// If the name is no [`NodeId`].
     pub fn named(name: &str) -> Self {
         let node = NodeId::new(name).expect("the name of a simulated node is well formed");
-        Self { node, timing: Timing::lan(), kinds: BTreeSet::new(), roles: Vec::new(), skew_ms: 0 }
+        Self {
+            node,
+            timing: Timing::lan(),
+            kinds: BTreeSet::new(),
+            roles: Vec::new(),
+            skew_ms: 0,
+            tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+        }
     }
 
     /// Sets how fast everything goes.
@@ -48,6 +56,13 @@ impl NodeOptions {
     pub fn role(mut self, spec: RoleSpec) -> Self {
         self.kinds.insert(spec.kind.clone());
         self.roles.push(spec);
+        self
+    }
+
+    /// Sets how many removed rows are kept for members that are Down.
+    #[must_use]
+    pub fn tombstone_quota(mut self, quota: u64) -> Self {
+        self.tombstone_quota = quota;
         self
     }
 
@@ -107,6 +122,7 @@ impl Host {
             timing: self.options.timing.clone(),
             kinds: self.options.kinds.clone(),
             roles: self.options.roles.clone(),
+            tombstone_quota: self.options.tombstone_quota,
             seed,
         };
         self.tasks.clear();

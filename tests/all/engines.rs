@@ -280,3 +280,28 @@ fn a_node_that_comes_back_with_its_clock_set_back_replaces_its_former_self() {
         assert_eq!(get(&simulation, nodes[1], "key").as_deref(), Some("now"), "seed {seed}");
     }
 }
+
+#[test]
+fn removed_rows_are_kept_for_a_dead_member_only_up_to_the_quota() {
+    let (mut simulation, nodes) = cluster(1, 3, |options| options.tombstone_quota(50));
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    simulation.kill(nodes[2]);
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    let put_and_remove = |simulation: &mut Simulation, keys: std::ops::Range<u32>| {
+        for number in keys {
+            put(simulation, nodes[0], &format!("key {number}"), "value");
+            let now = simulation.now_at(nodes[1]);
+            simulation.run_for(Duration::from_millis(2));
+            simulation.store(nodes[1]).remove(now, &lot(), format!("key {number}").as_bytes()).unwrap();
+            simulation.wrote(nodes[1]);
+        }
+        simulation.run_for(30 * SECOND);
+    };
+    put_and_remove(&mut simulation, 0..40);
+    assert_eq!(simulation.store(nodes[0]).stats().tombstones, 40, "it may come back, and must hear of them");
+    put_and_remove(&mut simulation, 40..80);
+    let struck = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("quota"));
+    assert!(nodes[..2].iter().any(|node| simulation.events(*node).iter().any(struck)));
+    assert_eq!(simulation.store(nodes[0]).stats().tombstones, 0);
+    assert_eq!(simulation.store(nodes[1]).stats().tombstones, 0);
+}
