@@ -190,6 +190,8 @@ impl Engine {
             }
         }
         self.guard.done();
+        // Before the answers: who is told that all agree must not read in the status that they do not.
+        self.publish_status();
         self.check_waiting();
         self.publish_status();
     }

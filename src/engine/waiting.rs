@@ -142,3 +142,50 @@ impl Engine {
         matches!(state, ClaimState::Starting | ClaimState::Draining { .. } | ClaimState::Stopped { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::{EngineConfig, Input, Timing};
+    use crate::id::NodeId;
+    use crate::membership::Identity;
+    use crate::store::{Store, StoreConfig};
+    use crate::time::Now;
+
+    #[test]
+    fn who_is_told_that_all_agree_reads_nothing_else_in_the_status() {
+        let own = ReplicaId(7);
+        let node = NodeId::new("larry").unwrap();
+        let config = EngineConfig {
+            cluster: "parking".to_owned(),
+            identity: Identity { address: ([127, 0, 0, 1], 4_871).into(), node, replica: own, boot: 1, renewal: 0 },
+            timing: Timing::local(),
+            kinds: Default::default(),
+            roles: Vec::new(),
+            seed: 1,
+        };
+        let mut now = Now { instant: Instant::ZERO, wall_ms: 1_000 };
+        let mut engine = Engine::new(now, config, Arc::new(Store::new(StoreConfig::new(own, 1))));
+        engine.handle(now, Input::Command(Command::AwaitConverged { request: 1 }));
+        let mut agreed = false;
+        for _ in 0..10_000 {
+            while let Some(output) = engine.poll_output() {
+                match output {
+                    Output::Status(status) => agreed = status.agreed,
+                    Output::Reply { reply: Reply::Converged, .. } => {
+                        assert!(agreed, "the answer overtook the status");
+                        return;
+                    }
+                    _ => {}
+                }
+            }
+            let due = engine.poll_timeout().expect("a node that looks for others has deadlines");
+            now.wall_ms += u64::try_from(due.since(now.instant).as_millis()).unwrap();
+            now.instant = due;
+            engine.handle(now, Input::Deadline);
+        }
+        panic!("a node alone agrees with itself in the end");
+    }
+}
