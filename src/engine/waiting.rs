@@ -164,6 +164,7 @@ mod tests {
             timing: Timing::local(),
             kinds: Default::default(),
             roles: Vec::new(),
+            tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             seed: 1,
         };
         let mut now = Now { instant: Instant::ZERO, wall_ms: 1_000 };
