@@ -55,6 +55,7 @@ impl From<store::WriteError> for WriteError {
     fn from(error: store::WriteError) -> Self {
         match error {
             store::WriteError::NotReady => Self::NotReady,
+            store::WriteError::Closed => Self::Gone,
             other => Self::Store(other),
         }
     }

@@ -99,7 +99,7 @@ pub struct Status {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// A node declared itself ready and is in the view.
+    /// Another node is in the view: it declared itself ready, or was out of reach and is back.
     Joined {
         /// Who.
         node: NodeId,

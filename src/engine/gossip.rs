@@ -61,7 +61,7 @@ impl Engine {
         let timing = &self.config.timing;
         let busy = now < self.gossip.busy_until || !self.gossip.recheck.is_empty();
         self.timers.set(Timer::Digest, now + if busy { timing.digest_busy } else { timing.digest_idle });
-        if !self.formed() {
+        if !self.formed() || self.is_gone() {
             return;
         }
         let mut targets = std::mem::take(&mut self.gossip.recheck);

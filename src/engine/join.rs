@@ -73,7 +73,9 @@ impl Engine {
         let none_formed = there
             .iter()
             .all(|(replica, _)| *replica > self.own && turned_down.get(replica).is_some_and(|(_, new)| *new));
-        if now >= self.join.last_resort_at || (now >= self.join.alone_at && none_formed) {
+        // Whoever was admitted somewhere must not give up on it: its sponsors would meet it as an island without rows.
+        let admitted_nowhere = self.live().is_empty();
+        if (now >= self.join.last_resort_at && admitted_nowhere) || (now >= self.join.alone_at && none_formed) {
             return self.form_alone();
         }
         let ripe = |replica: ReplicaId| turned_down.get(&replica).is_none_or(|(at, _)| now.since(*at) >= RETRY);

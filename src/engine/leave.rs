@@ -61,9 +61,15 @@ impl Engine {
     /// run no role and keep silent.
     pub(super) fn stand_back(&mut self) {
         self.leaving = Some(Leaving { request: 0, since: self.now.instant, stage: Stage::Gone });
+        self.store.close();
         self.work.stop_all(self.now);
         self.swim.leave(self.now.instant);
         self.status.dirty = true;
+    }
+
+    /// Whether this node has left or was replaced: it says nothing any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| matches!(leaving.stage, Stage::Gone))
     }
 
     /// Looks whether the next step of leaving can be taken.
@@ -134,6 +140,7 @@ impl Engine {
     /// Strikes this node from the roster and says so. Membership is told last: news of a death travel on their own
     /// ways, and must not overtake the news that it was meant.
     fn say_goodbye(&mut self) {
+        self.store.close();
         let unsaved = self.unsaved();
         let until = self.now.instant + GOODBYE;
         if let Some(leaving) = &mut self.leaving {

@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use rand::RngExt;
+
 use super::message::{Message, Purpose, kind};
 use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
 use crate::replication;
 use crate::wire;
+
+/// About how many members of a large cluster answer when a known address is heard of again.
+const LOOKERS: u32 = 8;
 
 impl Engine {
     /// Carries out what foca and the watchers want; returns whether anything happened that others may react to.
@@ -44,7 +49,12 @@ impl Engine {
 
     /// An address at which a member may listen.
     pub(super) fn discovered(&mut self, address: SocketAddr) {
-        if !self.is_live_address(address) && address != self.swim.identity().address {
+        // A process that was killed and started again at once is still held for its former self. But not everybody has
+        // to look after everybody: of a large cluster, about as many as would do.
+        let known = self.is_live_address(address);
+        let look =
+            !known || self.random.random_ratio(LOOKERS, LOOKERS.max(self.live().len().try_into().unwrap_or(LOOKERS)));
+        if look && address != self.swim.identity().address {
             self.swim.announce(self.now.instant, address);
         }
     }
@@ -128,6 +138,7 @@ impl Engine {
 
     fn member_up(&mut self, identity: Identity) {
         let replica = identity.replica;
+        self.silent_since.remove(&replica);
         if self.down_since.remove(&replica).is_some() {
             self.watchers.refuted(self.now.instant, replica);
             if self.roster.is_admitted(replica) {

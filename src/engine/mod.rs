@@ -82,6 +82,10 @@ pub struct Engine {
     leavers: BTreeSet<ReplicaId>,
     /// When each member was found Down.
     down_since: BTreeMap<ReplicaId, Instant>,
+    /// Since when each member of the roster has been Down or not heard of.
+    silent_since: BTreeMap<ReplicaId, Instant>,
+    /// When a member was last struck from the roster because of the tombstone quota.
+    struck_for_quota: Option<Instant>,
     peers: peers::Peers,
     scheduler: Scheduler,
     streams: streams::Streams,
@@ -119,6 +123,8 @@ impl Engine {
             foreign: BTreeSet::new(),
             leavers: BTreeSet::new(),
             down_since: BTreeMap::new(),
+            silent_since: BTreeMap::new(),
+            struck_for_quota: None,
             peers: peers::Peers::default(),
             scheduler: Scheduler::default(),
             streams: streams::Streams::default(),
@@ -237,7 +243,10 @@ impl Engine {
         self.exchange_members();
         self.update_clock_offset();
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
+        self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());
         if self.formed() {
+            // Its own report counts too, and a node alone is asked for it by nobody.
+            self.store.report(self.now);
             self.store.collect(self.now);
         }
     }
@@ -254,7 +263,7 @@ impl Engine {
         if envelope.sender == self.own {
             return;
         }
-        // Whoever is not on the way between two members cannot know a member's random id, and so cannot forge it.
+        // A member's id is random, and told to members only: enough to keep strangers apart, not those who listen.
         let known = self.swim.member(envelope.sender);
         let is_member = known.is_some_and(|(_, liveness)| liveness != crate::membership::Liveness::Down);
         if !self.guard.admits(self.now.instant, envelope.sender, (from, bytes.len()), is_member) {
@@ -312,6 +321,10 @@ impl Engine {
     }
 
     fn output_datagram(&mut self, to: SocketAddr, bytes: Bytes) {
+        if !self.guard.may_send(to, bytes.len()) {
+            self.stats.answers_withheld += 1;
+            return;
+        }
         self.stats.datagrams_sent += 1;
         self.outputs.push_back(Output::Datagram { to, bytes });
     }
@@ -327,3 +340,6 @@ impl Engine {
 
 /// The pause of the housekeeping.
 const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

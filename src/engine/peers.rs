@@ -13,7 +13,7 @@ pub(super) struct Peer {
     pub(super) clock: PeerClock,
     /// When it was last asked and answered, and how much of what this node wrote it held then; nothing while it leaves.
     holds_of_ours: Option<(Instant, Option<u64>)>,
-    /// The last answer or question, and when it came.
+    /// The last answer, and when it was asked for.
     pub(super) last: Option<(Instant, DigestMessage)>,
 }
 
@@ -36,8 +36,10 @@ impl Peers {
             if peer.holds_of_ours.is_none_or(|(before, _)| asked >= before) {
                 peer.holds_of_ours = Some((asked, digest.base_of_receiver));
             }
+            if peer.last.as_ref().is_none_or(|(before, _)| asked >= *before) {
+                peer.last = Some((asked, digest));
+            }
         }
-        peer.last = Some((now.instant, digest));
     }
 
     pub(super) fn forget(&mut self, peer: ReplicaId) {

@@ -3,12 +3,17 @@
 //! The roster says whose promises are awaited before a tombstone goes, and whose messages count. It changes here only,
 //! and whatever depends on it is brought up to date here.
 
+use std::time::Duration;
+
 use super::message::Message;
 use super::{Engine, Event};
 use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Identity, Liveness};
 use crate::replication;
+
+/// The pause between evictions for the tombstone quota.
+const QUOTA_PAUSE: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Whether this node belongs to a cluster, if only one of its own, and may write.
@@ -69,18 +74,29 @@ impl Engine {
             .filter(|replica| *replica != self.own)
             .filter(|replica| self.swim.member(*replica).is_none_or(|(_, liveness)| liveness == Liveness::Down))
             .collect();
+        self.silent_since.retain(|replica, _| silent.contains(replica));
         for replica in &silent {
-            let since = *self.down_since.entry(*replica).or_insert(now);
+            let since = *self.silent_since.entry(*replica).or_insert(now);
             if now.since(since) >= self.config.timing.evict_after {
                 self.evict(*replica, "it was Down for too long");
             }
         }
-        if self.store.stats().tombstones > self.config.tombstone_quota {
-            // One at a time: perhaps the others need not go.
-            let longest = silent.into_iter().min_by_key(|replica| (self.down_since.get(replica), *replica));
-            if let Some(replica) = longest {
-                self.evict(replica, "removed rows kept for it exceeded the quota");
-            }
+        self.evict_for_quota();
+    }
+
+    /// Too many removed rows are kept for members that are Down: the one that has been so for longest has to go. Then it
+    /// takes a few reports until they can be collected; before that nobody else is struck.
+    fn evict_for_quota(&mut self) {
+        let now = self.now.instant;
+        let recently = self.struck_for_quota.is_some_and(|at| now.since(at) < QUOTA_PAUSE);
+        if recently || self.store.stats().tombstones <= self.config.tombstone_quota {
+            return;
+        }
+        let down = self.down_since.iter().filter(|(replica, _)| self.roster.is_admitted(**replica));
+        if let Some((replica, _)) = down.min_by_key(|(replica, since)| (**since, **replica)) {
+            let replica = *replica;
+            self.struck_for_quota = Some(now);
+            self.evict(replica, "removed rows kept for it exceeded the quota");
         }
     }
 

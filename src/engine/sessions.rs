@@ -85,13 +85,13 @@ impl Engine {
         let Some(state) = self.streams.open.remove(&stream) else { return };
         self.outputs.push_back(Output::Close { stream });
         let (Some(peer), StreamPhase::Pulling(pull)) = (state.peer, state.phase) else { return };
-        self.store.raise_floor(floor);
-        if pull.buckets {
-            if pull.news + pull.resurrected == 0 {
+        if pull.refused == 0 {
+            self.store.raise_floor(floor);
+            if !pull.buckets {
+                self.store.join_context(context);
+            } else if pull.news + pull.resurrected == 0 {
                 self.foreign.remove(&peer);
             }
-        } else if pull.refused == 0 {
-            self.store.join_context(context);
         }
         if state.island || pull.resurrected > 0 {
             self.event(Event::IslandsMerged { resurrected: pull.resurrected });

@@ -304,7 +304,13 @@ impl Engine {
         let mut drawn = Drawn { candidates, roles: specs, holdings, ..Drawn::default() };
         drawn.fingerprint = fingerprint(&drawn.picture());
         drawn.assignment = roles::assign(&drawn.picture());
-        self.work.drawn = drawn;
+        let before = std::mem::replace(&mut self.work.drawn, drawn);
+        let was_there = |member: &Candidate| before.candidates.iter().any(|there| there.replica == member.replica);
+        let joined =
+            self.work.drawn.candidates.iter().filter(|member| member.replica != self.own && !was_there(member));
+        let told: Vec<Event> =
+            joined.map(|member| Event::Joined { node: member.node.clone(), replica: member.replica }).collect();
+        told.into_iter().for_each(|event| self.event(event));
     }
 
     /// Reports at once; in a large cluster, where many change at a time and every report goes to everybody, at most

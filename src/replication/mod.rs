@@ -2,7 +2,7 @@
 //! How rows travel: eagerly in datagrams, and in repair sessions over streams where that failed.
 //!
 //! ```text
-//!   local writes ─▶ eager::Packer ─▶ datagrams to everybody, or to a few who forward what was news to them
+//!   local writes ─▶ eager::pack ─▶ datagrams to everybody, or to a few who forward what was news to them
 //!                                        │ lost, or too large
 //!                                        ▼
 //!   digests ─────▶ scheduler ─▶ pull (requester) ◀── rows ── serve (responder)

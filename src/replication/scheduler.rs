@@ -153,11 +153,6 @@ impl Scheduler {
         self.ended(peer);
         self.tried.remove(&peer);
     }
-
-    /// How many sessions run.
-    pub fn pulling(&self) -> usize {
-        self.pulling.len()
-    }
 }
 
 #[cfg(test)]

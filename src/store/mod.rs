@@ -111,6 +111,7 @@ type Waker = Arc<dyn Fn() + Send + Sync>;
 pub struct Store {
     config: StoreConfig,
     open: AtomicBool,
+    closed: AtomicBool,
     tables: RwLock<BTreeMap<TableName, Arc<StoredTable>>>,
     core: Mutex<Core>,
     servings: Arc<AtomicUsize>,
@@ -124,6 +125,7 @@ impl Store {
         let store = Self {
             config,
             open: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             tables: RwLock::default(),
             core: Mutex::new(core),
             servings: Arc::default(),
@@ -147,7 +149,18 @@ impl Store {
         self.open.store(true, Ordering::Release);
     }
 
-    /// Whether writes are let in.
+    /// Lets no more writes in, for good: whoever is about to leave could keep them for nobody. One that is under way
+    /// is finished first.
+    pub fn close(&self) {
+        let _core = self.lock();
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the store was opened; it stays so when it is closed again.
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }

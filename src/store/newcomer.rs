@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::core::Slot;
+use super::row::Row;
 use super::table::Origin;
 use crate::crdt::Context;
 use crate::time::Stamp;
@@ -37,8 +38,11 @@ impl Store {
     /// Lifts the clock above a floor. Where a removal was collected, nothing tells any more that a write stamped below
     /// it came too late, while another replica, which has not collected yet, still knows: a newcomer with a slow clock
     /// would write rows that win here and lose there. No bound on drift applies: a floor is the least of what all
-    /// members have promised, so no single clock can push it ahead.
+    /// members have promised, so no single clock can push it ahead. One beyond all time is damage and dropped.
     pub fn raise_floor(&self, floor: Stamp) {
+        if floor > Row::MAX_STAMP {
+            return;
+        }
         let mut core = self.lock();
         core.floor = core.floor.max(floor);
         core.clock.raise(floor);

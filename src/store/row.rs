@@ -130,7 +130,7 @@ impl Row {
 
     /// No stamp is above this, in the year 4,461,763: a greater one is damage, not a clock, and leaves no room above
     /// it for the write that ought to win over it.
-    const MAX_STAMP: Stamp = Stamp(1 << 63);
+    pub(super) const MAX_STAMP: Stamp = Stamp(1 << 63);
 
     /// At most so many bytes does this row take on the wire.
     pub fn max_size(&self) -> usize {

@@ -16,6 +16,9 @@ pub enum WriteError {
     /// The node is not ready: it has not finished its first pull.
     #[error("this node is not ready to write; wait until it is")]
     NotReady,
+    /// The node has left, or is about to: nobody would keep what is written now.
+    #[error("this node has left; start a new one to write")]
+    Closed,
     /// The key is empty.
     #[error("the key is empty; give it 1 to {MAX_KEY} bytes")]
     KeyEmpty,
@@ -143,6 +146,9 @@ impl Store {
             let mut core = self.lock();
             if !self.is_open() {
                 return Err(WriteError::NotReady);
+            }
+            if self.is_closed() {
+                return Err(WriteError::Closed);
             }
             let (result, row) = write(&mut core);
             (result, row.is_some_and(|row| core.outbox.push(row)))

@@ -336,7 +336,9 @@ impl Simulation {
                 if let Some(far) = self.streams.get(&end).copied() {
                     self.deliver_frame(end, far, bytes);
                 }
-                self.input(host, Duration::ZERO, Input::Flushed { stream });
+                // As with full buffers: there is room again when the frame has arrived.
+                let after = self.network.draw_delay(&mut self.random);
+                self.input(host, after, Input::Flushed { stream });
             }
             Output::Close { stream } => self.hang_up((host, self.hosts[host].life, stream)),
             Output::StartRole { spec, token } => {

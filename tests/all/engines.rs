@@ -305,3 +305,50 @@ fn removed_rows_are_kept_for_a_dead_member_only_up_to_the_quota() {
     assert_eq!(simulation.store(nodes[0]).stats().tombstones, 0);
     assert_eq!(simulation.store(nodes[1]).stats().tombstones, 0);
 }
+
+#[test]
+fn a_newcomer_that_loses_its_sponsor_half_way_keeps_nothing_of_it() {
+    let (mut simulation, nodes) = cluster(1, 1, |options| options);
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    for number in 0..20_000 {
+        put(
+            &mut simulation,
+            nodes[0],
+            &format!("key {number}"),
+            "a value of some length, so that it takes many frames",
+        );
+    }
+    let newcomer = simulation.add(NodeOptions::named("newcomer"));
+    let some = |simulation: &Simulation| !simulation.store(newcomer).table(&lot()).is_empty();
+    simulation.run_until(SECOND, some).unwrap();
+    assert!(simulation.store(newcomer).table(&lot()).len() < 20_000, "it is still pulling");
+    simulation.kill(nodes[0]);
+    simulation.run_until(10 * SECOND, |simulation| simulation.events(newcomer).contains(&Event::Ready)).unwrap();
+    assert_eq!(simulation.store(newcomer).table(&lot()).len(), 0);
+}
+
+#[test]
+fn while_members_come_and_go_a_role_of_one_never_runs_twice() {
+    for seed in 0..60 {
+        let (mut simulation, nodes) = cluster(seed, 4, |options| options.role(RoleSpec::new("one")));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        simulation.network().set_delay(Duration::from_millis(1), Duration::from_millis(30));
+        simulation.run_for(SECOND);
+        let holder = simulation.running("one")[0];
+        let other = nodes.iter().copied().find(|node| *node != holder).unwrap();
+        simulation.kill(other);
+        simulation.run_for(Duration::from_millis(seed * 2));
+        simulation.kill(holder);
+        simulation.run_for(Duration::from_millis(seed));
+        simulation.restart(other);
+        simulation.restart(holder);
+        let mut most = 0;
+        simulation
+            .run_until(20 * SECOND, |simulation| {
+                most = most.max(simulation.running("one").len());
+                simulation.all_converged() && simulation.running("one").len() == 1
+            })
+            .unwrap();
+        assert_eq!(most, 1, "seed {seed}");
+    }
+}

@@ -1,0 +1,136 @@
+//! What a single engine does with what it is given, where a whole cluster would hardly ever show it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::message::{Control, FrameBody, Have, Purpose, control_frame, kind, read_frame};
+use super::streams::{Stream, StreamPhase};
+use super::*;
+use crate::crdt::{Context, Dot, Entry};
+use crate::id::NodeId;
+use crate::membership::Identity;
+use crate::replication::Pull;
+use crate::store::{Row, StoreConfig, TableName};
+use crate::time::Stamp;
+
+const OWN: ReplicaId = ReplicaId(1);
+const PEER: ReplicaId = ReplicaId(2);
+const STRANGER: ReplicaId = ReplicaId(3);
+const NOW: Now = Now { instant: Instant::ZERO, wall_ms: 1_000_000 };
+
+fn engine(formed: bool) -> Engine {
+    let node = NodeId::new("larry").unwrap();
+    let identity = Identity { address: ([127, 0, 0, 1], 4_871).into(), node, replica: OWN, boot: 1, renewal: 0 };
+    let config = EngineConfig {
+        cluster: "parking".to_owned(),
+        identity: identity.clone(),
+        timing: Timing::local(),
+        kinds: BTreeSet::new(),
+        roles: Vec::new(),
+        tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+        seed: 1,
+    };
+    let mut engine = Engine::new(NOW, config, Arc::new(Store::new(StoreConfig::new(OWN, 1))));
+    let peer = Identity { node: NodeId::new("gary").unwrap(), replica: PEER, ..identity.clone() };
+    engine.admit(&identity);
+    engine.admit(&peer);
+    if formed {
+        engine.become_ready();
+    }
+    while engine.poll_output().is_some() {}
+    engine
+}
+
+fn row(table: &str, author: ReplicaId, key: &[u8]) -> Row {
+    let stamp = Stamp::from_millis(NOW.wall_ms);
+    let dot = Dot { replica: author, seq: 1 };
+    let entry = Entry { dot, stamp, rank_time: stamp, rank_author: author, value: Some(b"value"[..].into()) };
+    Row { table: TableName::new(table).unwrap(), key: key.into(), entry, swallowed: Vec::new() }
+}
+
+fn stream(engine: &mut Engine, outgoing: bool, phase: StreamPhase) -> StreamId {
+    let id = StreamId(if outgoing { 100 } else { 101 });
+    let address = ([127, 0, 0, 1], 4_872).into();
+    let (purpose, peer, heard) = (Purpose::Repair, Some(PEER), NOW.instant);
+    let state = Stream { purpose, outgoing, peer, address, phase, heard, buckets: false, island: false };
+    engine.streams.open.insert(id, state);
+    id
+}
+
+fn pull(rows: &[Row]) -> Engine {
+    let mut engine = engine(true);
+    let stream = stream(&mut engine, true, StreamPhase::Pulling(Pull::new(false)));
+    let bytes = rows.iter().fold(vec![kind::ROWS], wire::encode_onto).into();
+    engine.handle(NOW, Input::Frame { stream, bytes });
+    let context: Context = [Dot { replica: PEER, seq: 7 }].into_iter().collect();
+    let floor = Stamp::from_millis(NOW.wall_ms + 60_000);
+    let bytes = control_frame(&Control::End { context, floor });
+    engine.handle(NOW, Input::Frame { stream, bytes });
+    engine
+}
+
+#[test]
+fn a_session_commits_its_end_and_lifts_the_clock() {
+    let engine = pull(&[row("cars", PEER, b"key")]);
+    assert!(engine.store.knows(Dot { replica: PEER, seq: 7 }));
+    assert!(engine.store.tick(NOW) > Stamp::from_millis(NOW.wall_ms + 60_000));
+}
+
+#[test]
+fn a_session_with_a_row_that_was_refused_commits_nothing() {
+    let owner = [&STRANGER.0.to_be_bytes()[..], b"name"].concat();
+    let engine = pull(&[row("@claims", STRANGER, &owner), row("cars", PEER, b"key")]);
+    assert_eq!(engine.stats().rows_refused, 1);
+    assert!(engine.store.knows(Dot { replica: PEER, seq: 1 }), "what came counts");
+    assert!(!engine.store.knows(Dot { replica: PEER, seq: 7 }), "what the end claims does not");
+}
+
+#[test]
+fn before_its_first_pull_a_node_takes_no_eager_rows() {
+    for formed in [false, true] {
+        let mut engine = engine(formed);
+        let envelope = Envelope { kind: kind::ROWS, cluster: wire::cluster_hash("parking"), sender: PEER };
+        let bytes = wire::encode_onto(envelope.open(), &row("cars", PEER, b"key")).into();
+        engine.handle(NOW, Input::Datagram { from: ([127, 0, 0, 1], 4_872).into(), bytes });
+        assert_eq!(engine.store.knows(Dot { replica: PEER, seq: 1 }), formed);
+    }
+}
+
+/// What a responder says to a requester that knows this roster: the kinds of its frames, in order.
+fn served(engine: &mut Engine, knows: u64) -> Vec<&'static str> {
+    let stream = stream(engine, false, StreamPhase::Asked);
+    let have = Have::Context(Context::default());
+    let bytes = control_frame(&Control::Pull { roster: None, members: None, knows, have });
+    engine.handle(NOW, Input::Frame { stream, bytes });
+    let mut said = Vec::new();
+    while let Some(output) = engine.poll_output() {
+        match output {
+            Output::Frame { bytes, .. } => said.push(match read_frame(&bytes).unwrap() {
+                FrameBody::Rows(_) => "rows",
+                FrameBody::Control(Control::Roster(_)) => "roster",
+                FrameBody::Control(Control::End { .. }) => "end",
+                FrameBody::Control(_) => "else",
+            }),
+            Output::Close { .. } => said.push("close"),
+            _ => {}
+        }
+    }
+    said
+}
+
+#[test]
+fn the_responders_roster_goes_before_its_rows() {
+    let mut engine = engine(true);
+    let roster = engine.roster.fingerprint();
+    assert_eq!(served(&mut engine, roster), ["rows", "end"]);
+    assert_eq!(served(&mut engine, roster ^ 1), ["roster", "rows", "end"]);
+}
+
+#[test]
+fn who_is_outside_the_roster_is_served_nothing() {
+    let mut engine = engine(true);
+    let roster = engine.roster.fingerprint();
+    engine.evict(PEER, "for the test");
+    while engine.poll_output().is_some() {}
+    assert_eq!(served(&mut engine, roster), ["close"]);
+}
