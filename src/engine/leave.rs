@@ -179,7 +179,8 @@ impl Engine {
         let known = self.store.context();
         let mut have = known.clone();
         have.remove(self.own);
-        let is_last = self.live().is_empty();
+        // Whoever is only out of reach may still hold what was removed here, and has to be told of the removal.
+        let is_last = self.roster.members().all(|member| member == self.own);
         if is_last {
             for departed in known.replicas().filter(|author| !self.roster.is_admitted(*author)) {
                 have.remove(departed);

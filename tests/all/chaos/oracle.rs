@@ -46,7 +46,8 @@ impl Oracle {
         self.written.entry(key.to_owned()).or_default().push(Written { entry: row.entry, survives: true });
     }
 
-    /// A process ended: what no other knew is gone. Returns those of these writes that nothing replaced.
+    /// A process ended: what no other knew is gone. Returns those of these puts that nothing replaced. (A removal may go
+    /// with a node that knew of nobody else: for all it could know, nothing was left to lose.)
     pub(crate) fn lost(&mut self, others: &[&Arc<Store>]) -> Vec<Dot> {
         let mut lost = Vec::new();
         for written in self.written.values_mut() {
@@ -58,6 +59,7 @@ impl Oracle {
                 }
             }
             let highest = written.iter().filter(|written| written.survives).map(|written| written.entry.rank()).max();
+            let highest = highest.max(gone.iter().map(|(rank, _)| *rank).filter(|rank| rank.removal).max());
             lost.extend(gone.iter().filter(|(rank, _)| Some(*rank) > highest).map(|(_, dot)| *dot));
         }
         lost
