@@ -8,11 +8,11 @@
 //!                 └────────────────────────────────────────────────────────┘
 //!   Change ──(engine)──▶ Watchers: idle streams to three successors on a ring ──▶ Open, Close, Tell, Ask,
 //!                            ▲ opened, refused, ended, told                        Suspect, Down ──(engine)──▶ Swim
-//!   Change ──(engine)──▶ View: members that declared themselves ready and are not Down
+//!   Change ──(engine)──▶ view: members that declared themselves ready and are not Down (drawn in the engine)
 //! ```
 //!
 //! In come bytes, records and the time; out go bytes, changes and the next deadline. Nothing here knows a socket, a
-//! stream or a clock, and nothing knows what the members replicate. The three machines do not know each other: the
+//! stream or a clock, and nothing knows what the members replicate. The two machines do not know each other: the
 //! engine carries what one says to the others.
 //!
 //! The protocol is SWIM with suspicion (Das, Gupta, Motivala: "SWIM", 2002) and the local health and the direct notice
@@ -27,7 +27,6 @@ mod ring;
 mod swim;
 mod tap;
 mod timing;
-mod view;
 mod watch;
 
 #[cfg(test)]
@@ -37,5 +36,4 @@ pub use identity::Identity;
 pub use list::{Change, Liveness, Record};
 pub use swim::{Malformed, Swim, SwimOutput, SwimStats};
 pub use timing::{Timing, TimingError};
-pub use view::View;
 pub use watch::{WatchOutput, Watchers};
