@@ -26,6 +26,8 @@ pub struct Roster {
     entries: BTreeMap<ReplicaId, Admission>,
     /// Derived: the highest (boot, replica) of each node.
     newest: BTreeMap<NodeId, (u64, ReplicaId)>,
+    /// Derived: the wrapping sum of the hashes of all entries. Everybody tells it in every digest.
+    sum: u64,
 }
 
 /// What the roster knows of one replica.
@@ -37,6 +39,17 @@ pub struct Admission {
     pub node: NodeId,
     /// When that run started, as its own clock told.
     pub boot: u64,
+}
+
+impl Admission {
+    fn hash(&self, replica: ReplicaId) -> u64 {
+        let mut hasher = Xxh3Default::new();
+        hasher.update(&replica.0.to_le_bytes());
+        hasher.update(&self.length.to_le_bytes());
+        hasher.update(&self.boot.to_le_bytes());
+        hasher.update(self.node.as_str().as_bytes());
+        hasher.digest()
+    }
 }
 
 impl Roster {
@@ -78,7 +91,9 @@ impl Roster {
     fn step(&mut self, replica: ReplicaId, applies: impl Fn(u32) -> bool) -> bool {
         match self.entries.get_mut(&replica) {
             Some(admission) if applies(admission.length) && admission.length < u32::MAX => {
+                let before = admission.hash(replica);
                 admission.length += 1;
+                self.sum = self.sum.wrapping_sub(before).wrapping_add(admission.hash(replica));
                 true
             }
             _ => false,
@@ -95,10 +110,10 @@ impl Roster {
     }
 
     fn join_one(&mut self, replica: ReplicaId, theirs: &Admission) -> bool {
-        let changed = match self.entries.get_mut(&replica) {
+        match self.entries.get_mut(&replica) {
             None => {
                 self.entries.insert(replica, theirs.clone());
-                true
+                self.sum = self.sum.wrapping_add(theirs.hash(replica));
             }
             Some(ours) => {
                 // Node and boot never change for a replica id. Taking the greater keeps this a join even of forgeries.
@@ -107,22 +122,32 @@ impl Roster {
                     node: (&ours.node).max(&theirs.node).clone(),
                     boot: ours.boot.max(theirs.boot),
                 };
-                let changed = *ours != joined;
+                if *ours == joined {
+                    return false;
+                }
                 let forged = (&ours.node, ours.boot) != (&joined.node, joined.boot);
+                self.sum = self.sum.wrapping_sub(ours.hash(replica)).wrapping_add(joined.hash(replica));
                 *ours = joined;
                 if !forged {
-                    return changed;
+                    return true;
                 }
                 self.newest.clear();
-                true
             }
-        };
+        }
         if self.newest.is_empty() {
             self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
-        } else if changed {
+        } else {
             note(&mut self.newest, replica, theirs);
         }
-        changed
+        true
+    }
+
+    /// Whether joining `other` would change nothing.
+    pub fn includes(&self, other: &Self) -> bool {
+        let within = |ours: &Admission, theirs: &Admission| {
+            theirs.length <= ours.length && theirs.boot <= ours.boot && theirs.node <= ours.node
+        };
+        other.entries.iter().all(|(id, theirs)| self.entries.get(id).is_some_and(|ours| within(ours, theirs)))
     }
 
     /// What this roster knows and `before` did not: a roster of its own, small, to be joined by others.
@@ -193,18 +218,10 @@ impl Roster {
         self.entries.is_empty()
     }
 
-    /// A hash of everything known: equal on two hosts exactly when their rosters are. Never 0, which stands for no
-    /// roster.
+    /// A hash of everything known: equal on two hosts exactly when their rosters are, and kept up to date entry by entry.
+    /// Never 0, which stands for no roster.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = Xxh3Default::new();
-        for (replica, Admission { length, node, boot }) in &self.entries {
-            hasher.update(&replica.0.to_le_bytes());
-            hasher.update(&length.to_le_bytes());
-            hasher.update(&boot.to_le_bytes());
-            hasher.update(&(node.as_str().len() as u64).to_le_bytes());
-            hasher.update(node.as_str().as_bytes());
-        }
-        hasher.digest().max(1)
+        self.sum.max(1)
     }
 }
 

@@ -41,16 +41,21 @@ impl Engine {
 
     /// Takes in the roster of somebody else.
     pub(super) fn join_roster(&mut self, other: &Roster) {
-        self.change_roster(None, |roster| {
-            roster.join(other);
-        });
+        self.take_roster(None, other);
     }
 
     /// Takes in what somebody changed, and passes on what was news.
     pub(super) fn roster_delta(&mut self, sender: ReplicaId, delta: &Roster) {
-        self.change_roster(Some(sender), |roster| {
-            roster.join(delta);
-        });
+        self.take_roster(Some(sender), delta);
+    }
+
+    fn take_roster(&mut self, from: Option<ReplicaId>, other: &Roster) {
+        // Of a change that everybody passes on, most copies are no news.
+        if !self.roster.includes(other) {
+            self.change_roster(from, |roster| {
+                roster.join(other);
+            });
+        }
     }
 
     /// A member says that it leaves. From now on it counts no more, but it lives until membership says otherwise.
