@@ -32,7 +32,7 @@ const TABLES: usize = 16;
 const CLOCK_EVENT: Duration = Duration::from_secs(60);
 
 /// The state of the gossip.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gossip {
     /// Members of the roster that are not Down, this node excluded.
     pub(super) live: BTreeSet<ReplicaId>,
@@ -43,9 +43,23 @@ pub(super) struct Gossip {
     busy_until: Instant,
     /// Whose digest differed the last time: to be asked again soon.
     recheck: BTreeSet<ReplicaId>,
-    /// Where in the list of reports the next digest goes on.
-    next_report: usize,
+    /// Whose report was passed on last: the next digest goes on behind it.
+    last_report: ReplicaId,
     clock_event_after: Instant,
+}
+
+impl Gossip {
+    pub(super) fn new() -> Self {
+        Self {
+            live: BTreeSet::new(),
+            news: Vec::new(),
+            exchanged: Instant::ZERO,
+            busy_until: Instant::ZERO,
+            recheck: BTreeSet::new(),
+            last_report: ReplicaId(0),
+            clock_event_after: Instant::ZERO,
+        }
+    }
 }
 
 impl Engine {
@@ -103,13 +117,11 @@ impl Engine {
         if !self.formed() {
             return Vec::new();
         }
-        let mut passed = vec![self.store.report(self.now)];
-        let others: Vec<Report> =
-            self.store.reports().into_iter().filter(|report| report.replica != self.own).collect();
-        for step in 0..REPORTS.min(others.len()) {
-            passed.push(others[(self.gossip.next_report + step) % others.len()]);
-        }
-        self.gossip.next_report = self.gossip.next_report.wrapping_add(REPORTS);
+        let others = self.store.reports_behind(self.gossip.last_report, REPORTS);
+        self.gossip.last_report = others.last().map_or(self.own, |report| report.replica);
+        let mut passed = Vec::with_capacity(1 + others.len());
+        passed.push(self.store.report(self.now));
+        passed.extend(others);
         passed
     }
 
@@ -129,9 +141,7 @@ impl Engine {
         if !self.roster.is_admitted(sender) {
             return self.meet_island(sender);
         }
-        for report in &digest.reports {
-            self.store.observe_report(*report);
-        }
+        self.store.observe_reports(&digest.reports);
         self.peers.hear(self.now, sender, digest);
         let own = self.compared();
         if own != theirs {

@@ -129,7 +129,7 @@ impl Engine {
             scheduler: Scheduler::default(),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
-            gossip: gossip::Gossip::default(),
+            gossip: gossip::Gossip::new(),
             guard: guard::Guard::new(now.instant),
             work: work::Work::new(own, &config.timing),
             waiting: waiting::Waiting::default(),
