@@ -26,6 +26,8 @@ pub struct Roster {
     entries: BTreeMap<ReplicaId, Admission>,
     /// Derived: the highest (boot, replica) of each node.
     newest: BTreeMap<NodeId, (u64, ReplicaId)>,
+    /// Derived: the admitted replicas.
+    members: BTreeSet<ReplicaId>,
     /// Derived: the wrapping sum of the hashes of all entries. Everybody tells it in every digest.
     sum: u64,
 }
@@ -94,6 +96,11 @@ impl Roster {
                 let before = admission.hash(replica);
                 admission.length += 1;
                 self.sum = self.sum.wrapping_sub(before).wrapping_add(admission.hash(replica));
+                if self.entries.get(&replica).is_some_and(|admission| self.holds(replica, admission)) {
+                    self.members.insert(replica)
+                } else {
+                    self.members.remove(&replica)
+                };
                 true
             }
             _ => false,
@@ -110,6 +117,7 @@ impl Roster {
     }
 
     fn join_one(&mut self, replica: ReplicaId, theirs: &Admission) -> bool {
+        let before = self.newest.get(&theirs.node).map(|(_, newest)| *newest);
         match self.entries.get_mut(&replica) {
             None => {
                 self.entries.insert(replica, theirs.clone());
@@ -128,18 +136,30 @@ impl Roster {
                 let forged = (&ours.node, ours.boot) != (&joined.node, joined.boot);
                 self.sum = self.sum.wrapping_sub(ours.hash(replica)).wrapping_add(joined.hash(replica));
                 *ours = joined;
-                if !forged {
+                if forged {
+                    self.derive_anew();
                     return true;
                 }
-                self.newest.clear();
             }
         }
-        if self.newest.is_empty() {
-            self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
-        } else {
-            note(&mut self.newest, replica, theirs);
+        note(&mut self.newest, replica, theirs);
+        // Of the runs of a node only the newest can be a member.
+        if let Some(before) = before {
+            self.members.remove(&before);
+        }
+        if let Some(&(_, newest)) = self.newest.get(&theirs.node)
+            && self.entries.get(&newest).is_some_and(|admission| self.holds(newest, admission))
+        {
+            self.members.insert(newest);
         }
         true
+    }
+
+    fn derive_anew(&mut self) {
+        self.newest.clear();
+        self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
+        let holds = |(id, admission): (&ReplicaId, &Admission)| self.holds(*id, admission).then_some(*id);
+        self.members = self.entries.iter().filter_map(holds).collect();
     }
 
     /// Whether joining `other` would change nothing.
@@ -164,7 +184,7 @@ impl Roster {
 
     /// Whether this replica belongs to the cluster.
     pub fn is_admitted(&self, replica: ReplicaId) -> bool {
-        self.entries.get(&replica).is_some_and(|admission| self.holds(replica, admission))
+        self.members.contains(&replica)
     }
 
     /// Whether this replica belonged to the cluster and no longer does: it was evicted, or its node has a newer run.
@@ -190,12 +210,12 @@ impl Roster {
 
     /// The admitted replicas, in order.
     pub fn members(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.entries.iter().filter(|(id, admission)| self.holds(**id, admission)).map(|(&id, _)| id)
+        self.members.iter().copied()
     }
 
     /// The admitted replicas as a set.
     pub fn member_set(&self) -> BTreeSet<ReplicaId> {
-        self.members().collect()
+        self.members.clone()
     }
 
     /// What is known of a replica.

@@ -42,6 +42,8 @@ fn seen(roster: &Roster) -> (BTreeSet<ReplicaId>, Vec<bool>, u64) {
         anew.join_one(replica, admission);
     }
     assert_eq!(roster.fingerprint(), anew.fingerprint(), "kept up to date, and taken anew");
+    anew.derive_anew();
+    assert_eq!((&roster.members, &roster.newest), (&anew.members, &anew.newest), "kept up to date, and taken anew");
     (roster.member_set(), (0..9).map(|id| roster.is_evicted(ReplicaId(id))).collect(), roster.fingerprint())
 }
 
