@@ -10,7 +10,6 @@ use super::message::{DigestMessage, Message};
 use super::timers::Timer;
 use super::{Engine, Event};
 use crate::id::ReplicaId;
-use crate::membership::Liveness;
 use crate::replication::{Compared, Due, median_offset_ms};
 use crate::store::{Report, Row};
 use crate::time::Instant;
@@ -36,6 +35,12 @@ const CLOCK_EVENT: Duration = Duration::from_secs(60);
 pub(super) struct Gossip {
     /// Members of the roster that are not Down, this node excluded.
     pub(super) live: BTreeSet<ReplicaId>,
+    /// The same in some order, for drawing lots.
+    pub(super) peers: Vec<ReplicaId>,
+    /// Members that are not Down, in the roster or not, in some order, for drawing lots.
+    pub(super) alive: Vec<ReplicaId>,
+    /// Members of the roster that are Down or not heard of.
+    pub(super) silent: BTreeSet<ReplicaId>,
     /// Rows to pass on.
     pub(super) news: Vec<Row>,
     /// When the member list was last exchanged.
@@ -52,6 +57,9 @@ impl Gossip {
     pub(super) fn new() -> Self {
         Self {
             live: BTreeSet::new(),
+            peers: Vec::new(),
+            alive: Vec::new(),
+            silent: BTreeSet::new(),
             news: Vec::new(),
             exchanged: Instant::ZERO,
             busy_until: Instant::ZERO,
@@ -80,12 +88,11 @@ impl Engine {
         }
         let mut targets = std::mem::take(&mut self.gossip.recheck);
         // Also those outside the roster: so do islands find out about each other.
-        let alive = self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
-        let mut others: Vec<ReplicaId> = alive.map(|(identity, _)| identity.replica).collect();
-        for at in 0..ASK.min(others.len()) {
-            let pick = self.random.random_range(at..others.len());
-            others.swap(at, pick);
-            targets.insert(others[at]);
+        let alive = &mut self.gossip.alive;
+        for at in 0..ASK.min(alive.len()) {
+            let pick = self.random.random_range(at..alive.len());
+            alive.swap(at, pick);
+            targets.insert(alive[at]);
         }
         for target in targets {
             self.ask_digest(target, false);
@@ -130,7 +137,7 @@ impl Engine {
     }
 
     /// Somebody says where it stands.
-    pub(super) fn digest(&mut self, from: SocketAddr, sender: ReplicaId, digest: DigestMessage) {
+    pub(super) fn digest(&mut self, from: SocketAddr, sender: ReplicaId, mut digest: DigestMessage) {
         if !self.formed() || self.swim.member(sender).is_none() {
             return;
         }
@@ -141,8 +148,9 @@ impl Engine {
         if !self.roster.is_admitted(sender) {
             return self.meet_island(sender);
         }
-        self.store.observe_reports(&digest.reports);
-        self.peers.hear(self.now, sender, digest);
+        self.store.observe_reports(&std::mem::take(&mut digest.reports));
+        let counts = self.gossip.live.contains(&sender);
+        self.peers.hear(self.now, sender, counts, digest);
         let own = self.compared();
         if own != theirs {
             self.gossip.recheck.insert(sender);
@@ -174,9 +182,9 @@ impl Engine {
 
     /// Follows the median of the members' clocks.
     pub(super) fn update_clock_offset(&mut self) {
-        let live = &self.gossip.live;
-        let offset = median_offset_ms(self.peers.offsets(|peer| live.contains(&peer)));
-        self.store.set_clock_offset_ms(offset);
+        if let Some(offsets) = self.peers.moved_offsets() {
+            self.store.set_clock_offset_ms(median_offset_ms(offsets));
+        }
     }
 
     pub(super) fn clock_ahead(&mut self, replica: ReplicaId, ahead: Duration) {

@@ -68,6 +68,8 @@ use timers::{Timer, Timers};
 /// One node: membership, replication, convergence and roles as one state machine.
 pub struct Engine {
     config: EngineConfig,
+    /// The hash of the cluster's name, in every envelope.
+    cluster: u64,
     own: ReplicaId,
     now: Now,
     random: SmallRng,
@@ -138,6 +140,7 @@ impl Engine {
             outputs: VecDeque::new(),
             status: status::Published::default(),
             stats: EngineStats::default(),
+            cluster: wire::cluster_hash(&config.cluster),
             store,
             config,
         };
@@ -256,7 +259,7 @@ impl Engine {
             self.stats.malformed += 1;
             return;
         };
-        if envelope.cluster != wire::cluster_hash(&self.config.cluster) {
+        if envelope.cluster != self.cluster {
             self.stats.foreign_cluster += 1;
             return;
         }
@@ -330,7 +333,7 @@ impl Engine {
     }
 
     fn envelope(&self, kind: u8) -> Envelope {
-        Envelope { kind, cluster: wire::cluster_hash(&self.config.cluster), sender: self.own }
+        Envelope { kind, cluster: self.cluster, sender: self.own }
     }
 
     fn event(&mut self, event: Event) {

@@ -11,6 +11,7 @@ use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Identity, Liveness};
 use crate::replication;
+use crate::time::Instant;
 
 /// The pause between evictions for the tombstone quota.
 const QUOTA_PAUSE: Duration = Duration::from_secs(30);
@@ -73,18 +74,13 @@ impl Engine {
     /// Strikes members that have been Down for long: from then on nobody waits for their promises.
     pub(super) fn evict_long_down(&mut self) {
         let now = self.now.instant;
-        let silent: Vec<ReplicaId> = self
-            .roster
-            .members()
-            .filter(|replica| *replica != self.own)
-            .filter(|replica| self.swim.member(*replica).is_none_or(|(_, liveness)| liveness == Liveness::Down))
-            .collect();
+        let silent = &self.gossip.silent;
         self.silent_since.retain(|replica, _| silent.contains(replica));
-        for replica in &silent {
-            let since = *self.silent_since.entry(*replica).or_insert(now);
-            if now.since(since) >= self.config.timing.evict_after {
-                self.evict(*replica, "it was Down for too long");
-            }
+        let since = silent.iter().map(|replica| (*replica, *self.silent_since.entry(*replica).or_insert(now)));
+        let too_long = |since: Instant| now.since(since) >= self.config.timing.evict_after;
+        let evicted: Vec<_> = since.filter(|(_, since)| too_long(*since)).collect();
+        for (replica, _) in evicted {
+            self.evict(replica, "it was Down for too long");
         }
         self.evict_for_quota();
     }

@@ -30,8 +30,8 @@ impl Store {
     /// Takes the reports of members into account. Those of others are dropped.
     pub fn observe_reports(&self, reports: &[Report]) {
         let mut core = self.lock();
-        let Core { stability, roster, context, .. } = &mut *core;
-        reports.iter().for_each(|report| stability.observe(roster, context, *report));
+        let Core { stability, context, .. } = &mut *core;
+        reports.iter().for_each(|report| stability.observe(context, *report));
     }
 
     /// Up to so many of the newest reports of others, to be passed on: those of the members behind `last`, in a ring.

@@ -56,11 +56,18 @@ impl Promises {
     /// Enough to have one just above any base; the oldest and the newest matter most, so the middle is thinned.
     const PENDING: usize = 8;
 
-    fn add(&mut self, promise: Promise) {
+    /// `base` tells up to where the author's writes are known here; a member that wrote nothing since its last promise
+    /// needs it not.
+    fn add(&mut self, promise: Promise, base: impl FnOnce() -> u64) {
         let last = self.pending.last().or(self.covered.as_ref());
         if last.is_some_and(|last| promise.clock <= last.clock || promise.seq < last.seq) {
             return;
         }
+        if self.pending.is_empty() && self.covered.is_some_and(|covered| covered.seq == promise.seq) {
+            self.covered = Some(promise);
+            return;
+        }
+        self.covered(base());
         self.pending.push(promise);
         if self.pending.len() > Self::PENDING {
             self.pending.remove(Self::PENDING / 2);
@@ -91,7 +98,7 @@ pub(super) struct Stability {
     me: ReplicaId,
     fingerprint: u64,
     version: u64,
-    /// Of members of the roster only.
+    /// All members of the roster, and nobody else but this replica.
     known: BTreeMap<ReplicaId, Known>,
     /// The other member that is covered least, and up to when. What is covered only grows, so the least stays the least
     /// for as long as that one does not move.
@@ -113,6 +120,9 @@ impl Stability {
             known.report = known.report.filter(|report| stale || report.roster == fingerprint);
             members.contains(replica)
         });
+        for member in members {
+            self.known.entry(*member).or_default();
+        }
     }
 
     /// Makes a report. `clock` was drawn just now, so every later write is stamped above it.
@@ -147,17 +157,13 @@ impl Stability {
     }
 
     /// Takes another member's report into account; an older one than the last is dropped.
-    pub(super) fn observe(&mut self, roster: &BTreeSet<ReplicaId>, context: &Context, report: Report) {
-        if report.replica == self.me || !roster.contains(&report.replica) {
-            return;
-        }
-        let known = self.known.entry(report.replica).or_default();
+    pub(super) fn observe(&mut self, context: &Context, report: Report) {
+        let Some(known) = self.known.get_mut(&report.replica).filter(|_| report.replica != self.me) else { return };
         if known.report.is_some_and(|known| known.version >= report.version) {
             return;
         }
         known.report = Some(report);
-        known.promises.covered(context.base(report.replica));
-        known.promises.add(Promise { seq: report.seq, clock: report.clock });
+        known.promises.add(Promise { seq: report.seq, clock: report.clock }, || context.base(report.replica));
     }
 
     /// Stable time, if every member has reported under this very roster, with these very departed replicas.

@@ -16,6 +16,9 @@ pub const BEACON: u8 = 0;
 
 const MAGIC: [u8; 2] = *b"un";
 
+/// As much as most datagrams hold.
+const USUAL: usize = 512;
+
 /// Names a cluster in eight bytes.
 pub fn cluster_hash(name: &str) -> u64 {
     xxh3_64(name.as_bytes())
@@ -69,7 +72,8 @@ impl Envelope {
 
     /// The bytes of the envelope, for the body to be put behind them.
     pub fn open(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(MAX_DATAGRAM);
+        // Most datagrams are far from the largest, and memory for a few hundred bytes is the cheapest there is.
+        let mut bytes = Vec::with_capacity(USUAL);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&[PROTOCOL_MAX, self.kind]);
         bytes.extend_from_slice(&self.cluster.to_be_bytes());
