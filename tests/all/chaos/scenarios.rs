@@ -5,7 +5,7 @@ use std::time::Duration;
 use unisono::engine::{Event, Reply};
 use unisono::roles::RoleSpec;
 use unisono::store::TableName;
-use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
+use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
 
 use super::world::World;
 
@@ -35,14 +35,14 @@ fn a_member_that_came_back_does_not_lend_its_identity_to_others() {
 fn what_died_with_its_author_is_not_asked_for_for_ever() {
     for seed in 0..10 {
         let (mut simulation, nodes) = cluster(seed, 3);
-        simulation.network().set_loss(0.6);
+        let lossy = simulation.network().add(Rule::loss(0.6));
         for number in 0..10 {
             put(&mut simulation, nodes[0], &format!("k{number}"));
             simulation.run_for(Duration::from_micros(10));
         }
         simulation.run_for(Duration::from_millis(1));
         simulation.kill(nodes[0]);
-        simulation.network().set_loss(0.0);
+        lossy.heal();
         simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
         simulation.run_for(2 * SECOND);
         let pulls = |simulation: &Simulation| simulation.engine(nodes[1]).unwrap().stats().pulls;
@@ -76,7 +76,7 @@ fn two_that_leave_at_once_do_not_count_on_each_other() {
 fn the_dead_keep_nothing_for_one_that_leaves() {
     for seed in 0..10 {
         let (mut simulation, nodes) = cluster(seed, 3);
-        simulation.network().cut(&nodes[..2], &nodes[2..]);
+        simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
         put(&mut simulation, nodes[0], "a");
         simulation.run_for(SECOND);
         simulation.kill(nodes[1]);
