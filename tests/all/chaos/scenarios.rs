@@ -102,13 +102,13 @@ fn a_claim_that_its_owner_gave_up_does_not_come_back() {
         let [older] = simulation.running("one")[..] else { panic!("seed {seed}") };
         let others: Vec<_> = nodes.into_iter().filter(|node| *node != older).collect();
         let (near, far) = ([older, others[0]], [others[1], others[2]]);
-        simulation.network().cut(&near, &far);
+        simulation.network().cut(&near, &far).keep();
         simulation.run_for(15 * SECOND);
         let younger = *simulation.running("one").iter().find(|node| far.contains(node)).unwrap();
         let witness = if younger == far[0] { far[1] } else { far[0] };
         // The younger meets the older half, gives the role up, and its claim is collected without the witness.
         simulation.network().heal();
-        simulation.network().cut(&[witness], &[near[0], near[1], younger]);
+        simulation.network().cut(&[witness], &[near[0], near[1], younger]).keep();
         simulation.run_until(5 * SECOND, |simulation| simulation.running("one") == [older]).unwrap();
         simulation.run_until(5 * SECOND, |simulation| simulation.store(younger).stats().tombstones == 0).unwrap();
         simulation.network().heal();
