@@ -59,6 +59,7 @@ use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Swim, Watchers};
 use crate::replication::Scheduler;
+use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::time::{Instant, Now};
 use crate::wire::{self, Envelope};
@@ -99,6 +100,7 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     status: status::Published,
     stats: EngineStats,
+    sabotage: Sabotage,
 }
 
 impl std::fmt::Debug for Engine {
@@ -113,12 +115,14 @@ impl Engine {
     pub fn new(now: Now, config: EngineConfig, store: Arc<Store>) -> Self {
         let own = config.identity.replica;
         assert_eq!(store.replica(), own, "a store belongs to one replica");
+        let sabotage = store.sabotage();
         let mut engine = Self {
             own,
             now,
             random: SmallRng::seed_from_u64(config.seed),
-            swim: Swim::new(config.identity.clone(), &config.timing.membership, config.seed ^ 0x5757_494d),
-            watchers: Watchers::new(own),
+            swim: Swim::new(config.identity.clone(), &config.timing.membership, config.seed ^ 0x5757_494d)
+                .sabotaged(sabotage),
+            watchers: Watchers::new(own).sabotaged(sabotage),
             roster: Roster::default(),
             foreign: BTreeSet::new(),
             leavers: BTreeSet::new(),
@@ -131,13 +135,14 @@ impl Engine {
             join: join::Joining::default(),
             gossip: gossip::Gossip::default(),
             guard: guard::Guard::new(now.instant),
-            work: work::Work::new(own, &config.timing),
+            work: work::Work::new(own, &config.timing, sabotage),
             waiting: waiting::Waiting::default(),
             leaving: None,
             timers: Timers::default(),
             outputs: VecDeque::new(),
             status: status::Published::default(),
             stats: EngineStats::default(),
+            sabotage,
             store,
             config,
         };

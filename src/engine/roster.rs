@@ -11,6 +11,7 @@ use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Identity, Liveness};
 use crate::replication;
+use crate::sabotage::Rule;
 
 /// The pause between evictions for the tombstone quota.
 const QUOTA_PAUSE: Duration = Duration::from_secs(30);
@@ -77,7 +78,7 @@ impl Engine {
         self.silent_since.retain(|replica, _| silent.contains(replica));
         for replica in &silent {
             let since = *self.silent_since.entry(*replica).or_insert(now);
-            if now.since(since) >= self.config.timing.evict_after {
+            if now.since(since) >= self.config.timing.evict_after || self.sabotage.breaks(Rule::DownReplacesRoster) {
                 self.evict(*replica, "it was Down for too long");
             }
         }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crdt::Context;
 use crate::id::ReplicaId;
+use crate::sabotage::{Rule, Sabotage};
 use crate::time::Stamp;
 
 /// What a member tells about itself so that tombstones can be collected. All taken at one instant.
@@ -84,25 +85,17 @@ pub(super) struct Stability {
     version: u64,
     reports: BTreeMap<ReplicaId, Report>,
     promises: BTreeMap<ReplicaId, Promises>,
-    /// Reports made under another roster count as well: what a test must find out.
-    pub(super) stale_reports_count: bool,
+    sabotage: Sabotage,
 }
 
 impl Stability {
-    pub(super) fn new(me: ReplicaId) -> Self {
-        Self {
-            me,
-            fingerprint: 0,
-            version: 0,
-            reports: BTreeMap::new(),
-            promises: BTreeMap::new(),
-            stale_reports_count: false,
-        }
+    pub(super) fn new(me: ReplicaId, sabotage: Sabotage) -> Self {
+        Self { me, fingerprint: 0, version: 0, reports: BTreeMap::new(), promises: BTreeMap::new(), sabotage }
     }
 
     pub(super) fn set_roster(&mut self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
         self.fingerprint = fingerprint;
-        let stale = self.stale_reports_count;
+        let stale = self.sabotage.breaks(Rule::StaleReports);
         self.reports.retain(|replica, report| members.contains(replica) && (stale || report.roster == fingerprint));
         self.promises.retain(|replica, _| members.contains(replica));
     }
@@ -120,6 +113,9 @@ impl Stability {
         };
         let others = roster.iter().filter(|member| **member != self.me);
         let covered = others.map(|&member| covered_of(&mut self.promises, member)).fold(clock, Stamp::min);
+        // Read before the writes of the last moment, which are stamped below the clock.
+        let early = self.reports.get(&self.me).filter(|_| self.sabotage.breaks(Rule::UnlockedPromise));
+        let seq = early.map_or(seq, |report| report.seq);
         self.version += 1;
         let version = self.version;
         let report = Report { replica: self.me, version, seq, clock, covered, roster: self.fingerprint, departed };
@@ -145,7 +141,8 @@ impl Stability {
         let mut stable = None;
         for member in roster {
             let report = self.reports.get(member)?;
-            let counts = (report.roster == self.fingerprint || self.stale_reports_count) && report.departed == departed;
+            let fresh = report.roster == self.fingerprint || self.sabotage.breaks(Rule::StaleReports);
+            let counts = fresh && report.departed == departed;
             if !counts {
                 return None;
             }

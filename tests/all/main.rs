@@ -11,3 +11,9 @@ mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+
+/// The rules to be broken, as the environment says: `UNISONO_VARIANT=bare-session,commit-past-refused`.
+fn broken() -> Vec<unisono::sabotage::Rule> {
+    let names = std::env::var("UNISONO_VARIANT").unwrap_or_default();
+    names.split_terminator(',').map(|name| name.parse().expect("a broken variant")).collect()
+}

@@ -57,13 +57,15 @@ fn sweep(test: &str, usual: u64, world: impl Fn(u64) -> World) {
 
 #[test]
 fn a_hurt_cluster_heals() {
-    sweep("a_hurt_cluster_heals", 30, |seed| World::new(seed, 3 + usize::try_from(seed % 4).unwrap(), false));
+    sweep("a_hurt_cluster_heals", 30, |seed| {
+        World::broken(seed, 3 + usize::try_from(seed % 4).unwrap(), false, &crate::broken())
+    });
 }
 
 #[test]
 fn halves_that_struck_each_other_meet_again() {
     sweep("halves_that_struck_each_other_meet_again", 20, |seed| {
-        World::new(seed, 3 + usize::try_from(seed % 4).unwrap(), true)
+        World::broken(seed, 3 + usize::try_from(seed % 4).unwrap(), true, &crate::broken())
     });
 }
 

@@ -6,6 +6,7 @@ use unisono::crdt::Dot;
 use unisono::engine::{Phase, Reply};
 use unisono::id::ReplicaId;
 use unisono::roles::RoleSpec;
+use unisono::sabotage::Rule;
 use unisono::store::TableName;
 use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
 
@@ -49,6 +50,11 @@ pub(crate) struct Outcome {
 
 impl World {
     pub(crate) fn new(seed: u64, nodes: usize, evicts: bool) -> Self {
+        Self::broken(seed, nodes, evicts, &[])
+    }
+
+    /// One in which all nodes break these rules.
+    pub(crate) fn broken(seed: u64, nodes: usize, evicts: bool, broken: &[Rule]) -> Self {
         let mut rng = Rng::new(seed);
         let profile = Profile::new(&mut rng, nodes, evicts);
         let roles = vec![RoleSpec::new("one"), RoleSpec::new("two").count(2)];
@@ -58,6 +64,7 @@ impl World {
                 let spread = i64::try_from(profile.skew_ms).unwrap();
                 let skew = i64::try_from(rng.below(2 * profile.skew_ms + 1)).unwrap() - spread;
                 let options = NodeOptions::named(&format!("n{number:02}")).timing(profile.timing.clone()).skew_ms(skew);
+                let options = broken.iter().fold(options, |options, rule| options.sabotage(*rule));
                 simulation.add(roles.iter().fold(options, |options, role| options.role(role.clone())))
             })
             .collect();
