@@ -74,7 +74,7 @@ impl Engine {
         self.stats.unreachable += 1;
         let member = self.swim.members().find(|(identity, _)| identity.address == to).map(|(member, _)| member.replica);
         if let Some(member) = member {
-            self.watchers.asked(self.now.instant, self.own, member);
+            self.watchers.look(self.now.instant, member);
         }
     }
 

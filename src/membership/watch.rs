@@ -236,6 +236,11 @@ impl Watchers {
         }
     }
 
+    /// Something makes us doubt this member, if we watch it: look afresh.
+    pub fn look(&mut self, now: Instant, about: ReplicaId) {
+        self.check(now, about);
+    }
+
     /// The target proved to be alive after we accused it, or came back as the same run after we declared it Down.
     pub fn refuted(&mut self, now: Instant, target: ReplicaId) {
         if let Some(watch) = self.watches.get_mut(&target) {

@@ -11,9 +11,9 @@
 
 mod oracle;
 mod profile;
-mod scenarios;
+pub(crate) mod scenarios;
 mod watchdog;
-mod world;
+pub(crate) mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use unisono::crdt::Dot;
-use unisono::engine::{Phase, Reply};
+use unisono::engine::{Event, Phase, Reply};
 use unisono::id::ReplicaId;
 use unisono::roles::RoleSpec;
 use unisono::sabotage::Rule;
@@ -104,11 +104,17 @@ impl World {
             return Err(format!("did not stay healthy; {}", self.describe()));
         }
         let mut outcome = Outcome { healed_after, writes: self.oracle.len(), ..Outcome::default() };
+        // Nodes that start while they are cut off make islands too.
+        let islands = self.nodes.iter().flat_map(|node| self.simulation.events(*node));
+        let islands = self.profile.evicts || islands.clone().any(|event| matches!(event, Event::IslandsMerged { .. }));
         for node in self.simulation.alive() {
             let store = self.simulation.store(node);
             self.oracle
-                .check(store, !self.profile.evicts && self.profile.skew_ms == 0)
+                .check(store, !islands && self.profile.skew_ms == 0)
                 .map_err(|why| format!("{node:?}: {why}"))?;
+            if !islands && store.stats().resurrected > 0 {
+                return Err(format!("{node:?}: {} rows came back without islands", store.stats().resurrected));
+            }
             outcome.resurrected += store.stats().resurrected;
             outcome.collected += store.stats().collected;
         }

@@ -21,5 +21,5 @@ mod oracle;
 mod profile;
 mod replica;
 pub(crate) mod rng;
-mod variants;
+pub(crate) mod variants;
 mod world;
