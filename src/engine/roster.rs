@@ -11,6 +11,7 @@ use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Identity, Liveness};
 use crate::replication;
+use crate::sabotage::Rule;
 use crate::time::Instant;
 
 /// The pause between evictions for the tombstone quota.
@@ -77,7 +78,8 @@ impl Engine {
         let silent = &self.gossip.silent;
         self.silent_since.retain(|replica, _| silent.contains(replica));
         let since = silent.iter().map(|replica| (*replica, *self.silent_since.entry(*replica).or_insert(now)));
-        let too_long = |since: Instant| now.since(since) >= self.config.timing.evict_after;
+        let hasty = self.sabotage.breaks(Rule::DownReplacesRoster);
+        let too_long = |since: Instant| hasty || now.since(since) >= self.config.timing.evict_after;
         let evicted: Vec<_> = since.filter(|(_, since)| too_long(*since)).collect();
         for (replica, _) in evicted {
             self.evict(replica, "it was Down for too long");

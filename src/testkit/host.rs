@@ -10,6 +10,7 @@ use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
+use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Store, StoreConfig};
 use crate::time::{Instant, Now};
 
@@ -29,6 +30,7 @@ pub struct NodeOptions {
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
+    pub(super) sabotage: Sabotage,
 }
 
 impl NodeOptions {
@@ -46,6 +48,7 @@ impl NodeOptions {
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            sabotage: Sabotage::default(),
         }
     }
 
@@ -69,6 +72,14 @@ impl NodeOptions {
     #[must_use]
     pub fn tombstone_quota(mut self, quota: u64) -> Self {
         self.tombstone_quota = quota;
+        self
+    }
+
+    /// Lets this node break a rule, besides those that it breaks already.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn sabotage(mut self, rule: Rule) -> Self {
+        self.sabotage = self.sabotage.and(rule);
         self
     }
 
@@ -145,7 +156,9 @@ impl Host {
     pub(super) fn boot(&mut self, now: Now, replica: ReplicaId, seed: u64) -> EngineConfig {
         self.end();
         self.life += 1;
-        self.store = Arc::new(Store::new(StoreConfig::new(replica, seed)));
+        let sabotage = self.options.sabotage;
+        let replica = if sabotage.breaks(Rule::ReuseId) && self.life > 1 { self.store.replica() } else { replica };
+        self.store = Arc::new(Store::new(StoreConfig { sabotage, ..StoreConfig::new(replica, seed) }));
         let identity =
             Identity { address: self.address, node: self.options.node.clone(), replica, boot: now.wall_ms, renewal: 0 };
         let config = EngineConfig {

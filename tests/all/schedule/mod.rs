@@ -20,5 +20,5 @@ mod network;
 mod oracle;
 mod profile;
 mod replica;
-mod variants;
+pub(crate) mod variants;
 mod world;
