@@ -132,7 +132,7 @@ impl Engine {
             silent_since: BTreeMap::new(),
             struck_for_quota: None,
             peers: peers::Peers::default(),
-            scheduler: Scheduler::default(),
+            scheduler: Scheduler::new(config.timing.digest_busy / 2),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
             gossip: gossip::Gossip::new(),
