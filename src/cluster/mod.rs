@@ -22,6 +22,7 @@ mod events;
 mod handle;
 mod host_name;
 mod node;
+pub(crate) mod plan;
 mod role;
 mod rows;
 mod skipped;
