@@ -46,8 +46,14 @@ impl Cluster {
     }
 
     /// A handle that does not keep the node alive.
-    pub(super) fn uncounted(&self) -> Self {
+    pub(crate) fn uncounted(&self) -> Self {
         Self { node: Arc::clone(&self.node), keep: None }
+    }
+
+    /// Lets all handles know that the node is gone.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn stop(&self) {
+        self.node.stop();
     }
 
     /// The stable name of this node.

@@ -10,14 +10,14 @@
 //! [`Command::Leave`](crate::engine::Command::Leave); when its last reply comes, everything is closed already.
 
 mod bind;
-mod clock;
+pub(crate) mod clock;
 mod command;
 mod counts;
 mod datagrams;
 mod discover;
 mod event_loop;
 pub(crate) mod face;
-mod guard;
+pub(crate) mod guard;
 mod latest;
 pub(crate) mod machine;
 pub(crate) mod role_task;

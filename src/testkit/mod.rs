@@ -16,11 +16,14 @@
 //!
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
 
+mod cluster;
 mod host;
 mod network;
 mod simulation;
+mod tenant;
 mod trace;
 
+pub use cluster::{Differences, Partition, TestCluster, Unsettled};
 pub use host::{NodeIndex, NodeOptions};
 pub use network::{Delay, Guard, Network, Rule};
 pub use simulation::{Simulation, Timeout};

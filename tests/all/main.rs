@@ -11,3 +11,4 @@ mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod test_cluster;
