@@ -122,8 +122,7 @@ fn hosts(role: &RoleStatus) -> String {
 
 /// The rows of one table that are not the same everywhere.
 fn table(looks: &[Look], name: &TableName) -> Vec<String> {
-    let copies: Vec<BTreeMap<Key, Value>> =
-        looks.iter().map(|look| look.store.table(name).snapshot().iter().collect()).collect();
+    let copies: Vec<BTreeMap<Key, Value>> = looks.iter().map(|look| rows(look, name)).collect();
     let keys: BTreeSet<&Key> = copies.iter().flat_map(BTreeMap::keys).collect();
     let differs = |key: &&Key| copies.iter().any(|copy| copy.get(*key) != copies[0].get(*key));
     let differ: Vec<&Key> = keys.into_iter().filter(differs).collect();
@@ -150,6 +149,12 @@ fn table(looks: &[Look], name: &TableName) -> Vec<String> {
         lines.push(format!("  and {} more", differ.len() - ROWS));
     }
     lines
+}
+
+/// The rows of a table; to ask for one that is not there would make it.
+fn rows(look: &Look, name: &TableName) -> BTreeMap<Key, Value> {
+    let there = look.store.tables().contains(name);
+    if there { look.store.table(name).snapshot().iter().collect() } else { BTreeMap::new() }
 }
 
 /// Bytes as the text that they stand for, or as they are.
