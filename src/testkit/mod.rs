@@ -15,6 +15,9 @@
 //! ```
 //!
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
+//!
+//! To test an application, with its own roles and through its own handles, use [`TestCluster`]: it puts whole nodes on
+//! this network. Its page is a tutorial.
 
 mod cluster;
 mod host;

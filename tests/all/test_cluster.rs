@@ -69,7 +69,7 @@ type Log = Arc<Mutex<Vec<String>>>;
 fn listen(log: &Log, cluster: &Cluster) {
     let (name, begin) = (cluster.node().clone(), tokio::time::Instant::now());
     let note = {
-        let (log, name) = (Arc::clone(log), name.clone());
+        let log = Arc::clone(log);
         move |what: String| log.lock().unwrap().push(format!("{:?} {name}: {what}", begin.elapsed()))
     };
     let (mut events, mut changes) = (cluster.events(), cars(cluster).watch());
@@ -157,7 +157,7 @@ fn dropping_the_last_handle_of_a_released_node_is_a_crash() {
         let table = cars(&goes);
         drop(goes);
         cluster.advance(Duration::from_secs(2)).await;
-        assert_eq!(cluster.running("gate"), [host.clone()], "the test cluster keeps a handle");
+        assert_eq!(cluster.running("gate"), std::slice::from_ref(&host), "the test cluster keeps a handle");
 
         drop(cluster.release(host.as_str()));
         let took = cluster.settle().await.unwrap();
