@@ -10,7 +10,8 @@ use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
 use crate::replication;
-use crate::wire;
+use crate::sabotage::Rule;
+use crate::wire::{self, Envelope};
 
 /// About how many members of a large cluster answer when a known address is heard of again.
 const LOOKERS: u32 = 8;
@@ -26,7 +27,7 @@ impl Engine {
                     if self.guard.may_send(to, datagram.len() + 2 + bytes.len()) {
                         let announces = self.guard.answers_nobody() && !self.is_live_address(to);
                         wire::push_padded(&mut datagram, &bytes, announces);
-                        self.output_datagram(to, datagram.into());
+                        self.output_datagram(to, Envelope::seal(datagram));
                     } else {
                         self.stats.answers_withheld += 1;
                     }
@@ -51,6 +52,9 @@ impl Engine {
     pub(super) fn discovered(&mut self, address: SocketAddr) {
         // A process that was killed and started again at once is still held for its former self. But not everybody has
         // to look after everybody: of a large cluster, about as many as would do.
+        if self.sabotage.breaks(Rule::DiscoveryStops) && !self.live().is_empty() {
+            return;
+        }
         let known = self.is_live_address(address);
         let look =
             !known || self.random.random_ratio(LOOKERS, LOOKERS.max(self.live().len().try_into().unwrap_or(LOOKERS)));
@@ -61,16 +65,15 @@ impl Engine {
 
     /// Whether a member that is not Down listens at this address.
     pub(super) fn is_live_address(&self, address: SocketAddr) -> bool {
-        self.swim.members().any(|(identity, liveness)| identity.address == address && liveness != Liveness::Down)
+        self.swim.at(address).is_some_and(|(_, liveness)| liveness != Liveness::Down)
     }
 
     /// The operating system says that datagrams to this address do not arrive. Anybody can forge that, so it accuses
     /// nobody; it only makes us look.
     pub(super) fn unreachable(&mut self, to: SocketAddr) {
         self.stats.unreachable += 1;
-        let member = self.swim.members().find(|(identity, _)| identity.address == to).map(|(member, _)| member.replica);
-        if let Some(member) = member {
-            self.watchers.asked(self.now.instant, self.own, member);
+        if let Some(member) = self.swim.at(to).map(|(identity, _)| identity.replica) {
+            self.watchers.look(self.now.instant, member);
         }
     }
 
@@ -94,17 +97,21 @@ impl Engine {
 
     /// To everybody in a small cluster, else to a few at random.
     pub(super) fn broadcast(&mut self, message: &Message, except: Option<ReplicaId>) {
-        for peer in replication::targets(&self.gossip.live, except, &mut self.random) {
+        for peer in replication::targets(&mut self.gossip.peers, except, &mut self.random) {
             self.send(peer, message);
         }
     }
 
     /// Brings everything up to date that is derived from who lives and who is in the roster.
     pub(super) fn members_changed(&mut self) {
-        let roster = &self.roster;
         let living = || self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
-        self.gossip.live =
-            living().map(|(identity, _)| identity.replica).filter(|replica| roster.is_admitted(*replica)).collect();
+        let (roster, gossip) = (&self.roster, &mut self.gossip);
+        gossip.alive = living().map(|(identity, _)| identity.replica).collect();
+        gossip.live = gossip.alive.iter().copied().filter(|replica| roster.is_admitted(*replica)).collect();
+        gossip.peers = gossip.live.iter().copied().collect();
+        gossip.silent =
+            roster.members().filter(|member| *member != self.own && !gossip.live.contains(member)).collect();
+        self.peers.count(|peer| gossip.live.contains(&peer));
         let ring: Vec<Identity> = living()
             .map(|(identity, _)| identity)
             .chain([self.swim.identity()])
@@ -159,6 +166,10 @@ impl Engine {
         }
         self.scheduler.forget(replica);
         self.close_streams_with(replica);
+        #[cfg(feature = "sabotage")]
+        if self.sabotage.breaks(Rule::OwnerRowsOfTheDown) {
+            self.store.forget_owner(replica);
+        }
         let (node, left) = (identity.node.clone(), self.leavers.contains(&replica));
         if self.roster.is_admitted(replica) && !left {
             self.event(Event::Down { node, replica });

@@ -59,6 +59,7 @@ use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Swim, Watchers};
 use crate::replication::Scheduler;
+use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::time::{Instant, Now};
 use crate::wire::{self, Envelope};
@@ -68,6 +69,8 @@ use timers::{Timer, Timers};
 /// One node: membership, replication, convergence and roles as one state machine.
 pub struct Engine {
     config: EngineConfig,
+    /// The hash of the cluster's name, in every envelope.
+    cluster: u64,
     own: ReplicaId,
     now: Now,
     random: SmallRng,
@@ -99,6 +102,7 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     status: status::Published,
     stats: EngineStats,
+    sabotage: Sabotage,
 }
 
 impl std::fmt::Debug for Engine {
@@ -113,12 +117,14 @@ impl Engine {
     pub fn new(now: Now, config: EngineConfig, store: Arc<Store>) -> Self {
         let own = config.identity.replica;
         assert_eq!(store.replica(), own, "a store belongs to one replica");
+        let sabotage = store.sabotage();
         let mut engine = Self {
             own,
             now,
             random: SmallRng::seed_from_u64(config.seed),
-            swim: Swim::new(config.identity.clone(), &config.timing.membership, config.seed ^ 0x5757_494d),
-            watchers: Watchers::new(own),
+            swim: Swim::new(config.identity.clone(), &config.timing.membership, config.seed ^ 0x5757_494d)
+                .sabotaged(sabotage),
+            watchers: Watchers::new(own).sabotaged(sabotage),
             roster: Roster::default(),
             foreign: BTreeSet::new(),
             leavers: BTreeSet::new(),
@@ -129,15 +135,17 @@ impl Engine {
             scheduler: Scheduler::default(),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
-            gossip: gossip::Gossip::default(),
+            gossip: gossip::Gossip::new(),
             guard: guard::Guard::new(now.instant),
-            work: work::Work::new(own, &config.timing),
+            work: work::Work::new(own, &config.timing, sabotage),
             waiting: waiting::Waiting::default(),
             leaving: None,
             timers: Timers::default(),
             outputs: VecDeque::new(),
             status: status::Published::default(),
             stats: EngineStats::default(),
+            cluster: wire::cluster_hash(&config.cluster),
+            sabotage,
             store,
             config,
         };
@@ -256,7 +264,7 @@ impl Engine {
             self.stats.malformed += 1;
             return;
         };
-        if envelope.cluster != wire::cluster_hash(&self.config.cluster) {
+        if envelope.cluster != self.cluster {
             self.stats.foreign_cluster += 1;
             return;
         }
@@ -317,7 +325,7 @@ impl Engine {
             self.stats.oversized += 1;
             return;
         }
-        self.output_datagram(address, bytes.into());
+        self.output_datagram(address, Envelope::seal(bytes));
     }
 
     fn output_datagram(&mut self, to: SocketAddr, bytes: Bytes) {
@@ -330,7 +338,7 @@ impl Engine {
     }
 
     fn envelope(&self, kind: u8) -> Envelope {
-        Envelope { kind, cluster: wire::cluster_hash(&self.config.cluster), sender: self.own }
+        Envelope { kind, cluster: self.cluster, sender: self.own }
     }
 
     fn event(&mut self, event: Event) {

@@ -7,8 +7,9 @@ use super::timers::Timer;
 use super::{Engine, Output};
 use crate::id::ReplicaId;
 use crate::replication::{self, EAGER_TO_ALL};
+use crate::sabotage::Rule;
 use crate::store::Row;
-use crate::wire::{MAX_BODY, Malformed};
+use crate::wire::{Envelope, MAX_BODY, Malformed};
 
 /// How many rows are taken from the outbox at a time.
 const BATCH: usize = 512;
@@ -38,7 +39,8 @@ impl Engine {
     /// Rows that a member sends because they are new to it.
     pub(super) fn eager_rows(&mut self, sender: ReplicaId, body: &[u8]) -> Result<(), Malformed> {
         // Before its first pull a node takes no rows: its sponsor may know removals that the sender has collected.
-        if !self.formed() || !self.roster.is_admitted(sender) {
+        let early = self.sabotage.breaks(Rule::EarlyEager);
+        if !(self.formed() || early) || !self.roster.is_admitted(sender) {
             self.stats.outside_roster += 1;
             return Ok(());
         }
@@ -60,7 +62,7 @@ impl Engine {
     }
 
     fn spread(&mut self, rows: &[Row]) {
-        let targets = replication::targets(&self.gossip.live, None, &mut self.random);
+        let targets = replication::targets(&mut self.gossip.peers, None, &mut self.random);
         if targets.is_empty() {
             return;
         }
@@ -68,7 +70,7 @@ impl Engine {
         let packed = replication::pack(rows, MAX_BODY, || envelope.open());
         let addresses: Vec<_> = targets.iter().filter_map(|target| self.address_of(*target)).collect();
         for body in packed.bodies {
-            let bytes = bytes::Bytes::from(body);
+            let bytes = Envelope::seal(body);
             for to in &addresses {
                 self.stats.datagrams_sent += 1;
                 self.outputs.push_back(Output::Datagram { to: *to, bytes: bytes.clone() });

@@ -11,6 +11,7 @@ use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
+use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Store, StoreConfig};
 use crate::time::{Instant, Now};
 
@@ -31,6 +32,7 @@ pub struct NodeOptions {
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
+    pub(super) sabotage: Sabotage,
 }
 
 impl NodeOptions {
@@ -49,6 +51,7 @@ impl NodeOptions {
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            sabotage: Sabotage::default(),
         }
     }
 
@@ -59,10 +62,11 @@ impl NodeOptions {
         self
     }
 
-    /// Asks for a role, of a kind that this node can build.
+    /// Asks for a role, of a kind that this node can build; in place of what was asked for under its name before.
     #[must_use]
     pub fn role(mut self, spec: RoleSpec) -> Self {
         self.kinds.insert(spec.kind.clone());
+        self.roles.retain(|role| role.name != spec.name);
         self.roles.push(spec);
         self
     }
@@ -71,6 +75,14 @@ impl NodeOptions {
     #[must_use]
     pub fn tombstone_quota(mut self, quota: u64) -> Self {
         self.tombstone_quota = quota;
+        self
+    }
+
+    /// Lets this node break a rule, besides those that it breaks already.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn sabotage(mut self, rule: Rule) -> Self {
+        self.sabotage = self.sabotage.and(rule);
         self
     }
 
@@ -96,6 +108,8 @@ pub(super) struct Host {
     /// The roles whose tasks run here now.
     pub(super) tasks: BTreeSet<String>,
     pub(super) accepted: u64,
+    /// The first thing sent that was too large, and the limit.
+    pub(super) oversized: Option<(usize, usize)>,
     /// When the scheduler wakes the engine next.
     pub(super) wake_at: Option<Instant>,
     /// The process stands still.
@@ -124,6 +138,7 @@ impl Host {
             events: Vec::new(),
             tasks: BTreeSet::new(),
             accepted: 0,
+            oversized: None,
             wake_at: None,
             paused: false,
             backlog: VecDeque::new(),
@@ -148,7 +163,9 @@ impl Host {
     pub(super) fn boot(&mut self, now: Now, replica: ReplicaId, seed: u64) -> EngineConfig {
         self.end();
         self.life += 1;
-        self.store = Arc::new(Store::new(StoreConfig::new(replica, seed)));
+        let sabotage = self.options.sabotage;
+        let replica = if sabotage.breaks(Rule::ReuseId) && self.life > 1 { self.store.replica() } else { replica };
+        self.store = Arc::new(Store::new(StoreConfig { sabotage, ..StoreConfig::new(replica, seed) }));
         let identity =
             Identity { address: self.address, node: self.options.node.clone(), replica, boot: now.wall_ms, renewal: 0 };
         let config = EngineConfig {

@@ -21,13 +21,18 @@
 
 mod cluster;
 mod host;
+mod invariants;
 mod network;
+mod rng;
 mod simulation;
 mod tenant;
 mod trace;
+mod trial;
 
 pub use cluster::{Differences, Partition, TestCluster, Unsettled};
 pub use host::{NodeIndex, NodeOptions};
 pub use network::{Delay, Guard, Network, Rule};
+pub use rng::Rng;
 pub use simulation::{Simulation, Timeout};
-pub use trace::{Diverged, Record, Step, Trace, TraceError};
+pub use trace::{Diverged, Record, Step, Trace, TraceError, in_words};
+pub use trial::{Plan, Report, Trial, Violation};

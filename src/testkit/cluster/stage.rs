@@ -167,3 +167,24 @@ impl SimulatedHost for Berth {
         started.unwrap_or_else(|| panic!("{:?} runs already; crash it first, or restart it", self.name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testkit::TestCluster;
+
+    #[test]
+    fn nobody_waits_for_a_simulation_that_broke() {
+        let run = || {
+            TestCluster::run(1, |cluster| async move {
+                let larry = cluster.start("larry", |builder| builder).await.unwrap();
+                let shared = std::sync::Arc::clone(&cluster.shared);
+                tokio::spawn(async move { shared.give_up("out of paper".to_owned()) });
+                let _ = larry.until(TestCluster::PATIENCE, |_| false).await;
+                std::future::pending::<()>().await;
+            });
+        };
+        let panic = std::panic::catch_unwind(run).expect_err("it waits");
+        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        assert_eq!(text, "seed 1: the simulation broke: out of paper");
+    }
+}
