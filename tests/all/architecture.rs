@@ -63,12 +63,7 @@ const CLUSTER: &[&str] = &[
     "wire",
 ];
 
-<<<<<<< HEAD
 /// The engine and all below. For what is above it, see `WHOLE_NODES`.
-const TESTKIT: &[&str] =
-    &["convergence", "crdt", "engine", "id", "membership", "replication", "roles", "store", "table", "time", "wire"];
-=======
-/// The engine and all below.
 const TESTKIT: &[&str] = &[
     "convergence",
     "crdt",
@@ -83,7 +78,6 @@ const TESTKIT: &[&str] = &[
     "time",
     "wire",
 ];
->>>>>>> main
 
 /// Only where whole nodes are put on the simulated network does the testkit see the public face and parts of the driver.
 const WHOLE_NODES: (&str, &[&str]) = ("testkit/cluster/", &["cluster", "driver"]);

@@ -12,9 +12,7 @@ mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
-<<<<<<< HEAD
 mod test_cluster;
-=======
 mod trials;
 
 /// The rules to be broken, as the environment says: `UNISONO_VARIANT=bare-session,commit-past-refused`.
@@ -22,4 +20,3 @@ fn broken() -> Vec<unisono::sabotage::Rule> {
     let names = std::env::var("UNISONO_VARIANT").unwrap_or_default();
     names.split_terminator(',').map(|name| name.parse().expect("a broken variant")).collect()
 }
->>>>>>> main

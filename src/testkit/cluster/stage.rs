@@ -13,8 +13,6 @@ use crate::cluster::builder::SimulatedHost;
 use crate::cluster::plan::Plan;
 use crate::driver::clock::SimulatedWall;
 use crate::driver::{Clock, Latest};
-use crate::engine::EngineConfig;
-use crate::id::NodeId;
 use crate::testkit::simulation::WALL_START_MS;
 use crate::testkit::{NodeIndex, NodeOptions, Simulation};
 use crate::time::Instant;
@@ -131,9 +129,8 @@ impl Stage {
         let Plan { cluster, timing, kinds, roles, runner, stop_grace, handle, .. } = plan;
         let there = self.places.get(name).map(|place| (place.index, place.wall.clone()));
         let skew_ms = there.as_ref().map_or(0, |(index, _)| self.simulation.hosts[index.0].options.skew_ms);
-        let node = NodeId::new(name).expect("the plan was checked with this name");
-        let tombstone_quota = EngineConfig::TOMBSTONE_QUOTA;
-        let options = NodeOptions { cluster, node, timing, kinds, roles, skew_ms, tombstone_quota };
+        // The plan was checked with this name.
+        let options = NodeOptions { cluster, timing, kinds, roles, skew_ms, ..NodeOptions::named(name) };
         let (index, wall) = match there {
             Some((index, wall)) => {
                 self.simulation.hosts[index.0].options = options;
