@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::tenant::Tenant;
 use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
@@ -24,6 +25,7 @@ pub struct NodeIndex(pub(super) usize);
 /// What a simulated node is made of.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
+    pub(super) cluster: String,
     pub(super) node: NodeId,
     pub(super) timing: Timing,
     pub(super) kinds: BTreeSet<String>,
@@ -42,6 +44,7 @@ impl NodeOptions {
     pub fn named(name: &str) -> Self {
         let node = NodeId::new(name).expect("the name of a simulated node is well formed");
         Self {
+            cluster: "simulated".to_owned(),
             node,
             timing: Timing::lan(),
             kinds: BTreeSet::new(),
@@ -116,6 +119,8 @@ pub(super) struct Host {
     /// The host is up and on the network.
     pub(super) plugged: bool,
     pub(super) replies: Vec<(u64, crate::engine::Reply)>,
+    /// The application, where it is a real one.
+    pub(super) tenant: Option<Box<dyn Tenant>>,
 }
 
 impl Host {
@@ -139,6 +144,7 @@ impl Host {
             backlog: VecDeque::new(),
             plugged: true,
             replies: Vec::new(),
+            tenant: None,
         }
     }
 
@@ -150,6 +156,7 @@ impl Host {
         self.wake_at = None;
         self.paused = false;
         self.backlog.clear();
+        self.tenant = None;
     }
 
     /// Starts a new process, with a replica id and a seed of its own and nothing remembered.
@@ -162,7 +169,7 @@ impl Host {
         let identity =
             Identity { address: self.address, node: self.options.node.clone(), replica, boot: now.wall_ms, renewal: 0 };
         let config = EngineConfig {
-            cluster: "simulated".to_owned(),
+            cluster: self.options.cluster.clone(),
             identity,
             timing: self.options.timing.clone(),
             kinds: self.options.kinds.clone(),
