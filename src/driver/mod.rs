@@ -35,6 +35,9 @@ pub use command::{Commander, Gone, Requests};
 pub use counts::Counts;
 use machine::{Machine, Outbox};
 pub use role_task::{RoleRunner, StopSignal};
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub use stream::cut_frames;
 
 use crate::discovery::{BeaconConfig, BeaconCounts, Strategy};
 use crate::engine::{Event, Status};
