@@ -61,13 +61,21 @@ fn decoded(bytes: &[u8]) {
     if let Some(context) = decodes::<Context>(bytes) {
         assert!(context.intervals() <= Context::MAX_INTERVALS);
         assert_eq!(context.includes(&context), true);
-        let rebuilt = { let mut empty = Context::new(); empty.join(&context); empty };
+        let rebuilt = {
+            let mut empty = Context::new();
+            empty.join(&context);
+            empty
+        };
         assert_eq!(rebuilt, context, "the normal form is what joining makes");
         assert_eq!(rebuilt.hash_where(|_| true), context.hash_where(|_| true));
     }
     if let Some(roster) = decodes::<Roster>(bytes) {
         assert!(roster.len() <= Roster::MAX_ENTRIES);
-        let rebuilt = { let mut empty = Roster::new(); empty.join(&roster); empty };
+        let rebuilt = {
+            let mut empty = Roster::new();
+            empty.join(&roster);
+            empty
+        };
         assert_eq!(rebuilt.fingerprint(), roster.fingerprint());
         assert_eq!(rebuilt.member_set(), roster.member_set());
     }

@@ -194,7 +194,8 @@ impl Stage {
     /// Everything under way arrives, and everything that follows from it.
     pub(crate) fn arrives(&mut self) {
         for _ in 0..MOST_AT_ONCE {
-            let quiet = [0, 1].into_iter().all(|at| !self.stream_input(at) && !self.datagram(at, 0) && !self.report(at));
+            let quiet =
+                [0, 1].into_iter().all(|at| !self.stream_input(at) && !self.datagram(at, 0) && !self.report(at));
             if quiet {
                 return;
             }

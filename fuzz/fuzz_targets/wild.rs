@@ -111,8 +111,7 @@ fn address(u: &mut Unstructured<'_>) -> Result<SocketAddr> {
 
 fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     let renewal = u.arbitrary()?;
-    let identity =
-        Identity { address: address(u)?, node: node(u)?, replica: replica(u)?, boot: number(u)?, renewal };
+    let identity = Identity { address: address(u)?, node: node(u)?, replica: replica(u)?, boot: number(u)?, renewal };
     let state = *u.choose(&[Liveness::Alive, Liveness::Suspect, Liveness::Down])?;
     Ok(Record { identity, incarnation: u.arbitrary()?, state })
 }
