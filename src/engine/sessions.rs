@@ -148,8 +148,8 @@ impl Engine {
         while let Some(next) = serve.poll() {
             let bytes: Bytes = match next {
                 ServeNext::Rows(rows) => {
-                    let front = vec![kind::ROWS];
-                    rows.iter().fold(front, wire::encode_onto).into()
+                    let front = wire::open_frame(kind::ROWS);
+                    wire::seal_frame(rows.iter().fold(front, wire::encode_onto))
                 }
                 ServeNext::End(context) => control_frame(&Control::End { context, floor: self.store.floor() }),
             };

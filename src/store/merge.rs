@@ -40,9 +40,17 @@ impl Store {
     }
 
     /// Merges the rows of a bucket repair: what is known does not matter, the higher rank wins, present beats absent.
+    ///
+    /// Not so with this replica's own owner rows: it alone writes them, so what it does not hold it has removed. Where
+    /// such a row comes back it is removed again, for all those who hold it.
     pub fn merge_buckets(&self, now: Now, rows: Vec<Row>) -> Merged {
         let mut merged = Merged::default();
+        let mut wakes = false;
         self.merge_each(rows, &mut merged, |core, slot, row, merged| {
+            if row.owner() == Some(core.replica) && slot.entry().is_none() {
+                wakes |= !self.is_closed() && core.disown(now, slot, row.entry);
+                return;
+            }
             let was_absent = slot.entry().is_none();
             let is_tombstone = row.entry.is_tombstone();
             let news = core.know_row(&row);
@@ -54,6 +62,9 @@ impl Store {
                 core.stats.resurrected += 1;
             }
         });
+        if wakes {
+            self.wake();
+        }
         merged
     }
 
@@ -98,6 +109,16 @@ impl Core {
             self.know(dot);
         }
         self.know(row.entry.dot)
+    }
+
+    /// Removes an own row that another replica still held after its removal was collected here. Returns whether the
+    /// outbox was empty before.
+    fn disown(&mut self, now: Now, slot: Slot<'_>, entry: Entry) -> bool {
+        if entry.is_tombstone() {
+            return false;
+        }
+        let row = self.bury(now, slot, entry);
+        self.outbox.push(row)
     }
 
     fn merge_entry(&mut self, now: Now, slot: Slot<'_>, entry: &Entry, merged: &mut Merged) {

@@ -177,10 +177,14 @@ impl Core {
 
     fn remove(&mut self, now: Now, slot: Slot<'_>) -> (Option<Value>, Option<Row>) {
         let Some(observed) = slot.entry().filter(|entry| !entry.is_tombstone()) else { return (None, None) };
+        (observed.value.clone(), Some(self.bury(now, slot, observed)))
+    }
+
+    /// Puts a tombstone in the place of a value that was observed, here or elsewhere.
+    pub(super) fn bury(&mut self, now: Now, slot: Slot<'_>, observed: Entry) -> Row {
         let stamp = self.clock.tick(now);
-        let Entry { rank_time, rank_author, value: removed, .. } = observed;
-        let entry = Entry { dot: self.draw_dot(), stamp, rank_time, rank_author, value: None };
-        (removed, Some(self.apply_local(slot, entry)))
+        let entry = Entry { dot: self.draw_dot(), stamp, value: None, ..observed };
+        self.apply_local(slot, entry)
     }
 
     fn apply_local(&mut self, slot: Slot<'_>, entry: Entry) -> Row {

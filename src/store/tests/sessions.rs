@@ -139,6 +139,31 @@ fn owner_rows_go_when_their_owner_leaves_the_roster() {
     assert!(a.owner_rows(&load).iter().any(|(owner, ..)| *owner == id(1)), "one's own rows stay");
 }
 
+/// Two islands: the owner removed a row and collected that, and the other side still has it.
+#[test]
+fn what_an_owner_removed_does_not_come_back_to_it() {
+    let (a, b, c) = (store(1), store(2), store(3));
+    let claims = name("@claims");
+    a.put_own(at(1_000), &claims, b"gate", b"running").unwrap();
+    let claimed = sent(&a);
+    b.merge(at(1_000), claimed.clone());
+    c.merge(at(1_000), claimed);
+    a.set_roster(&members(1), 2);
+    a.remove_own(at(1_001), &claims, b"gate").unwrap();
+    a.report(at(1_002));
+    assert_eq!((a.collect(at(1_002)), sent(&a).len()), (1, 1));
+    a.set_roster(&members(3), 3);
+    let mut serving = b.serve_buckets(&a.bucket_hashes());
+    let merged = a.merge_buckets(at(1_004), serving.next_rows(1 << 20).unwrap());
+    assert_eq!((merged.resurrected, merged.refused, a.owner_rows(&claims).len()), (0, 0, 0));
+    let again = sent(&a);
+    assert_eq!(again.len(), 1);
+    for other in [&b, &c] {
+        other.merge(at(1_005), again.clone());
+        assert_eq!((other.owner_rows(&claims).len(), other.digest().owners), (0, a.digest().owners));
+    }
+}
+
 #[test]
 fn a_digest_depends_on_what_is_known_and_not_on_the_way_there() {
     let (a, b) = (store(1), store(2));
