@@ -21,7 +21,7 @@ use unisono::engine::Input;
 use unisono::store::Row;
 use unisono::wire::{self, Envelope};
 
-use pair::{CLUSTER, Meddler, Pair, address, replica};
+use pair::{CLUSTER, Meddler, Pair, address, framed, replica};
 
 /// How many times bytes are slipped into streams that go to one of them.
 const SLIPS: usize = 4;
@@ -34,9 +34,9 @@ fuzz_target!(|data: &[u8]| {
     let bytes = Bytes::copy_from_slice(data);
     let alone = Pair::met(Box::new(|_, _, frame| vec![frame]));
     assert!(alone.settled(), "the two meet");
-    for mut pair in [alone, Pair::met(slips_in(bytes.clone()))] {
+    for mut pair in [alone, Pair::met(slips_in(framed(data)))] {
         datagrams(&mut pair, &bytes);
-        pair.frames(&bytes);
+        pair.frames(&framed(data));
         pair.goes_on();
     }
 });
@@ -63,7 +63,7 @@ fn datagrams(pair: &mut Pair, bytes: &Bytes) {
             let envelope = Envelope { kind: *kind, cluster: wire::cluster_hash(CLUSTER), sender };
             let mut datagram = envelope.open();
             datagram.extend_from_slice(body);
-            pair.hears(node, Input::Datagram { from, bytes: Bytes::from(datagram) });
+            pair.hears(node, Input::Datagram { from, bytes: Envelope::seal(datagram) });
         }
     }
 }

@@ -131,14 +131,17 @@ fn lie(stage: &mut Stage, at: usize, what: u8, script: &mut Script<'_>) {
     let from = address(1 - at);
     match what % 11 {
         0 => {
-            let (stream, bytes) = (script.stream(), script.bytes());
+            let (stream, kind) = (script.stream(), script.byte() % 5);
+            let mut frame = wire::open_frame(kind);
+            frame.extend_from_slice(&script.bytes());
+            let bytes = wire::seal_frame(frame);
             stage.hears(at, Input::Frame { stream, bytes });
         }
         1 => {
             let (kind, sender) = (script.byte() % 5, ReplicaId((script.byte() % 5).into()));
             let mut datagram = Envelope { kind, cluster: wire::cluster_hash(CLUSTER), sender }.open();
             datagram.extend_from_slice(&script.bytes());
-            stage.hears(at, Input::Datagram { from, bytes: datagram.into() });
+            stage.hears(at, Input::Datagram { from, bytes: Envelope::seal(datagram) });
         }
         2 => stage.hears(at, Input::Flushed { stream: script.stream() }),
         3 => stage.hears(at, Input::Closed { stream: script.stream() }),

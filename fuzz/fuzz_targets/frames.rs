@@ -21,7 +21,7 @@ use libfuzzer_sys::fuzz_target;
 use unisono::driver::cut_frames;
 use unisono::wire::MAX_FRAME;
 
-use pair::{Meddler, Pair};
+use pair::{Meddler, Pair, framed};
 
 fuzz_target!(|data: &[u8]| {
     let mut pair = Pair::met(meddles(Bytes::copy_from_slice(data)));
@@ -33,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
     let frames = cut(data);
     for node in [0, 1] {
         pair.opens_and_says(node, &frames);
+        pair.opens_and_says(node, &frames.iter().map(|frame| framed(frame)).collect::<Vec<_>>());
     }
     pair.frames(&frames.last().cloned().unwrap_or_default());
     pair.goes_on();
@@ -49,8 +50,8 @@ fn meddles(mut orders: Bytes) -> Meddler {
             return vec![frame];
         }
         let arrives = match how {
-            0 => vec![bytes.clone(), frame],
-            1 => vec![bytes.clone()],
+            0 => vec![framed(bytes), frame],
+            1 => vec![framed(bytes)],
             2 | 3 => vec![spoilt(&frame, bytes, *how == 3)],
             4 => vec![frame.clone(), frame],
             5 => Vec::new(),

@@ -48,6 +48,14 @@ pub(crate) struct Pair {
     meddler: Meddler,
 }
 
+/// A frame whose kind and body these bytes are, with the right sum.
+pub(crate) fn framed(bytes: &[u8]) -> Bytes {
+    let Some((kind, body)) = bytes.split_first() else { return Bytes::new() };
+    let mut frame = wire::open_frame(*kind);
+    frame.extend_from_slice(body);
+    wire::seal_frame(frame)
+}
+
 /// Where a node listens.
 pub(crate) fn address(node: usize) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, if node == 0 { 4871 } else { 4872 }))
