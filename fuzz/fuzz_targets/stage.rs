@@ -255,15 +255,25 @@ impl Stage {
     fn drain(&mut self, at: usize) {
         let (mut outputs, mut bytes) = (0, 0);
         while let Some(output) = self.nodes[at].engine.poll_output() {
-            write!(Hashing(&mut self.hasher), "{at} {:?} {output:?}", self.instant).expect("hashing does not fail");
             outputs += 1;
-            bytes += match &output {
-                Output::Datagram { bytes, .. } | Output::Frame { bytes, .. } => bytes.len(),
-                _ => 0,
-            };
+            bytes += self.hash_of(at, &output);
             self.carry_out(at, output);
         }
         assert!(outputs <= MOST_OUTPUTS && bytes <= MOST_BYTES, "{outputs} outputs, {bytes} bytes, for one input");
+    }
+
+    /// Adds an output to the hash; returns how many bytes it carries.
+    fn hash_of(&mut self, at: usize, output: &Output) -> usize {
+        let hashing = &mut Hashing(&mut self.hasher);
+        let (told, bytes) = match output {
+            // Most of what is said are bytes, and to write these out costs as much as all else together.
+            Output::Datagram { to, bytes } => (write!(hashing, "{at} {:?} {to}", self.instant), &bytes[..]),
+            Output::Frame { stream, bytes } => (write!(hashing, "{at} {:?} {stream:?}", self.instant), &bytes[..]),
+            other => (write!(hashing, "{at} {:?} {other:?}", self.instant), &[][..]),
+        };
+        told.expect("hashing does not fail");
+        self.hasher.write(bytes);
+        bytes.len()
     }
 
     fn carry_out(&mut self, at: usize, output: Output) {
