@@ -13,6 +13,7 @@
 
 #![no_main]
 
+mod forged;
 mod stage;
 
 use std::time::Duration;
@@ -20,11 +21,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use unisono::engine::{Command, Input, RoleReport, StreamId};
+use unisono::replication;
+use unisono::store::Row;
 use unisono::time::Stamp;
 use unisono::wire::{self, Envelope};
 use unisono::{FencingToken, ReplicaId};
 
 use stage::{CLUSTER, ROLE, Stage, address};
+
+/// The kind of datagrams and frames that carry rows.
+const ROWS: u8 = 2;
 
 /// Within this time after the hurting ended, the two are one.
 const HEALS_WITHIN: Duration = Duration::from_secs(60);
@@ -129,7 +135,7 @@ fn fails(stage: &mut Stage, at: usize, script: &mut Script<'_>) {
 /// What does not happen, or only where somebody means harm. (To leave is true, but then the two do not become one.)
 fn lie(stage: &mut Stage, at: usize, what: u8, script: &mut Script<'_>) {
     let from = address(1 - at);
-    match what % 11 {
+    match what % 12 {
         0 => {
             let (stream, kind) = (script.stream(), script.byte() % 5);
             let mut frame = wire::open_frame(kind);
@@ -157,7 +163,28 @@ fn lie(stage: &mut Stage, at: usize, what: u8, script: &mut Script<'_>) {
             stage.hears(at, Input::Command(command));
         }
         9 => spoil(stage.nodes[at].streams.iter_mut().find(|input| matches!(input, Input::Frame { .. })), script),
+        10 => {
+            let rows = (0..=script.byte() % 4).map(|_| forged::row(&mut || script.byte())).collect::<Vec<_>>();
+            tell(stage, at, script, &rows);
+        }
         _ => spoil(stage.nodes[at].datagrams.last_mut(), script),
+    }
+}
+
+/// Rows come in from a peer: in a datagram, or on any stream.
+fn tell(stage: &mut Stage, at: usize, script: &mut Script<'_>, rows: &[Row]) {
+    if script.byte() % 4 > 0 {
+        let sender = stage.nodes[1 - at].engine.replica();
+        let cluster = wire::cluster_hash(CLUSTER);
+        let open = || Envelope { kind: ROWS, cluster, sender }.open();
+        for body in replication::pack(rows, wire::MAX_BODY, open).bodies {
+            stage.hears(at, Input::Datagram { from: address(1 - at), bytes: Envelope::seal(body) });
+        }
+    } else {
+        let (stream, open) = (script.stream(), || wire::open_frame(ROWS));
+        for body in replication::pack(rows, wire::MAX_FRAME - open().len(), open).bodies {
+            stage.hears(at, Input::Frame { stream, bytes: wire::seal_frame(body) });
+        }
     }
 }
 
