@@ -71,6 +71,8 @@ use timers::{Timer, Timers};
 /// One node: membership, replication, convergence and roles as one state machine.
 pub struct Engine {
     config: EngineConfig,
+    /// The hash of the cluster's name, in every envelope.
+    cluster: u64,
     own: ReplicaId,
     now: Now,
     random: SmallRng,
@@ -132,7 +134,7 @@ impl Engine {
             scheduler: Scheduler::default(),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
-            gossip: gossip::Gossip::default(),
+            gossip: gossip::Gossip::new(),
             guard: guard::Guard::new(now.instant),
             work: work::Work::new(own, &config.timing),
             waiting: waiting::Waiting::default(),
@@ -141,6 +143,7 @@ impl Engine {
             outputs: VecDeque::new(),
             status: status::Published::default(),
             stats: EngineStats::default(),
+            cluster: wire::cluster_hash(&config.cluster),
             store,
             config,
         };
@@ -259,7 +262,7 @@ impl Engine {
             self.stats.malformed += 1;
             return;
         };
-        if envelope.cluster != wire::cluster_hash(&self.config.cluster) {
+        if envelope.cluster != self.cluster {
             self.stats.foreign_cluster += 1;
             return;
         }
@@ -333,7 +336,7 @@ impl Engine {
     }
 
     fn envelope(&self, kind: u8) -> Envelope {
-        Envelope { kind, cluster: wire::cluster_hash(&self.config.cluster), sender: self.own }
+        Envelope { kind, cluster: self.cluster, sender: self.own }
     }
 
     fn event(&mut self, event: Event) {

@@ -4,10 +4,11 @@
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
 mod architecture;
-mod chaos;
 mod engines;
 mod processes;
+mod scenarios;
 mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod trials;

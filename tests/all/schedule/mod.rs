@@ -20,6 +20,5 @@ mod network;
 mod oracle;
 mod profile;
 mod replica;
-pub(crate) mod rng;
 mod variants;
 mod world;

@@ -11,8 +11,8 @@ use unisono::id::ReplicaId;
 use unisono::store::{Report, Row, Serving};
 
 use super::replica::Replica;
-use super::rng::Rng;
 use super::variants::Variant;
+use unisono::testkit::Rng;
 
 /// What a packet carries.
 #[derive(Clone)]

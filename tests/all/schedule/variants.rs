@@ -23,8 +23,8 @@ use unisono::store::{Sabotage, StoreConfig};
 
 use super::counts::Counts;
 use super::profile::Profile;
-use super::rng::Rng;
 use super::world::World;
+use unisono::testkit::Rng;
 
 /// The rules, or which of them is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -20,8 +20,8 @@ use super::network::{Body, Network, Packet, Progress, Session};
 use super::oracle::{Oracle, Write};
 use super::profile::{Action, Profile};
 use super::replica::Replica;
-use super::rng::Rng;
 use super::variants::Variant;
+use unisono::testkit::Rng;
 
 /// The cluster and its story.
 pub(crate) struct World {

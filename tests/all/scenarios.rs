@@ -7,8 +7,6 @@ use unisono::roles::RoleSpec;
 use unisono::store::TableName;
 use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
 
-use super::world::World;
-
 const SECOND: Duration = Duration::from_secs(1);
 
 fn cluster(seed: u64, size: usize) -> (Simulation, Vec<NodeIndex>) {
@@ -22,12 +20,6 @@ fn put(simulation: &mut Simulation, node: NodeIndex, key: &str) {
     let now = simulation.now_at(node);
     simulation.store(node).put(now, &TableName::new("lot").unwrap(), key.as_bytes(), b"value").unwrap();
     simulation.wrote(node);
-}
-
-/// Seed 59: a node took the renewed identity of another member for its own, and formed its cluster in that one's name.
-#[test]
-fn a_member_that_came_back_does_not_lend_its_identity_to_others() {
-    World::new(59, 6, false).run().unwrap();
 }
 
 /// What a dead author told nobody was asked for every 50 ms, for ever.
