@@ -7,12 +7,12 @@
 
 use unisono::id::ReplicaId;
 
+use super::Rng;
 use super::counts::Counts;
 use super::network::pull;
 use super::profile::Profile;
 use super::variants::Variant;
 use super::world::World;
-use unisono::testkit::Rng;
 
 impl World {
     /// Everybody is of one island from now on: rosters are united, evictions of the living taken back, and every pair

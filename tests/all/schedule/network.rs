@@ -10,9 +10,9 @@ use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
 use unisono::store::{Report, Row, Serving};
 
+use super::Rng;
 use super::replica::Replica;
 use super::variants::Variant;
-use unisono::testkit::Rng;
 
 /// What a packet carries.
 #[derive(Clone)]

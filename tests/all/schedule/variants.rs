@@ -21,10 +21,10 @@ use std::time::Duration;
 use unisono::id::ReplicaId;
 use unisono::store::{Sabotage, StoreConfig};
 
+use super::Rng;
 use super::counts::Counts;
 use super::profile::Profile;
 use super::world::World;
-use unisono::testkit::Rng;
 
 /// The rules, or which of them is broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
