@@ -38,6 +38,9 @@ pub use counts::Counts;
 pub use latest::{Latest, Reader};
 use machine::{Machine, Outbox};
 pub use role_task::{RoleRunner, StopSignal};
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub use stream::cut_frames;
 
 use crate::discovery::{BeaconConfig, BeaconCounts, Strategy};
 use crate::engine::{Event, Status};

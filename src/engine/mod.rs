@@ -50,6 +50,9 @@ use rand::rngs::SmallRng;
 pub use config::{EngineConfig, Timing};
 pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
 pub use input::{Command, Input, StreamId};
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub use message::{Spoken, recode};
 pub use output::{Output, Reply};
 pub use status::EngineStats;
 

@@ -120,11 +120,13 @@ fn a_newer_run_replaces_the_older_for_good() {
 #[test]
 fn parts_make_the_whole_again() {
     let mut roster = Roster::new();
-    (1..=30).for_each(|id| drop(roster.admit(ReplicaId(id), node(id % 7), id)));
+    for id in 1..=30 {
+        roster.admit(ReplicaId(id), node(id % 7), id);
+    }
     roster.evict(ReplicaId(28));
     let parts = roster.parts(4);
     assert_eq!((parts.len(), parts.iter().map(Roster::len).max()), (8, Some(4)));
-    let whole = parts.iter().rev().fold(Roster::new(), |all, part| joined(all, part));
+    let whole = parts.iter().rev().fold(Roster::new(), joined);
     assert_eq!((whole.fingerprint(), whole.member_set()), (roster.fingerprint(), roster.member_set()));
 }
 

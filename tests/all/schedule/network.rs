@@ -10,8 +10,8 @@ use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Report, Row, Serving};
-use unisono::testkit::Rng;
 
+use super::Rng;
 use super::replica::Replica;
 
 /// What a packet carries.
