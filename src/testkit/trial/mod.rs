@@ -1,7 +1,7 @@
 //! A trial: a cluster is hurt by a schedule that follows from its seed, then no longer, and then it has to heal.
 //!
 //! ```text
-//!   seed ──▶ plan, profile ──▶ hurt for 2 to 30 virtual seconds ──▶ mend ──▶ healed in time? ──▶ at rest
+//!   seed ──▶ plan, profile ──▶ hurt for 1 to 20 virtual seconds ──▶ mend ──▶ healed in time? ──▶ at rest
 //!                                 └── invariants look on all the time ────────────┴──────────────┘
 //! ```
 //!
