@@ -79,7 +79,11 @@ impl Seen {
 }
 
 fn note_gap(gaps: &mut BTreeSet<ReplicaId>, replica: ReplicaId, seen: &Seen) {
-    if seen.extra.is_empty() { gaps.remove(&replica) } else { gaps.insert(replica) };
+    if seen.extra.is_empty() {
+        gaps.remove(&replica)
+    } else {
+        gaps.insert(replica)
+    };
 }
 
 fn hash_numbers<const N: usize>(numbers: &[u64; N]) -> u64 {

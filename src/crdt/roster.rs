@@ -183,6 +183,19 @@ impl Roster {
         difference
     }
 
+    /// The same in parts of at most so many replicas, each to be joined by others in whatever order.
+    pub fn parts(&self, replicas: usize) -> Vec<Self> {
+        let entries: Vec<_> = self.entries.iter().collect();
+        let part = |entries: &[(&ReplicaId, &Admission)]| {
+            let mut part = Self::default();
+            for (replica, admission) in entries {
+                part.join_one(**replica, admission);
+            }
+            part
+        };
+        entries.chunks(replicas.max(1)).map(part).collect()
+    }
+
     /// Whether this replica belongs to the cluster.
     pub fn is_admitted(&self, replica: ReplicaId) -> bool {
         self.members.contains(&replica)

@@ -6,11 +6,12 @@ use rand::RngExt;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Happening, Simulation};
-use crate::engine::{Engine, Input, Output, Phase, Reply, RoleReport};
+use crate::engine::{Engine, Input, Output, Phase};
 use crate::id::ReplicaId;
 use crate::testkit::host::{NodeIndex, OWN_BUFFER};
 use crate::testkit::trace::Step;
 use crate::time::Instant;
+use crate::wire::{MAX_DATAGRAM, MAX_FRAME};
 
 /// The pause between beacons of a node that is alone, and of one that is not: the ends of what discovery's pace draws.
 const BEACON_ALONE: Duration = Duration::from_secs(1);
@@ -173,26 +174,33 @@ impl Simulation {
 
     fn carry_out(&mut self, host: usize, output: Output) {
         let life = self.hosts[host].life;
+        let (size, limit) = match &output {
+            Output::Datagram { bytes, .. } => (bytes.len(), MAX_DATAGRAM),
+            Output::Frame { bytes, .. } => (bytes.len(), MAX_FRAME),
+            _ => (0, 0),
+        };
+        if size > limit {
+            self.hosts[host].oversized.get_or_insert((size, limit));
+        }
         match output {
             Output::Datagram { to, bytes } => self.datagram(host, to, bytes),
             Output::Connect { stream, to } => self.connect(host, stream, to),
             Output::Frame { stream, bytes } => self.send_frame((host, life, stream), bytes),
             Output::Close { stream } => self.hang_up((host, life, stream)),
             Output::StartRole { spec, token } => {
-                self.hosts[host].tasks.insert(spec.name.clone());
-                let report = RoleReport::Running { role: spec.name.clone(), token };
-                self.input(host, Duration::ZERO, Input::Role(report));
+                if let Some(report) = self.hosts[host].start_role(spec, token) {
+                    self.input(host, Duration::ZERO, Input::Role(report));
+                }
             }
             Output::StopRole { role, token } => {
-                self.hosts[host].tasks.remove(&role);
-                self.input(host, Duration::from_millis(1), Input::Role(RoleReport::Stopped { role, token }));
+                if let Some(report) = self.hosts[host].stop_role(role, token) {
+                    self.input(host, Duration::from_millis(1), Input::Role(report));
+                }
             }
-            Output::Status(status) => self.hosts[host].status = Some(status),
-            Output::Event(event) => self.hosts[host].events.push(event),
+            Output::Status(status) => self.hosts[host].publish(status),
+            Output::Event(event) => self.hosts[host].tell(event),
             Output::Reply { request, reply } => {
-                let left = matches!(reply, Reply::Left | Reply::LeftWithUnsaved(_));
-                self.hosts[host].replies.push((request, reply));
-                if left {
+                if self.hosts[host].reply(request, reply) {
                     // What was sent is under way; the process ends.
                     self.kill(NodeIndex(host));
                 }

@@ -20,6 +20,8 @@ mod network;
 mod oracle;
 mod profile;
 mod replica;
-pub(crate) mod rng;
-mod variants;
+pub(crate) mod variants;
 mod world;
+
+// What a schedule is drawn from. The fuzz target of the same name puts bytes in its place.
+use unisono::testkit::Rng;

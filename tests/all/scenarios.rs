@@ -1,0 +1,188 @@
+//! What the schedules found, each as a story of its own.
+
+use std::time::Duration;
+
+use unisono::engine::{Event, Reply, Timing};
+use unisono::roles::RoleSpec;
+use unisono::sabotage::Rule;
+use unisono::store::TableName;
+use unisono::testkit::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cluster(seed: u64, size: usize) -> (Simulation, Vec<NodeIndex>) {
+    let mut simulation = Simulation::new(seed);
+    let nodes = (0..size).map(|number| simulation.add(NodeOptions::named(&format!("n{number}")))).collect();
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    (simulation, nodes)
+}
+
+fn put(simulation: &mut Simulation, node: NodeIndex, key: &str) {
+    let now = simulation.now_at(node);
+    simulation.store(node).put(now, &TableName::new("lot").unwrap(), key.as_bytes(), b"value").unwrap();
+    simulation.wrote(node);
+}
+
+/// What a dead author told nobody was asked for every 50 ms, for ever.
+#[test]
+fn what_died_with_its_author_is_not_asked_for_for_ever() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3);
+        let lossy = simulation.network().add(NetworkRule::loss(0.6));
+        for number in 0..10 {
+            put(&mut simulation, nodes[0], &format!("k{number}"));
+            simulation.run_for(Duration::from_micros(10));
+        }
+        simulation.run_for(Duration::from_millis(1));
+        simulation.kill(nodes[0]);
+        lossy.heal();
+        simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+        simulation.run_for(2 * SECOND);
+        let pulls = |simulation: &Simulation| simulation.engine(nodes[1]).unwrap().stats().pulls;
+        let before = pulls(&simulation);
+        simulation.run_for(10 * SECOND);
+        assert!(pulls(&simulation) - before <= 2, "seed {seed}: {} pulls at rest", pulls(&simulation) - before);
+    }
+}
+
+/// Each of two that leave at once counted on the other to keep its writes.
+#[test]
+fn two_that_leave_at_once_do_not_count_on_each_other() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 2);
+        put(&mut simulation, nodes[0], "a");
+        put(&mut simulation, nodes[1], "b");
+        simulation.run_for(SECOND);
+        simulation.leave(nodes[0], 5 * SECOND);
+        simulation.leave(nodes[1], 5 * SECOND);
+        simulation.run_until(2 * SECOND, |simulation| simulation.alive().is_empty()).unwrap();
+        for (node, unsaved) in [(nodes[0], "lot/a"), (nodes[1], "lot/b")] {
+            // The last of them to go names the other's rows too.
+            let [(0, Reply::LeftWithUnsaved(rows))] = simulation.replies(node) else { panic!("seed {seed}") };
+            assert!(rows.iter().any(|row| row == unsaved), "seed {seed}: {rows:?}");
+        }
+    }
+}
+
+/// A node that left had counted on a member that was dead by then.
+#[test]
+fn the_dead_keep_nothing_for_one_that_leaves() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 3);
+        simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
+        put(&mut simulation, nodes[0], "a");
+        simulation.run_for(SECOND);
+        simulation.kill(nodes[1]);
+        simulation.run_for(SECOND);
+        simulation.leave(nodes[0], SECOND);
+        simulation.run_until(3 * SECOND, |simulation| !simulation.replies(nodes[0]).is_empty()).unwrap();
+        assert_eq!(simulation.replies(nodes[0]), [(0, Reply::LeftWithUnsaved(vec!["lot/a".to_owned()]))], "{seed}");
+    }
+}
+
+/// Seed 5179: a node gave a role up and forgot that it had; a member that had not heard of it brought the claim back, and
+/// everybody waited for ever for an instance that nobody ran.
+#[test]
+fn a_claim_that_its_owner_gave_up_does_not_come_back() {
+    for seed in 0..10 {
+        claim_given_up(seed, &[]).unwrap();
+    }
+}
+
+pub(crate) fn claim_given_up(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let mut timing = Timing::lan();
+    timing.evict_after = 5 * SECOND;
+    let options = |name| NodeOptions::named(name).timing(timing.clone()).role(RoleSpec::new("one"));
+    let options = |name| broken.iter().fold(options(name), |options, rule| options.sabotage(*rule));
+    let nodes = ["n0", "n1", "n2", "n3"].map(|name| simulation.add(options(name)));
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    simulation.run_for(SECOND);
+    let [older] = simulation.running("one")[..] else { panic!("seed {seed}") };
+    let others: Vec<_> = nodes.into_iter().filter(|node| *node != older).collect();
+    let (near, far) = ([older, others[0]], [others[1], others[2]]);
+    simulation.network().cut(&near, &far).keep();
+    simulation.run_for(15 * SECOND);
+    let younger = *simulation.running("one").iter().find(|node| far.contains(node)).unwrap();
+    let witness = if younger == far[0] { far[1] } else { far[0] };
+    // The younger meets the older half, gives the role up, and its claim is collected without the witness.
+    simulation.network().heal();
+    simulation.network().cut(&[witness], &[near[0], near[1], younger]).keep();
+    simulation.run_until(5 * SECOND, |simulation| simulation.running("one") == [older]).unwrap();
+    simulation.run_until(5 * SECOND, |simulation| simulation.store(younger).stats().tombstones == 0).unwrap();
+    simulation.network().heal();
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    simulation.kill(older);
+    let runs = simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 1);
+    runs.map_err(|_| format!("seed {seed}: nobody runs the role"))?;
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    let roles = &simulation.status(witness).unwrap().roles;
+    assert_eq!((roles[0].hosts.len(), simulation.running("one").len()), (1, 1), "seed {seed}");
+    Ok(())
+}
+
+#[test]
+fn a_restarted_node_takes_the_place_of_its_former_self_at_once() {
+    for seed in 0..10 {
+        let (mut simulation, nodes) = cluster(seed, 4);
+        simulation.restart(nodes[1]);
+        simulation.run_until(2 * SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(simulation.view(nodes[0]).len(), 4);
+    }
+}
+
+/// The older of two of one name says so and stands back; the others go on, and nobody exchanges anything for ever.
+#[test]
+fn two_of_one_name_end_in_an_event_and_no_endless_loop() {
+    for seed in 0..10 {
+        let mut simulation = Simulation::new(seed);
+        let options = |name| NodeOptions::named(name).role(RoleSpec::new("all").count(3));
+        let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        let second = simulation.add(options("n1"));
+        let refused = |simulation: &Simulation| {
+            simulation.events(nodes[1]).iter().any(|event| matches!(event, Event::Refused { .. }))
+        };
+        simulation.run_until(10 * SECOND, refused).unwrap();
+        simulation.run_for(5 * SECOND);
+        let alive = [nodes[0], nodes[2], second];
+        let pulls = |simulation: &Simulation, node| simulation.engine(node).unwrap().stats().pulls;
+        let before: Vec<u64> = simulation.alive().iter().map(|node| pulls(&simulation, *node)).collect();
+        simulation.run_for(10 * SECOND);
+        let after: Vec<u64> = simulation.alive().iter().map(|node| pulls(&simulation, *node)).collect();
+        assert!(before.iter().zip(&after).all(|(before, after)| after - before <= 5), "{seed}: {before:?} {after:?}");
+        assert!(simulation.converged(&alive), "seed {seed}");
+        assert_eq!(simulation.running("all"), alive, "seed {seed}");
+    }
+}
+
+/// A newcomer that was struck from the roster while it was cut off in the middle of its join could never join again: it
+/// asked for buckets as an island would, and was served nothing.
+#[test]
+fn a_newcomer_that_was_struck_while_it_tried_to_join_still_gets_in() {
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(seed);
+        let mut timing = Timing::lan();
+        timing.evict_after = 3 * SECOND;
+        let options = |name: &str| NodeOptions::named(name).timing(timing.clone());
+        let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        put(&mut simulation, nodes[0], "key");
+        let newcomer = simulation.add(options("n3"));
+        let admitted = |simulation: &Simulation| {
+            simulation.status(nodes[0]).unwrap().members.iter().any(|member| member.node.as_str() == "n3")
+        };
+        simulation.run_until(5 * SECOND, admitted).unwrap();
+        let cut = simulation.network().cut(&nodes, &[newcomer]);
+        let struck = |simulation: &Simulation| {
+            let struck = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("too long"));
+            simulation.events(nodes[0]).iter().any(struck)
+        };
+        // Some were ready before they were cut off: then they are an island, which is another story.
+        let in_time = simulation.run_until(60 * SECOND, struck).is_ok();
+        cut.heal();
+        simulation.run_until(40 * SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(simulation.view(nodes[0]).len(), 4, "seed {seed}, struck: {in_time}");
+        assert!(simulation.store(newcomer).get(&TableName::new("lot").unwrap(), b"key").is_some(), "seed {seed}");
+    }
+}
