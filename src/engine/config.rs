@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::membership;
 use crate::roles::RoleSpec;
 
 /// What an engine is told at its start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EngineConfig {
     /// The name of the cluster; nodes of other clusters are ignored.
     pub cluster: String,
@@ -32,7 +34,7 @@ impl EngineConfig {
 }
 
 /// How fast everything goes. Start from a preset.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Timing {
     /// Failure detection.
     pub membership: membership::Timing,

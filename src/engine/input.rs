@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::roles::RoleReport;
 
 /// A stream between two nodes, as one node counts them: the engine numbers those it opens with even numbers, the
 /// driver those it accepts with odd ones. Never reused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct StreamId(pub u64);
 
 /// What the driver tells the engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Input {
     /// A datagram arrived on the node's own socket.
@@ -79,7 +80,7 @@ pub enum Input {
 }
 
 /// What the application asks for. `request` comes back in [`Output::Reply`](super::Output::Reply).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
     /// Tell when this node is converged with its view: membership, tables and assignments.
     AwaitConverged {

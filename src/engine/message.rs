@@ -180,7 +180,7 @@ pub(super) const ROLES: &str = "_roles";
 
 /// Puts a control message into a frame.
 pub(super) fn control_frame(control: &Control) -> Bytes {
-    wire::encode_onto(vec![kind::MESSAGE], control).into()
+    wire::seal_frame(wire::encode_onto(wire::open_frame(kind::MESSAGE), control))
 }
 
 /// What a frame holds.
@@ -194,9 +194,9 @@ pub(super) enum FrameBody<'a> {
 
 /// Splits a frame.
 pub(super) fn read_frame(frame: &[u8]) -> Result<FrameBody<'_>, Malformed> {
-    match frame.split_first() {
-        Some((&kind::ROWS, body)) => Ok(FrameBody::Rows(body)),
-        Some((&kind::MESSAGE, body)) => Ok(FrameBody::Control(wire::decode(body)?)),
+    match wire::split_frame(frame)? {
+        (kind::ROWS, body) => Ok(FrameBody::Rows(body)),
+        (kind::MESSAGE, body) => Ok(FrameBody::Control(wire::decode(body)?)),
         _ => Err(Malformed),
     }
 }

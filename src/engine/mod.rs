@@ -322,7 +322,7 @@ impl Engine {
             self.stats.oversized += 1;
             return;
         }
-        self.output_datagram(address, bytes.into());
+        self.output_datagram(address, Envelope::seal(bytes));
     }
 
     fn output_datagram(&mut self, to: SocketAddr, bytes: Bytes) {

@@ -153,8 +153,8 @@ impl Engine {
             let claim = (claims && matches!(next, ServeNext::Rows(_))).then(|| Control::Claim(serve.context().clone()));
             let bytes: Bytes = match next {
                 ServeNext::Rows(rows) => {
-                    let front = vec![kind::ROWS];
-                    rows.iter().fold(front, wire::encode_onto).into()
+                    let front = wire::open_frame(kind::ROWS);
+                    wire::seal_frame(rows.iter().fold(front, wire::encode_onto))
                 }
                 ServeNext::End(context) => control_frame(&Control::End { context, floor: self.store.floor() }),
             };

@@ -60,7 +60,7 @@ fn stream(engine: &mut Engine, outgoing: bool, phase: StreamPhase) -> StreamId {
 fn pull(rows: &[Row]) -> Engine {
     let mut engine = engine(true);
     let stream = stream(&mut engine, true, StreamPhase::Pulling(Pull::new(false)));
-    let bytes = rows.iter().fold(vec![kind::ROWS], wire::encode_onto).into();
+    let bytes = wire::seal_frame(rows.iter().fold(wire::open_frame(kind::ROWS), wire::encode_onto));
     engine.handle(NOW, Input::Frame { stream, bytes });
     let context: Context = [Dot { replica: PEER, seq: 7 }].into_iter().collect();
     let floor = Stamp::from_millis(NOW.wall_ms + 60_000);
@@ -90,7 +90,7 @@ fn before_its_first_pull_a_node_takes_no_eager_rows() {
     for formed in [false, true] {
         let mut engine = engine(formed);
         let envelope = Envelope { kind: kind::ROWS, cluster: wire::cluster_hash("parking"), sender: PEER };
-        let bytes = wire::encode_onto(envelope.open(), &row("cars", PEER, b"key")).into();
+        let bytes = Envelope::seal(wire::encode_onto(envelope.open(), &row("cars", PEER, b"key")));
         engine.handle(NOW, Input::Datagram { from: ([127, 0, 0, 1], 4_872).into(), bytes });
         assert_eq!(engine.store.knows(Dot { replica: PEER, seq: 1 }), formed);
     }

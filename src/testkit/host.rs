@@ -1,19 +1,24 @@
 //! One simulated host: an engine, and what its driver would do for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::engine::{Engine, EngineConfig, Event, Status, Timing};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
 use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Store, StoreConfig};
-use crate::time::Now;
+use crate::time::{Instant, Now};
+
+/// So many datagrams fit the buffers of a host whose process stands still.
+pub(super) const OWN_BUFFER: usize = 256;
 
 /// A simulated host, by the order of [`Simulation::add`](super::Simulation::add).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct NodeIndex(pub(super) usize);
 
 /// What a simulated node is made of.
@@ -99,6 +104,14 @@ pub(super) struct Host {
     /// The roles whose tasks run here now.
     pub(super) tasks: BTreeSet<String>,
     pub(super) accepted: u64,
+    /// When the scheduler wakes the engine next.
+    pub(super) wake_at: Option<Instant>,
+    /// The process stands still.
+    pub(super) paused: bool,
+    /// What reached the host meanwhile.
+    pub(super) backlog: VecDeque<Input>,
+    /// The host is up and on the network.
+    pub(super) plugged: bool,
     pub(super) replies: Vec<(u64, crate::engine::Reply)>,
 }
 
@@ -117,12 +130,27 @@ impl Host {
             events: Vec::new(),
             tasks: BTreeSet::new(),
             accepted: 0,
+            wake_at: None,
+            paused: false,
+            backlog: VecDeque::new(),
+            plugged: true,
             replies: Vec::new(),
         }
     }
 
+    /// What a process leaves behind when it ends: nothing.
+    pub(super) fn end(&mut self) {
+        self.engine = None;
+        self.status = None;
+        self.tasks.clear();
+        self.wake_at = None;
+        self.paused = false;
+        self.backlog.clear();
+    }
+
     /// Starts a new process, with a replica id and a seed of its own and nothing remembered.
-    pub(super) fn boot(&mut self, now: Now, replica: ReplicaId, seed: u64) {
+    pub(super) fn boot(&mut self, now: Now, replica: ReplicaId, seed: u64) -> EngineConfig {
+        self.end();
         self.life += 1;
         let sabotage = self.options.sabotage;
         let replica = if sabotage.breaks(Rule::ReuseId) && self.life > 1 { self.store.replica() } else { replica };
@@ -138,8 +166,7 @@ impl Host {
             tombstone_quota: self.options.tombstone_quota,
             seed,
         };
-        self.tasks.clear();
-        self.status = None;
-        self.engine = Some(Engine::new(now, config, self.store.clone()));
+        self.engine = Some(Engine::new(now, config.clone(), self.store.clone()));
+        config
     }
 }

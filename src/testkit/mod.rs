@@ -8,19 +8,20 @@
 //! let [larry, gary] = [simulation.add(NodeOptions::named("larry")), simulation.add(NodeOptions::named("gary"))];
 //! simulation.run_until(Duration::from_secs(5), |cluster| cluster.all_converged()).unwrap();
 //!
-//! simulation.network().cut(&[larry], &[gary]);
+//! let cut = simulation.network().cut(&[larry], &[gary]);
 //! simulation.run_until(Duration::from_secs(10), |cluster| cluster.view(larry).len() == 1).unwrap();
-//! simulation.network().heal();
+//! cut.heal();
 //! simulation.run_until(Duration::from_secs(10), |cluster| cluster.view(larry).len() == 2).unwrap();
 //! ```
 //!
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
 
-mod carrier;
 mod host;
 mod network;
 mod simulation;
+mod trace;
 
 pub use host::{NodeIndex, NodeOptions};
-pub use network::Network;
+pub use network::{Delay, Guard, Network, Rule};
 pub use simulation::{Simulation, Timeout};
+pub use trace::{Diverged, Record, Step, Trace, TraceError};

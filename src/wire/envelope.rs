@@ -1,7 +1,9 @@
 //! What stands in front of every datagram.
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::sum::{SUM_BYTES, is_sum, sum};
 use super::{MAX_DATAGRAM, Malformed};
 use crate::id::ReplicaId;
 
@@ -15,6 +17,9 @@ pub const PROTOCOL_MAX: u8 = 1;
 pub const BEACON: u8 = 0;
 
 const MAGIC: [u8; 2] = *b"un";
+
+/// Where the bytes begin that the sum covers.
+const SUMMED: usize = 4 + SUM_BYTES;
 
 /// Names a cluster in eight bytes.
 pub fn cluster_hash(name: &str) -> u64 {
@@ -65,26 +70,38 @@ pub struct Envelope {
 
 impl Envelope {
     /// The length of an envelope.
-    pub const BYTES: usize = 4 + 8 + 8;
+    pub const BYTES: usize = SUMMED + 8 + 8;
 
-    /// The bytes of the envelope, for the body to be put behind them.
+    /// The bytes of the envelope, for the body to be put behind them; [`Envelope::seal`] when it is complete.
     pub fn open(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(MAX_DATAGRAM);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&[PROTOCOL_MAX, self.kind]);
+        bytes.extend_from_slice(&[0; SUM_BYTES]);
         bytes.extend_from_slice(&self.cluster.to_be_bytes());
         bytes.extend_from_slice(&self.sender.0.to_be_bytes());
         bytes
     }
 
+    /// Completes a datagram that [`Envelope::open`] began.
+    pub fn seal(mut datagram: Vec<u8>) -> Bytes {
+        let sum = sum(datagram[3], &datagram[SUMMED..]);
+        datagram[4..SUMMED].copy_from_slice(&sum);
+        datagram.into()
+    }
+
     /// Splits a datagram into envelope and body.
     pub fn split(datagram: &[u8]) -> Result<(Self, &[u8]), Malformed> {
         let kind = kind_of(datagram)?;
+        let (front, rest) = datagram.split_at_checked(SUMMED).ok_or(Malformed)?;
+        if !is_sum(&front[4..], kind, rest) {
+            return Err(Malformed);
+        }
         let number = |at: usize| -> Result<u64, Malformed> {
             let bytes = datagram.get(at..at + 8).ok_or(Malformed)?;
             Ok(u64::from_be_bytes(bytes.try_into().map_err(|_| Malformed)?))
         };
-        let envelope = Self { kind, cluster: number(4)?, sender: ReplicaId(number(12)?) };
+        let envelope = Self { kind, cluster: number(SUMMED)?, sender: ReplicaId(number(SUMMED + 8)?) };
         Ok((envelope, &datagram[Self::BYTES..]))
     }
 }
@@ -99,9 +116,15 @@ mod tests {
         let mut bytes = envelope.open();
         assert_eq!(bytes.len(), Envelope::BYTES);
         bytes.extend_from_slice(b"body");
+        let mut bytes = Envelope::seal(bytes).to_vec();
         assert_eq!(Envelope::split(&bytes), Ok((envelope, &b"body"[..])));
-        for short in 0..Envelope::BYTES {
+        for short in 0..bytes.len() {
             assert_eq!(Envelope::split(&bytes[..short]), Err(Malformed));
+        }
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Envelope::split(&bytes), Err(Malformed), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
         }
         bytes.resize(MAX_DATAGRAM + 1, 0);
         assert_eq!(Envelope::split(&bytes), Err(Malformed));

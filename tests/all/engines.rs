@@ -5,7 +5,7 @@ use std::time::Duration;
 use unisono::engine::{Event, Reply, Timing};
 use unisono::roles::RoleSpec;
 use unisono::store::TableName;
-use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
+use unisono::testkit::{Delay, NodeIndex, NodeOptions, Rule, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,12 +70,12 @@ fn a_hundred_engines_find_each_other_lose_one_and_heal() {
 
     let rest: Vec<NodeIndex> = nodes.iter().copied().filter(|node| *node != victim).collect();
     let (left, right) = rest.split_at(50);
-    simulation.network().cut(left, right);
+    let cut = simulation.network().cut(left, right);
     simulation.run_until(60 * SECOND, |simulation| simulation.converged(left) && simulation.converged(right)).unwrap();
     put(&mut simulation, left[0], "left", "1");
     put(&mut simulation, right[0], "right", "2");
     simulation.run_for(SECOND);
-    simulation.network().heal();
+    cut.heal();
     let took = simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
     println!("healed after {took:?}");
     for node in rest {
@@ -92,9 +92,9 @@ fn two_halves_of_four_run_one_role_each_and_one_after_the_heal() {
         simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 1).unwrap();
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
         let (left, right) = nodes.split_at(2);
-        simulation.network().cut(left, right);
+        let cut = simulation.network().cut(left, right);
         simulation.run_until(20 * SECOND, |simulation| simulation.running("one").len() == 2).unwrap();
-        simulation.network().heal();
+        cut.heal();
         simulation
             .run_until(20 * SECOND, |simulation| simulation.all_converged() && simulation.running("one").len() == 1)
             .unwrap();
@@ -128,14 +128,14 @@ fn a_firewall_that_rejects_between_two_of_five_kills_nobody() {
         let (mut simulation, nodes) = cluster(seed, 5, |options| options);
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
         simulation.run_for(SECOND);
-        simulation.network().reject(nodes[1], nodes[3]);
+        let cut = simulation.network().reject(&nodes[1..2], &nodes[3..4]);
         simulation.run_for(60 * SECOND);
         for node in &nodes {
             let downs: Vec<_> =
                 simulation.events(*node).iter().filter(|event| matches!(event, Event::Down { .. })).collect();
             assert!(downs.is_empty(), "seed {seed}: {downs:?}");
         }
-        simulation.network().heal();
+        cut.heal();
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
     }
 }
@@ -145,8 +145,8 @@ fn rows_survive_loss_and_a_node_that_was_away_catches_up() {
     for seed in 0..10 {
         let (mut simulation, nodes) = cluster(seed, 3, |options| options);
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
-        simulation.network().set_loss(0.25);
-        simulation.network().set_duplication(0.1);
+        let lossy = simulation.network().add(Rule::loss(0.25));
+        let copies = simulation.network().add(Rule::duplication(0.1));
         for number in 0..200 {
             put(&mut simulation, nodes[number % 3], &format!("key {number}"), "value");
             simulation.run_for(Duration::from_millis(5));
@@ -155,7 +155,7 @@ fn rows_survive_loss_and_a_node_that_was_away_catches_up() {
         simulation
             .run_until(20 * SECOND, |simulation| nodes.iter().all(|node| rows(simulation, *node) == 200))
             .unwrap();
-        simulation.network().set_loss(0.0);
+        drop((lossy, copies));
         simulation.kill(nodes[2]);
         put(&mut simulation, nodes[0], "while away", "value");
         simulation.run_for(5 * SECOND);
@@ -230,7 +230,7 @@ fn islands_that_wrote_alone_merge_and_lose_nothing() {
         let mut simulation = Simulation::new(seed);
         let left = [simulation.add(NodeOptions::named("a")), simulation.add(NodeOptions::named("b"))];
         let right = [simulation.add(NodeOptions::named("c")), simulation.add(NodeOptions::named("d"))];
-        simulation.network().cut(&left, &right);
+        let cut = simulation.network().cut(&left, &right);
         simulation
             .run_until(10 * SECOND, |simulation| simulation.converged(&left) && simulation.converged(&right))
             .unwrap();
@@ -240,7 +240,7 @@ fn islands_that_wrote_alone_merge_and_lose_nothing() {
         simulation.run_for(SECOND);
         put(&mut simulation, left[1], "both", "l");
         simulation.run_for(SECOND);
-        simulation.network().heal();
+        cut.heal();
         simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
         for node in left.into_iter().chain(right) {
             let [both, left, right] = ["both", "left", "right"].map(|key| get(&simulation, node, key).unwrap());
@@ -253,7 +253,7 @@ fn islands_that_wrote_alone_merge_and_lose_nothing() {
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let (mut simulation, nodes) = cluster(seed, 5, |options| options.role(RoleSpec::new("one")));
-        simulation.network().set_loss(0.1);
+        simulation.network().add(Rule::loss(0.1)).keep();
         simulation.run_for(5 * SECOND);
         put(&mut simulation, nodes[0], "key", "value");
         simulation.run_for(5 * SECOND);
@@ -332,7 +332,7 @@ fn while_members_come_and_go_a_role_of_one_never_runs_twice() {
     for seed in 0..60 {
         let (mut simulation, nodes) = cluster(seed, 4, |options| options.role(RoleSpec::new("one")));
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
-        simulation.network().set_delay(Duration::from_millis(1), Duration::from_millis(30));
+        simulation.network().set_base_delay(Delay::Uniform(Duration::from_millis(1), Duration::from_millis(30)));
         simulation.run_for(SECOND);
         let holder = simulation.running("one")[0];
         let other = nodes.iter().copied().find(|node| *node != holder).unwrap();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::{Claim, FencingToken, RoleSpec};
 
 /// How failing tasks are treated.
@@ -45,7 +47,7 @@ pub enum Permit {
 }
 
 /// What became of the task of a role.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RoleReport {
     /// The task runs.
     Running {

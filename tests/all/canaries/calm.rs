@@ -99,9 +99,9 @@ pub(super) fn one_is_mute(seed: u64, broken: &[Rule]) -> Result<(), String> {
     let nodes: Vec<_> = (0..4).map(|number| simulation.add(options(&format!("n{number}"), broken))).collect();
     let mut calm = Calm::default();
     watch(&mut simulation, &mut calm, 5 * SECOND)?;
-    simulation.network().cut(&nodes[3..], &nodes[..3]);
+    simulation.network().cut(&nodes[3..], &nodes[..3]).keep();
     let fifth = simulation.add(options("n4", broken));
-    simulation.network().cut(&nodes[3..], &[fifth]);
+    simulation.network().cut(&nodes[3..], &[fifth]).keep();
     watch(&mut simulation, &mut calm, 15 * SECOND)
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use unisono::engine::{Event, Reply, Timing};
 use unisono::roles::RoleSpec;
-use unisono::sabotage::Rule;
+use unisono::sabotage;
 use unisono::store::TableName;
-use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
+use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
 
 use super::world::World;
 
@@ -36,14 +36,14 @@ fn a_member_that_came_back_does_not_lend_its_identity_to_others() {
 fn what_died_with_its_author_is_not_asked_for_for_ever() {
     for seed in 0..10 {
         let (mut simulation, nodes) = cluster(seed, 3);
-        simulation.network().set_loss(0.6);
+        let lossy = simulation.network().add(Rule::loss(0.6));
         for number in 0..10 {
             put(&mut simulation, nodes[0], &format!("k{number}"));
             simulation.run_for(Duration::from_micros(10));
         }
         simulation.run_for(Duration::from_millis(1));
         simulation.kill(nodes[0]);
-        simulation.network().set_loss(0.0);
+        lossy.heal();
         simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
         simulation.run_for(2 * SECOND);
         let pulls = |simulation: &Simulation| simulation.engine(nodes[1]).unwrap().stats().pulls;
@@ -77,7 +77,7 @@ fn two_that_leave_at_once_do_not_count_on_each_other() {
 fn the_dead_keep_nothing_for_one_that_leaves() {
     for seed in 0..10 {
         let (mut simulation, nodes) = cluster(seed, 3);
-        simulation.network().cut(&nodes[..2], &nodes[2..]);
+        simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
         put(&mut simulation, nodes[0], "a");
         simulation.run_for(SECOND);
         simulation.kill(nodes[1]);
@@ -97,7 +97,7 @@ fn a_claim_that_its_owner_gave_up_does_not_come_back() {
     }
 }
 
-pub(crate) fn claim_given_up(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(crate) fn claim_given_up(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
     let mut timing = Timing::lan();
     timing.evict_after = 5 * SECOND;
@@ -109,13 +109,13 @@ pub(crate) fn claim_given_up(seed: u64, broken: &[Rule]) -> Result<(), String> {
     let [older] = simulation.running("one")[..] else { panic!("seed {seed}") };
     let others: Vec<_> = nodes.into_iter().filter(|node| *node != older).collect();
     let (near, far) = ([older, others[0]], [others[1], others[2]]);
-    simulation.network().cut(&near, &far);
+    simulation.network().cut(&near, &far).keep();
     simulation.run_for(15 * SECOND);
     let younger = *simulation.running("one").iter().find(|node| far.contains(node)).unwrap();
     let witness = if younger == far[0] { far[1] } else { far[0] };
     // The younger meets the older half, gives the role up, and its claim is collected without the witness.
     simulation.network().heal();
-    simulation.network().cut(&[witness], &[near[0], near[1], younger]);
+    simulation.network().cut(&[witness], &[near[0], near[1], younger]).keep();
     simulation.run_until(5 * SECOND, |simulation| simulation.running("one") == [older]).unwrap();
     simulation.run_until(5 * SECOND, |simulation| simulation.store(younger).stats().tombstones == 0).unwrap();
     simulation.network().heal();

@@ -6,9 +6,9 @@ use unisono::crdt::Dot;
 use unisono::engine::{Event, Phase, Reply};
 use unisono::id::ReplicaId;
 use unisono::roles::RoleSpec;
-use unisono::sabotage::Rule;
+use unisono::sabotage;
 use unisono::store::TableName;
-use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
+use unisono::testkit::{Delay, Guard, NodeIndex, NodeOptions, Rule, Simulation};
 
 use super::oracle::Oracle;
 use super::profile::{Action, Profile};
@@ -37,6 +37,7 @@ pub(crate) struct World {
     /// When a process ended the last time.
     ended_at: Duration,
     tells: bool,
+    lossy: Vec<Guard>,
 }
 
 /// What a run came to.
@@ -54,7 +55,7 @@ impl World {
     }
 
     /// One in which all nodes break these rules.
-    pub(crate) fn broken(seed: u64, nodes: usize, evicts: bool, broken: &[Rule]) -> Self {
+    pub(crate) fn broken(seed: u64, nodes: usize, evicts: bool, broken: &[sabotage::Rule]) -> Self {
         let mut rng = Rng::new(seed);
         let profile = Profile::new(&mut rng, nodes, evicts);
         let roles = vec![RoleSpec::new("one"), RoleSpec::new("two").count(2)];
@@ -82,6 +83,7 @@ impl World {
             writes: 0,
             ended_at: Duration::ZERO,
             tells,
+            lossy: Vec::new(),
             profile,
         }
     }
@@ -204,13 +206,16 @@ impl World {
             Action::Loss => {
                 let (loss, copies) = (self.rng.below(41), self.rng.below(31));
                 self.tell(&format!("loss {loss} %, duplication {copies} %"));
-                self.simulation.network().set_loss(loss as f64 / 100.0);
-                self.simulation.network().set_duplication(copies as f64 / 100.0);
+                let network = self.simulation.network();
+                let rules = [Rule::loss(loss as f64 / 100.0), Rule::duplication(copies as f64 / 100.0)];
+                self.lossy = rules.map(|rule| network.add(rule)).into();
             }
             Action::Delay => {
                 let most = *self.rng.pick(&[1, 10, 50]);
                 self.tell(&format!("delay up to {most} ms"));
-                self.simulation.network().set_delay(Duration::from_micros(100), Duration::from_millis(most));
+                self.simulation
+                    .network()
+                    .set_base_delay(Delay::Uniform(Duration::from_micros(100), Duration::from_millis(most)));
             }
             Action::Heal => {
                 self.tell("heal");
@@ -260,11 +265,13 @@ impl World {
         self.tell(&format!("{action:?} {:?} | {:?}", &nodes[..at], &nodes[at..]));
         let network = self.simulation.network();
         match action {
-            Action::Cut => network.cut(&nodes[..at], &nodes[at..]),
-            Action::CutOneWay => network.cut_one_way(nodes[0], nodes[1]),
+            Action::Cut => network.cut(&nodes[..at], &nodes[at..]).keep(),
+            Action::CutOneWay => network.cut_one_way(&nodes[..1], &nodes[1..2]).keep(),
             // One node sees both sides, which do not see each other.
-            Action::Bridge if nodes.len() > 2 => network.cut(&nodes[1..=at.min(nodes.len() - 2)], &nodes[at + 1..]),
-            Action::Reject => network.reject(nodes[0], nodes[1]),
+            Action::Bridge if nodes.len() > 2 => {
+                network.cut(&nodes[1..=at.min(nodes.len() - 2)], &nodes[at + 1..]).keep();
+            }
+            Action::Reject => network.reject(&nodes[..1], &nodes[1..2]).keep(),
             _ => {}
         }
     }
@@ -273,9 +280,8 @@ impl World {
     fn mend(&mut self) -> Result<(), String> {
         let network = self.simulation.network();
         network.heal();
-        network.set_loss(0.0);
-        network.set_duplication(0.0);
-        network.set_delay(Duration::from_micros(100), Duration::from_micros(500));
+        self.lossy.clear();
+        network.set_base_delay(Delay::Uniform(Duration::from_micros(100), Duration::from_micros(500)));
         let patience = self.simulation.elapsed() + PATIENCE + Duration::from_secs(2);
         while !self.leaving.is_empty() {
             self.pass(Duration::from_millis(100))?;

@@ -1,0 +1,80 @@
+//! What is done to nodes.
+
+use std::time::Duration;
+
+use super::Simulation;
+use crate::engine::{Command, Input};
+use crate::testkit::host::NodeIndex;
+use crate::testkit::trace::Step;
+
+impl Simulation {
+    /// Ends the process of a node at once; its host goes on, closes the streams and refuses connections.
+    pub fn kill(&mut self, node: NodeIndex) {
+        for end in self.end_process(node) {
+            self.hang_up(end);
+        }
+    }
+
+    /// Pulls the plug of a host: its process is gone and nobody hears of that. [`Self::restart`] plugs it in again.
+    pub fn unplug(&mut self, node: NodeIndex) {
+        for end in self.end_process(node) {
+            self.closed(end);
+        }
+        self.hosts[node.0].plugged = false;
+    }
+
+    fn end_process(&mut self, node: NodeIndex) -> Vec<super::End> {
+        let now = self.now_at(node);
+        let host = &mut self.hosts[node.0];
+        if host.engine.take().is_some()
+            && let Some(recorder) = &mut self.recorder
+        {
+            recorder.step(now, node.0, || Step::End);
+        }
+        host.end();
+        let life = host.life;
+        self.ends_of(node.0, life)
+    }
+
+    /// Starts a new process on the host of a node, which remembers nothing.
+    pub fn restart(&mut self, node: NodeIndex) {
+        self.kill(node);
+        self.hosts[node.0].plugged = true;
+        self.boot(node.0);
+        // Whoever still holds a stream to the former process finds out now.
+        self.flow_again();
+    }
+
+    /// Lets the process of a node stand still, as a debugger, a virtual machine being moved or a starved scheduler does:
+    /// what is sent to it waits in its host's buffers, and 256 datagrams fit.
+    pub fn pause(&mut self, node: NodeIndex) {
+        self.hosts[node.0].paused = true;
+    }
+
+    /// Lets a node go on that stood still: it finds what waited, and then its deadlines.
+    pub fn resume(&mut self, node: NodeIndex) {
+        let host = &mut self.hosts[node.0];
+        if !std::mem::take(&mut host.paused) {
+            return;
+        }
+        let life = host.life;
+        for input in std::mem::take(&mut host.backlog) {
+            self.schedule(Duration::ZERO, super::Happening::Input { host: node.0, life, input });
+        }
+        // An alarm that went off meanwhile is set anew.
+        self.hosts[node.0].wake_at = None;
+        self.set_alarm(node.0);
+    }
+
+    /// Sets the wall clock of a node's host: so many milliseconds ahead of true time, or behind. While it runs, this is
+    /// a step of its clock.
+    pub fn set_skew_ms(&mut self, node: NodeIndex, skew_ms: i64) {
+        self.hosts[node.0].options.skew_ms = skew_ms;
+    }
+
+    /// Asks a node to leave; the answer is in [`Self::replies`].
+    pub fn leave(&mut self, node: NodeIndex, patience: Duration) {
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.input(node.0, Duration::ZERO, Input::Command(Command::Leave { request: 0, patience_ms }));
+    }
+}
