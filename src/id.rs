@@ -9,7 +9,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The stable name of a node, 1 to 64 bytes of printable text without spaces.
 ///
@@ -21,8 +22,7 @@ use serde::{Deserialize, Serialize};
 /// assert!(NodeId::new("").is_err());
 /// # Ok::<(), unisono::NodeIdError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(Arc<str>);
 
 /// Why a text is no [`NodeId`].
@@ -59,7 +59,8 @@ impl NodeId {
         if name.len() > Self::MAX_BYTES {
             return Err(NodeIdError::TooLong { bytes: name.len() });
         }
-        if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+        if !plain && name.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(NodeIdError::NotPrintable { name: name.to_owned() });
         }
         Ok(Self(name.into()))
@@ -80,6 +81,36 @@ impl fmt::Display for NodeId {
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Serialize for NodeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Checked { what: "the name of a node", check: |name: &str| Self::new(name) })
+    }
+}
+
+/// Reads a name from the text where it lies: every datagram holds some, and none is worth a copy of its own first.
+pub(crate) struct Checked<F> {
+    pub(crate) what: &'static str,
+    pub(crate) check: F,
+}
+
+impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Checked<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+
+    fn visit_str<E2: serde::de::Error>(self, text: &str) -> Result<T, E2> {
+        (self.check)(text).map_err(E2::custom)
     }
 }
 

@@ -10,7 +10,7 @@
 //! other nor the base, no replica without a write; so equal sets are equal values and encode to equal bytes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,6 +22,8 @@ use crate::id::ReplicaId;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     replicas: BTreeMap<ReplicaId, Seen>,
+    /// Derived: those with known writes beyond an unknown one. Looked at after every merge.
+    gaps: BTreeSet<ReplicaId>,
 }
 
 /// What is known of one replica.
@@ -76,6 +78,14 @@ impl Seen {
     }
 }
 
+fn note_gap(gaps: &mut BTreeSet<ReplicaId>, replica: ReplicaId, seen: &Seen) {
+    if seen.extra.is_empty() {
+        gaps.remove(&replica)
+    } else {
+        gaps.insert(replica)
+    };
+}
+
 fn hash_numbers<const N: usize>(numbers: &[u64; N]) -> u64 {
     let mut bytes = [[0; 8]; N];
     for (slot, number) in bytes.iter_mut().zip(numbers) {
@@ -105,7 +115,15 @@ impl Context {
 
     /// Adds the writes `first..=last` of a replica; returns whether any of them was unknown.
     pub fn add_range(&mut self, replica: ReplicaId, first: u64, last: u64) -> bool {
-        last > 0 && first <= last && self.replicas.entry(replica).or_default().add(first, last)
+        if last == 0 || first > last {
+            return false;
+        }
+        let seen = self.replicas.entry(replica).or_default();
+        let news = seen.add(first, last);
+        if news {
+            note_gap(&mut self.gaps, replica, seen);
+        }
+        news
     }
 
     /// Adds everything that `other` knows; returns whether any of it was unknown.
@@ -117,6 +135,7 @@ impl Context {
             for (&first, &last) in &theirs.extra {
                 changed |= ours.add(first, last);
             }
+            note_gap(&mut self.gaps, replica, ours);
         }
         changed
     }
@@ -133,7 +152,7 @@ impl Context {
 
     /// The replicas with known writes beyond an unknown one, in order.
     pub fn gaps(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.replicas.iter().filter(|(_, seen)| !seen.extra.is_empty()).map(|(&replica, _)| replica)
+        self.gaps.iter().copied()
     }
 
     /// The replicas of which some write is known, in order.
@@ -143,6 +162,7 @@ impl Context {
 
     /// Forgets a replica; returns whether any write of it was known.
     pub fn remove(&mut self, replica: ReplicaId) -> bool {
+        self.gaps.remove(&replica);
         self.replicas.remove(&replica).is_some()
     }
 
@@ -276,6 +296,7 @@ impl TryFrom<Vec<Encoded>> for Context {
                 end = first.checked_add(more).ok_or(NotNormal)?;
                 seen.insert(first, end);
             }
+            note_gap(&mut context.gaps, replica, &seen);
             context.replicas.insert(replica, seen);
         }
         Ok(context)

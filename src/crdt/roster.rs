@@ -26,6 +26,10 @@ pub struct Roster {
     entries: BTreeMap<ReplicaId, Admission>,
     /// Derived: the highest (boot, replica) of each node.
     newest: BTreeMap<NodeId, (u64, ReplicaId)>,
+    /// Derived: the admitted replicas.
+    members: BTreeSet<ReplicaId>,
+    /// Derived: the wrapping sum of the hashes of all entries. Everybody tells it in every digest.
+    sum: u64,
 }
 
 /// What the roster knows of one replica.
@@ -37,6 +41,17 @@ pub struct Admission {
     pub node: NodeId,
     /// When that run started, as its own clock told.
     pub boot: u64,
+}
+
+impl Admission {
+    fn hash(&self, replica: ReplicaId) -> u64 {
+        let mut hasher = Xxh3Default::new();
+        hasher.update(&replica.0.to_le_bytes());
+        hasher.update(&self.length.to_le_bytes());
+        hasher.update(&self.boot.to_le_bytes());
+        hasher.update(self.node.as_str().as_bytes());
+        hasher.digest()
+    }
 }
 
 impl Roster {
@@ -78,7 +93,14 @@ impl Roster {
     fn step(&mut self, replica: ReplicaId, applies: impl Fn(u32) -> bool) -> bool {
         match self.entries.get_mut(&replica) {
             Some(admission) if applies(admission.length) && admission.length < u32::MAX => {
+                let before = admission.hash(replica);
                 admission.length += 1;
+                self.sum = self.sum.wrapping_sub(before).wrapping_add(admission.hash(replica));
+                if self.entries.get(&replica).is_some_and(|admission| self.holds(replica, admission)) {
+                    self.members.insert(replica)
+                } else {
+                    self.members.remove(&replica)
+                };
                 true
             }
             _ => false,
@@ -95,10 +117,11 @@ impl Roster {
     }
 
     fn join_one(&mut self, replica: ReplicaId, theirs: &Admission) -> bool {
-        let changed = match self.entries.get_mut(&replica) {
+        let before = self.newest.get(&theirs.node).map(|(_, newest)| *newest);
+        match self.entries.get_mut(&replica) {
             None => {
                 self.entries.insert(replica, theirs.clone());
-                true
+                self.sum = self.sum.wrapping_add(theirs.hash(replica));
             }
             Some(ours) => {
                 // Node and boot never change for a replica id. Taking the greater keeps this a join even of forgeries.
@@ -107,22 +130,44 @@ impl Roster {
                     node: (&ours.node).max(&theirs.node).clone(),
                     boot: ours.boot.max(theirs.boot),
                 };
-                let changed = *ours != joined;
-                let forged = (&ours.node, ours.boot) != (&joined.node, joined.boot);
-                *ours = joined;
-                if !forged {
-                    return changed;
+                if *ours == joined {
+                    return false;
                 }
-                self.newest.clear();
-                true
+                let forged = (&ours.node, ours.boot) != (&joined.node, joined.boot);
+                self.sum = self.sum.wrapping_sub(ours.hash(replica)).wrapping_add(joined.hash(replica));
+                *ours = joined;
+                if forged {
+                    self.derive_anew();
+                    return true;
+                }
             }
-        };
-        if self.newest.is_empty() {
-            self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
-        } else if changed {
-            note(&mut self.newest, replica, theirs);
         }
-        changed
+        note(&mut self.newest, replica, theirs);
+        // Of the runs of a node only the newest can be a member.
+        if let Some(before) = before {
+            self.members.remove(&before);
+        }
+        if let Some(&(_, newest)) = self.newest.get(&theirs.node)
+            && self.entries.get(&newest).is_some_and(|admission| self.holds(newest, admission))
+        {
+            self.members.insert(newest);
+        }
+        true
+    }
+
+    fn derive_anew(&mut self) {
+        self.newest.clear();
+        self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
+        let holds = |(id, admission): (&ReplicaId, &Admission)| self.holds(*id, admission).then_some(*id);
+        self.members = self.entries.iter().filter_map(holds).collect();
+    }
+
+    /// Whether joining `other` would change nothing.
+    pub fn includes(&self, other: &Self) -> bool {
+        let within = |ours: &Admission, theirs: &Admission| {
+            theirs.length <= ours.length && theirs.boot <= ours.boot && theirs.node <= ours.node
+        };
+        other.entries.iter().all(|(id, theirs)| self.entries.get(id).is_some_and(|ours| within(ours, theirs)))
     }
 
     /// What this roster knows and `before` did not: a roster of its own, small, to be joined by others.
@@ -139,7 +184,7 @@ impl Roster {
 
     /// Whether this replica belongs to the cluster.
     pub fn is_admitted(&self, replica: ReplicaId) -> bool {
-        self.entries.get(&replica).is_some_and(|admission| self.holds(replica, admission))
+        self.members.contains(&replica)
     }
 
     /// Whether this replica belonged to the cluster and no longer does: it was evicted, or its node has a newer run.
@@ -165,12 +210,12 @@ impl Roster {
 
     /// The admitted replicas, in order.
     pub fn members(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.entries.iter().filter(|(id, admission)| self.holds(**id, admission)).map(|(&id, _)| id)
+        self.members.iter().copied()
     }
 
     /// The admitted replicas as a set.
     pub fn member_set(&self) -> BTreeSet<ReplicaId> {
-        self.members().collect()
+        self.members.clone()
     }
 
     /// What is known of a replica.
@@ -193,18 +238,10 @@ impl Roster {
         self.entries.is_empty()
     }
 
-    /// A hash of everything known: equal on two hosts exactly when their rosters are. Never 0, which stands for no
-    /// roster.
+    /// A hash of everything known: equal on two hosts exactly when their rosters are, and kept up to date entry by entry.
+    /// Never 0, which stands for no roster.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = Xxh3Default::new();
-        for (replica, Admission { length, node, boot }) in &self.entries {
-            hasher.update(&replica.0.to_le_bytes());
-            hasher.update(&length.to_le_bytes());
-            hasher.update(&boot.to_le_bytes());
-            hasher.update(&(node.as_str().len() as u64).to_le_bytes());
-            hasher.update(node.as_str().as_bytes());
-        }
-        hasher.digest().max(1)
+        self.sum.max(1)
     }
 }
 

@@ -10,7 +10,6 @@ use super::message::{DigestMessage, Message};
 use super::timers::Timer;
 use super::{Engine, Event};
 use crate::id::ReplicaId;
-use crate::membership::Liveness;
 use crate::replication::{Compared, Due, median_offset_ms};
 use crate::sabotage::Rule;
 use crate::store::{Report, Row};
@@ -33,10 +32,16 @@ const TABLES: usize = 16;
 const CLOCK_EVENT: Duration = Duration::from_secs(60);
 
 /// The state of the gossip.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gossip {
     /// Members of the roster that are not Down, this node excluded.
     pub(super) live: BTreeSet<ReplicaId>,
+    /// The same in some order, for drawing lots.
+    pub(super) peers: Vec<ReplicaId>,
+    /// Members that are not Down, in the roster or not, in some order, for drawing lots.
+    pub(super) alive: Vec<ReplicaId>,
+    /// Members of the roster that are Down or not heard of.
+    pub(super) silent: BTreeSet<ReplicaId>,
     /// Rows to pass on.
     pub(super) news: Vec<Row>,
     /// When the member list was last exchanged.
@@ -44,9 +49,26 @@ pub(super) struct Gossip {
     busy_until: Instant,
     /// Whose digest differed the last time: to be asked again soon.
     recheck: BTreeSet<ReplicaId>,
-    /// Where in the list of reports the next digest goes on.
-    next_report: usize,
+    /// Whose report was passed on last: the next digest goes on behind it.
+    last_report: ReplicaId,
     clock_event_after: Instant,
+}
+
+impl Gossip {
+    pub(super) fn new() -> Self {
+        Self {
+            live: BTreeSet::new(),
+            peers: Vec::new(),
+            alive: Vec::new(),
+            silent: BTreeSet::new(),
+            news: Vec::new(),
+            exchanged: Instant::ZERO,
+            busy_until: Instant::ZERO,
+            recheck: BTreeSet::new(),
+            last_report: ReplicaId(0),
+            clock_event_after: Instant::ZERO,
+        }
+    }
 }
 
 impl Engine {
@@ -67,12 +89,11 @@ impl Engine {
         }
         let mut targets = std::mem::take(&mut self.gossip.recheck);
         // Also those outside the roster: so do islands find out about each other.
-        let alive = self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
-        let mut others: Vec<ReplicaId> = alive.map(|(identity, _)| identity.replica).collect();
-        for at in 0..ASK.min(others.len()) {
-            let pick = self.random.random_range(at..others.len());
-            others.swap(at, pick);
-            targets.insert(others[at]);
+        let alive = &mut self.gossip.alive;
+        for at in 0..ASK.min(alive.len()) {
+            let pick = self.random.random_range(at..alive.len());
+            alive.swap(at, pick);
+            targets.insert(alive[at]);
         }
         for target in targets {
             self.ask_digest(target, false);
@@ -104,13 +125,11 @@ impl Engine {
         if !self.formed() {
             return Vec::new();
         }
-        let mut passed = vec![self.store.report(self.now)];
-        let others: Vec<Report> =
-            self.store.reports().into_iter().filter(|report| report.replica != self.own).collect();
-        for step in 0..REPORTS.min(others.len()) {
-            passed.push(others[(self.gossip.next_report + step) % others.len()]);
-        }
-        self.gossip.next_report = self.gossip.next_report.wrapping_add(REPORTS);
+        let others = self.store.reports_behind(self.gossip.last_report, REPORTS);
+        self.gossip.last_report = others.last().map_or(self.own, |report| report.replica);
+        let mut passed = Vec::with_capacity(1 + others.len());
+        passed.push(self.store.report(self.now));
+        passed.extend(others);
         passed
     }
 
@@ -119,7 +138,7 @@ impl Engine {
     }
 
     /// Somebody says where it stands.
-    pub(super) fn digest(&mut self, from: SocketAddr, sender: ReplicaId, digest: DigestMessage) {
+    pub(super) fn digest(&mut self, from: SocketAddr, sender: ReplicaId, mut digest: DigestMessage) {
         if !self.formed() || self.swim.member(sender).is_none() {
             return;
         }
@@ -130,10 +149,9 @@ impl Engine {
         if !self.roster.is_admitted(sender) {
             return self.meet_island(sender);
         }
-        for report in &digest.reports {
-            self.store.observe_report(*report);
-        }
-        self.peers.hear(self.now, sender, digest);
+        self.store.observe_reports(&std::mem::take(&mut digest.reports));
+        let counts = self.gossip.live.contains(&sender);
+        self.peers.hear(self.now, sender, counts, digest);
         let own = self.compared();
         if own != theirs {
             self.gossip.recheck.insert(sender);
@@ -167,9 +185,9 @@ impl Engine {
 
     /// Follows the median of the members' clocks.
     pub(super) fn update_clock_offset(&mut self) {
-        let live = &self.gossip.live;
-        let offset = median_offset_ms(self.peers.offsets(|peer| live.contains(&peer)));
-        self.store.set_clock_offset_ms(offset);
+        if let Some(offsets) = self.peers.moved_offsets() {
+            self.store.set_clock_offset_ms(median_offset_ms(offsets));
+        }
     }
 
     pub(super) fn clock_ahead(&mut self, replica: ReplicaId, ahead: Duration) {

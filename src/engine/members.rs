@@ -65,15 +65,14 @@ impl Engine {
 
     /// Whether a member that is not Down listens at this address.
     pub(super) fn is_live_address(&self, address: SocketAddr) -> bool {
-        self.swim.members().any(|(identity, liveness)| identity.address == address && liveness != Liveness::Down)
+        self.swim.at(address).is_some_and(|(_, liveness)| liveness != Liveness::Down)
     }
 
     /// The operating system says that datagrams to this address do not arrive. Anybody can forge that, so it accuses
     /// nobody; it only makes us look.
     pub(super) fn unreachable(&mut self, to: SocketAddr) {
         self.stats.unreachable += 1;
-        let member = self.swim.members().find(|(identity, _)| identity.address == to).map(|(member, _)| member.replica);
-        if let Some(member) = member {
+        if let Some(member) = self.swim.at(to).map(|(identity, _)| identity.replica) {
             self.watchers.look(self.now.instant, member);
         }
     }
@@ -98,17 +97,21 @@ impl Engine {
 
     /// To everybody in a small cluster, else to a few at random.
     pub(super) fn broadcast(&mut self, message: &Message, except: Option<ReplicaId>) {
-        for peer in replication::targets(&self.gossip.live, except, &mut self.random) {
+        for peer in replication::targets(&mut self.gossip.peers, except, &mut self.random) {
             self.send(peer, message);
         }
     }
 
     /// Brings everything up to date that is derived from who lives and who is in the roster.
     pub(super) fn members_changed(&mut self) {
-        let roster = &self.roster;
         let living = || self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
-        self.gossip.live =
-            living().map(|(identity, _)| identity.replica).filter(|replica| roster.is_admitted(*replica)).collect();
+        let (roster, gossip) = (&self.roster, &mut self.gossip);
+        gossip.alive = living().map(|(identity, _)| identity.replica).collect();
+        gossip.live = gossip.alive.iter().copied().filter(|replica| roster.is_admitted(*replica)).collect();
+        gossip.peers = gossip.live.iter().copied().collect();
+        gossip.silent =
+            roster.members().filter(|member| *member != self.own && !gossip.live.contains(member)).collect();
+        self.peers.count(|peer| gossip.live.contains(&peer));
         let ring: Vec<Identity> = living()
             .map(|(identity, _)| identity)
             .chain([self.swim.identity()])

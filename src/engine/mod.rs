@@ -69,6 +69,8 @@ use timers::{Timer, Timers};
 /// One node: membership, replication, convergence and roles as one state machine.
 pub struct Engine {
     config: EngineConfig,
+    /// The hash of the cluster's name, in every envelope.
+    cluster: u64,
     own: ReplicaId,
     now: Now,
     random: SmallRng,
@@ -133,7 +135,7 @@ impl Engine {
             scheduler: Scheduler::default(),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
-            gossip: gossip::Gossip::default(),
+            gossip: gossip::Gossip::new(),
             guard: guard::Guard::new(now.instant),
             work: work::Work::new(own, &config.timing, sabotage),
             waiting: waiting::Waiting::default(),
@@ -142,6 +144,7 @@ impl Engine {
             outputs: VecDeque::new(),
             status: status::Published::default(),
             stats: EngineStats::default(),
+            cluster: wire::cluster_hash(&config.cluster),
             sabotage,
             store,
             config,
@@ -261,7 +264,7 @@ impl Engine {
             self.stats.malformed += 1;
             return;
         };
-        if envelope.cluster != wire::cluster_hash(&self.config.cluster) {
+        if envelope.cluster != self.cluster {
             self.stats.foreign_cluster += 1;
             return;
         }
@@ -335,7 +338,7 @@ impl Engine {
     }
 
     fn envelope(&self, kind: u8) -> Envelope {
-        Envelope { kind, cluster: wire::cluster_hash(&self.config.cluster), sender: self.own }
+        Envelope { kind, cluster: self.cluster, sender: self.own }
     }
 
     fn event(&mut self, event: Event) {

@@ -21,6 +21,10 @@ pub(super) struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     known: BTreeMap<ReplicaId, Peer>,
+    /// The offsets of the clocks that count: those of members that live.
+    offsets: BTreeMap<ReplicaId, i64>,
+    /// Whether one of them changed since they were last asked for.
+    moved: bool,
 }
 
 impl Peers {
@@ -29,10 +33,13 @@ impl Peers {
     }
 
     /// Takes in where a peer stands.
-    pub(super) fn hear(&mut self, now: Now, from: ReplicaId, digest: DigestMessage) {
+    pub(super) fn hear(&mut self, now: Now, from: ReplicaId, counts: bool, digest: DigestMessage) {
         let peer = self.known.entry(from).or_default();
         if let Some(asked) = digest.answers {
             peer.clock.answer(now, asked, digest.wall_ms);
+            if let Some(offset) = peer.clock.offset_ms().filter(|_| counts) {
+                self.moved |= self.offsets.insert(from, offset) != Some(offset);
+            }
             if peer.holds_of_ours.is_none_or(|(before, _)| asked >= before) {
                 peer.holds_of_ours = Some((asked, digest.base_of_receiver));
             }
@@ -44,11 +51,19 @@ impl Peers {
 
     pub(super) fn forget(&mut self, peer: ReplicaId) {
         self.known.remove(&peer);
+        self.moved |= self.offsets.remove(&peer).is_some();
     }
 
-    /// The clocks of those for whom `counts` holds.
-    pub(super) fn offsets(&self, counts: impl Fn(ReplicaId) -> bool) -> impl Iterator<Item = i64> {
-        self.known.iter().filter(move |(peer, _)| counts(**peer)).filter_map(|(_, peer)| peer.clock.offset_ms())
+    /// Says anew whose clocks count.
+    pub(super) fn count(&mut self, counts: impl Fn(ReplicaId) -> bool) {
+        let counting = self.known.iter().filter(|(replica, _)| counts(**replica));
+        self.offsets = counting.filter_map(|(replica, peer)| Some((*replica, peer.clock.offset_ms()?))).collect();
+        self.moved = true;
+    }
+
+    /// The offsets of the clocks that count, if one moved since the last time.
+    pub(super) fn moved_offsets(&mut self) -> Option<impl Iterator<Item = i64>> {
+        std::mem::take(&mut self.moved).then(|| self.offsets.values().copied())
     }
 
     /// What was asked since then and answered: `None` if it was not, else how much of this node's writes the peer holds,

@@ -12,6 +12,7 @@ use crate::id::ReplicaId;
 use crate::membership::{Identity, Liveness};
 use crate::replication;
 use crate::sabotage::Rule;
+use crate::time::Instant;
 
 /// The pause between evictions for the tombstone quota.
 const QUOTA_PAUSE: Duration = Duration::from_secs(30);
@@ -42,16 +43,21 @@ impl Engine {
 
     /// Takes in the roster of somebody else.
     pub(super) fn join_roster(&mut self, other: &Roster) {
-        self.change_roster(None, |roster| {
-            roster.join(other);
-        });
+        self.take_roster(None, other);
     }
 
     /// Takes in what somebody changed, and passes on what was news.
     pub(super) fn roster_delta(&mut self, sender: ReplicaId, delta: &Roster) {
-        self.change_roster(Some(sender), |roster| {
-            roster.join(delta);
-        });
+        self.take_roster(Some(sender), delta);
+    }
+
+    fn take_roster(&mut self, from: Option<ReplicaId>, other: &Roster) {
+        // Of a change that everybody passes on, most copies are no news.
+        if !self.roster.includes(other) {
+            self.change_roster(from, |roster| {
+                roster.join(other);
+            });
+        }
     }
 
     /// A member says that it leaves. From now on it counts no more, but it lives until membership says otherwise.
@@ -69,18 +75,14 @@ impl Engine {
     /// Strikes members that have been Down for long: from then on nobody waits for their promises.
     pub(super) fn evict_long_down(&mut self) {
         let now = self.now.instant;
-        let silent: Vec<ReplicaId> = self
-            .roster
-            .members()
-            .filter(|replica| *replica != self.own)
-            .filter(|replica| self.swim.member(*replica).is_none_or(|(_, liveness)| liveness == Liveness::Down))
-            .collect();
+        let silent = &self.gossip.silent;
         self.silent_since.retain(|replica, _| silent.contains(replica));
-        for replica in &silent {
-            let since = *self.silent_since.entry(*replica).or_insert(now);
-            if now.since(since) >= self.config.timing.evict_after || self.sabotage.breaks(Rule::DownReplacesRoster) {
-                self.evict(*replica, "it was Down for too long");
-            }
+        let since = silent.iter().map(|replica| (*replica, *self.silent_since.entry(*replica).or_insert(now)));
+        let hasty = self.sabotage.breaks(Rule::DownReplacesRoster);
+        let too_long = |since: Instant| hasty || now.since(since) >= self.config.timing.evict_after;
+        let evicted: Vec<_> = since.filter(|(_, since)| too_long(*since)).collect();
+        for (replica, _) in evicted {
+            self.evict(replica, "it was Down for too long");
         }
         self.evict_for_quota();
     }

@@ -62,7 +62,7 @@ impl Engine {
     }
 
     fn spread(&mut self, rows: &[Row]) {
-        let targets = replication::targets(&self.gossip.live, None, &mut self.random);
+        let targets = replication::targets(&mut self.gossip.peers, None, &mut self.random);
         if targets.is_empty() {
             return;
         }

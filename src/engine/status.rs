@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Liveness, Member, Output, Phase, RoleHost, RoleStatus, Status};
+use crate::convergence::Fingerprint;
 use crate::membership;
-use crate::roles::RoleSpec;
+use crate::roles::{Assignment, RoleSpec};
 
 /// What an engine counts, since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -93,6 +94,12 @@ impl Engine {
             agreed: self.work.converged(),
             roles: self.role_statuses(),
         }
+    }
+
+    /// The fingerprint of what assignment reads, and what this node computed from it.
+    pub fn assignment(&self) -> (Fingerprint, &Assignment) {
+        let drawn = self.work.drawn();
+        (drawn.fingerprint, &drawn.assignment)
     }
 
     fn role_statuses(&self) -> Vec<RoleStatus> {

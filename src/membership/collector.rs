@@ -28,6 +28,8 @@ pub(super) struct Collector {
     /// By deadline, then in `foca`'s order, then as submitted.
     timers: BTreeSet<(Instant, Timer<Identity>, u64)>,
     submitted: u64,
+    /// The next gossip, and when it is due. With nothing to tell it would only come to ask for the next.
+    gossip: Option<(Instant, Timer<Identity>)>,
     /// `foca`'s token of the present connection; each connection begins with a probe timer that carries it.
     token: Option<TimerToken>,
     tap: Tap,
@@ -42,6 +44,7 @@ impl Collector {
             health: Health::default(),
             timers: BTreeSet::new(),
             submitted: 0,
+            gossip: None,
             token: None,
             tap,
         }
@@ -60,6 +63,20 @@ impl Collector {
 
     pub(super) fn clear_timers(&mut self) {
         self.timers.clear();
+        self.gossip = None;
+    }
+
+    /// There is something to tell: gossips at the next moment at which it would have been due all the time.
+    pub(super) fn gossip_again(&mut self, period: Duration) {
+        let Some((due, timer)) = self.gossip.take() else { return };
+        let (late, period) = (self.now.since(due).as_nanos(), period.as_nanos().max(1));
+        let at = if due > self.now {
+            due
+        } else {
+            self.now + Duration::from_nanos(u64::try_from(period - late % period).unwrap_or(u64::MAX))
+        };
+        self.submitted += 1;
+        self.timers.insert((at, timer, self.submitted));
     }
 
     /// Starts a suspicion that did not come from a probe of `foca`'s. It lapses like all others when `foca` loses
@@ -99,6 +116,10 @@ impl foca::Runtime<Identity> for Collector {
 
     fn submit_after(&mut self, timer: Timer<Identity>, after: Duration) {
         let after = match &timer {
+            Timer::PeriodicGossip(_) => {
+                self.gossip = Some((self.now + after, timer));
+                return;
+            }
             Timer::ChangeSuspectToDown { member_id, incarnation, .. } => {
                 self.accused.push((member_id.clone(), *incarnation));
                 self.health.missed();

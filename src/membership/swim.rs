@@ -68,6 +68,8 @@ pub struct Swim {
     tap: Tap,
     collector: Collector,
     members: MemberList,
+    /// Our own record as it was hashed last, and its fingerprint.
+    own: (Record, u64),
     outputs: VecDeque<SwimOutput>,
     rng: Xoshiro256PlusPlus,
     timing: Timing,
@@ -84,6 +86,7 @@ impl Swim {
     /// A node that knows nobody yet. `seed` decides whom it probes when; give each node its own.
     pub fn new(identity: Identity, timing: &Timing, seed: u64) -> Self {
         let tap = Tap::new(identity.clone());
+        let own = Record { identity: identity.clone(), incarnation: 0, state: Liveness::Alive };
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let config = timing.foca(wire::MAX_PADDED);
         let foca = Foca::new(identity, config, Xoshiro256PlusPlus::seed_from_u64(rng.random()), tap.clone());
@@ -92,6 +95,7 @@ impl Swim {
             collector: Collector::new(tap.clone()),
             tap,
             members: MemberList::default(),
+            own: (own.clone(), own.fingerprint()),
             outputs: VecDeque::new(),
             rng,
             timing: timing.clone(),
@@ -239,18 +243,25 @@ impl Swim {
         if accused {
             // With nobody to gossip to, `foca` raised the incarnation in silence. This makes it show.
             let _ = self.foca.announce(own, &mut Nobody);
+            self.note_own();
         }
     }
 
     /// A hash of all records that are not Down, for comparing before a push-pull. Equal lists have equal fingerprints
     /// in any order. Down members count by their absence, as they are forgotten here sooner and there later.
     pub fn fingerprint(&self) -> u64 {
-        self.members.fingerprint().wrapping_add(self.own().fingerprint())
+        debug_assert_eq!(self.own.1, self.own().fingerprint());
+        self.members.fingerprint().wrapping_add(self.own.1)
     }
 
     /// What is known of a run, unless it is our own.
     pub fn member(&self, replica: ReplicaId) -> Option<(&Identity, Liveness)> {
         self.members.find(replica).map(|record| (&record.identity, record.state))
+    }
+
+    /// What is known of whoever is at an address, unless it is our own.
+    pub fn at(&self, address: SocketAddr) -> Option<(&Identity, Liveness)> {
+        self.members.at(address).map(|record| (&record.identity, record.state))
     }
 
     /// Everybody known but ourselves, Down members included, ordered by address.
@@ -294,6 +305,7 @@ impl Swim {
         let _ = self.foca.gossip(&mut self.collector);
         self.settle();
         self.left = true;
+        self.note_own();
         self.collector.clear_timers();
         self.announce_down_at = None;
     }
@@ -306,6 +318,17 @@ impl Swim {
     fn own(&self) -> Record {
         let state = if self.left { Liveness::Down } else { Liveness::Alive };
         Record { identity: self.identity().clone(), incarnation: self.tap.seen().incarnation, state }
+    }
+
+    /// Hashes our own record if it changed.
+    fn note_own(&mut self) {
+        let (held, _) = &self.own;
+        let state = if self.left { Liveness::Down } else { Liveness::Alive };
+        let same = (held.incarnation, held.state) == (self.tap.seen().incarnation, state);
+        if !same || held.identity != *self.foca.identity() {
+            let own = self.own();
+            self.own = (own.clone(), own.fingerprint());
+        }
     }
 
     fn update(&mut self, records: Vec<Record>) {

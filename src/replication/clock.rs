@@ -43,8 +43,8 @@ impl PeerClock {
 /// disagree both follow the slower clock.
 pub fn median_offset_ms(peers: impl Iterator<Item = i64>) -> i64 {
     let mut offsets: Vec<i64> = peers.chain([0]).collect();
-    offsets.sort_unstable();
-    offsets[(offsets.len() - 1) / 2]
+    let middle = (offsets.len() - 1) / 2;
+    *offsets.select_nth_unstable(middle).1
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Eager deltas: whole rows, each with its own dot, as many to a datagram as fit.
 
-use std::collections::BTreeSet;
-
 use rand::RngExt;
 
 use crate::crdt::Dot;
@@ -62,16 +60,15 @@ pub fn unpack(mut body: &[u8]) -> Result<Vec<Row>, Malformed> {
     Ok(rows)
 }
 
-/// Whom to send rows to: everybody in a small cluster, else a few at random.
-pub fn targets(peers: &BTreeSet<ReplicaId>, except: Option<ReplicaId>, random: &mut impl RngExt) -> Vec<ReplicaId> {
-    let mut others: Vec<ReplicaId> = peers.iter().copied().filter(|peer| Some(*peer) != except).collect();
-    if peers.len() <= EAGER_TO_ALL {
-        return others;
+/// Whom to send rows to: everybody in a small cluster, else a few at random, who are drawn to the front of the list.
+pub fn targets(peers: &mut [ReplicaId], except: Option<ReplicaId>, random: &mut impl RngExt) -> Vec<ReplicaId> {
+    let few = peers.len() > EAGER_TO_ALL;
+    // One more than wanted: the one left out may be among them.
+    let drawn = if few { FANOUT + 1 } else { 0 };
+    for at in 0..drawn {
+        let pick = random.random_range(at..peers.len());
+        peers.swap(at, pick);
     }
-    for at in 0..FANOUT.min(others.len()) {
-        let pick = random.random_range(at..others.len());
-        others.swap(at, pick);
-    }
-    others.truncate(FANOUT);
-    others
+    let wanted = if few { FANOUT } else { peers.len() };
+    peers.iter().copied().filter(|peer| Some(*peer) != except).take(wanted).collect()
 }

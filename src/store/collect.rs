@@ -25,9 +25,19 @@ impl Store {
 
     /// Takes a member's report into account. Reports of others than members are dropped.
     pub fn observe_report(&self, report: Report) {
+        self.observe_reports(&[report]);
+    }
+
+    /// Takes the reports of members into account. Those of others are dropped.
+    pub fn observe_reports(&self, reports: &[Report]) {
         let mut core = self.lock();
-        let Core { stability, roster, .. } = &mut *core;
-        stability.observe(roster, report);
+        let Core { stability, context, .. } = &mut *core;
+        reports.iter().for_each(|report| stability.observe(context, *report));
+    }
+
+    /// Up to so many of the newest reports of others, to be passed on: those of the members behind `last`, in a ring.
+    pub fn reports_behind(&self, last: ReplicaId, count: usize) -> Vec<Report> {
+        self.lock().stability.reports_behind(last, count).collect()
     }
 
     /// The newest report of each member, this replica's own included, ordered by member.
@@ -43,7 +53,7 @@ impl Store {
     /// Collects tombstones; returns how many. Does nothing while a [`Serving`](super::Serving) lives.
     pub fn collect(&self, now: Now) -> usize {
         let mut core = self.lock();
-        if self.servings.load(Ordering::Acquire) > 0 {
+        if core.graves.is_empty() || self.servings.load(Ordering::Acquire) > 0 {
             return 0;
         }
         let graves = self.collectable(&core, now);

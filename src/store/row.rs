@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::crdt::{Dot, Entry, codec};
-use crate::id::ReplicaId;
+use crate::id::{Checked, ReplicaId};
 use crate::time::Stamp;
 
 /// The largest key, in bytes.
@@ -31,8 +31,7 @@ pub type Key = Arc<[u8]>;
 /// assert!(TableName::new("@claims")?.is_owner());
 /// # Ok::<(), unisono::store::TableNameError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName(Arc<str>);
 
 /// Why a text is no [`TableName`].
@@ -89,6 +88,18 @@ impl fmt::Display for TableName {
 impl fmt::Debug for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Serialize for TableName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TableName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Checked { what: "the name of a table", check: |name: &str| Self::new(name) })
     }
 }
 

@@ -12,6 +12,7 @@
 //! the same everywhere, since nobody speaks for those any more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,11 +57,18 @@ impl Promises {
     /// Enough to have one just above any base; the oldest and the newest matter most, so the middle is thinned.
     const PENDING: usize = 8;
 
-    fn add(&mut self, promise: Promise) {
+    /// `base` tells up to where the author's writes are known here; a member that wrote nothing since its last promise
+    /// needs it not.
+    fn add(&mut self, promise: Promise, base: impl FnOnce() -> u64) {
         let last = self.pending.last().or(self.covered.as_ref());
         if last.is_some_and(|last| promise.clock <= last.clock || promise.seq < last.seq) {
             return;
         }
+        if self.pending.is_empty() && self.covered.is_some_and(|covered| covered.seq == promise.seq) {
+            self.covered = Some(promise);
+            return;
+        }
+        self.covered(base());
         self.pending.push(promise);
         if self.pending.len() > Self::PENDING {
             self.pending.remove(Self::PENDING / 2);
@@ -77,27 +85,44 @@ impl Promises {
     }
 }
 
+/// What is known of one member.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// Its newest report under the present roster.
+    report: Option<Report>,
+    promises: Promises,
+}
+
 /// What this replica knows about stable time.
 #[derive(Debug)]
 pub(super) struct Stability {
     me: ReplicaId,
     fingerprint: u64,
     version: u64,
-    reports: BTreeMap<ReplicaId, Report>,
-    promises: BTreeMap<ReplicaId, Promises>,
+    /// All members of the roster, and nobody else but this replica.
+    known: BTreeMap<ReplicaId, Known>,
+    /// The other member that is covered least, and up to when. What is covered only grows, so the least stays the least
+    /// for as long as that one does not move.
+    least: Option<(Stamp, ReplicaId)>,
     sabotage: Sabotage,
 }
 
 impl Stability {
     pub(super) fn new(me: ReplicaId, sabotage: Sabotage) -> Self {
-        Self { me, fingerprint: 0, version: 0, reports: BTreeMap::new(), promises: BTreeMap::new(), sabotage }
+        Self { me, fingerprint: 0, version: 0, known: BTreeMap::new(), least: None, sabotage }
     }
 
     pub(super) fn set_roster(&mut self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
         self.fingerprint = fingerprint;
+        self.least = None;
         let stale = self.sabotage.breaks(Rule::StaleReports);
-        self.reports.retain(|replica, report| members.contains(replica) && (stale || report.roster == fingerprint));
-        self.promises.retain(|replica, _| members.contains(replica));
+        self.known.retain(|replica, known| {
+            known.report = known.report.filter(|report| stale || report.roster == fingerprint);
+            members.contains(replica)
+        });
+        for member in members {
+            self.known.entry(*member).or_default();
+        }
     }
 
     /// Makes a report. `clock` was drawn just now, so every later write is stamped above it.
@@ -108,39 +133,48 @@ impl Stability {
         (seq, clock): (u64, Stamp),
         departed: u64,
     ) -> Report {
-        let covered_of = |promises: &mut BTreeMap<ReplicaId, Promises>, member| {
-            promises.get_mut(&member).map_or(Stamp::default(), |known| known.covered(context.base(member)))
-        };
-        let others = roster.iter().filter(|member| **member != self.me);
-        let covered = others.map(|&member| covered_of(&mut self.promises, member)).fold(clock, Stamp::min);
+        let covered = self.least_covered(roster, context).map_or(clock, |least| least.min(clock));
         // Read before the writes of the last moment, which are stamped below the clock.
-        let early = self.reports.get(&self.me).filter(|_| self.sabotage.breaks(Rule::UnlockedPromise));
+        let before = self.known.get(&self.me).and_then(|known| known.report);
+        let early = before.filter(|_| self.sabotage.breaks(Rule::UnlockedPromise));
         let seq = early.map_or(seq, |report| report.seq);
         self.version += 1;
         let version = self.version;
         let report = Report { replica: self.me, version, seq, clock, covered, roster: self.fingerprint, departed };
-        self.reports.insert(self.me, report);
+        self.known.entry(self.me).or_default().report = Some(report);
         report
     }
 
+    /// The least, over the other members, of the newest promise that lies in the context.
+    fn least_covered(&mut self, roster: &BTreeSet<ReplicaId>, context: &Context) -> Option<Stamp> {
+        let known = &mut self.known;
+        let mut covered_of = |member: ReplicaId| {
+            known.get_mut(&member).map_or(Stamp::default(), |known| known.promises.covered(context.base(member)))
+        };
+        if self.least.is_none_or(|(stamp, member)| covered_of(member) > stamp) {
+            let others = roster.iter().filter(|member| **member != self.me);
+            self.least = others.map(|member| (covered_of(*member), *member)).min();
+        }
+        let least = self.least.map(|(stamp, _)| stamp);
+        debug_assert_eq!(least, roster.iter().filter(|id| **id != self.me).map(|id| covered_of(*id)).min());
+        least
+    }
+
     /// Takes another member's report into account; an older one than the last is dropped.
-    pub(super) fn observe(&mut self, roster: &BTreeSet<ReplicaId>, report: Report) {
-        let known = self.reports.get(&report.replica);
-        if report.replica == self.me
-            || !roster.contains(&report.replica)
-            || known.is_some_and(|known| known.version >= report.version)
-        {
+    pub(super) fn observe(&mut self, context: &Context, report: Report) {
+        let Some(known) = self.known.get_mut(&report.replica).filter(|_| report.replica != self.me) else { return };
+        if known.report.is_some_and(|known| known.version >= report.version) {
             return;
         }
-        self.reports.insert(report.replica, report);
-        self.promises.entry(report.replica).or_default().add(Promise { seq: report.seq, clock: report.clock });
+        known.report = Some(report);
+        known.promises.add(Promise { seq: report.seq, clock: report.clock }, || context.base(report.replica));
     }
 
     /// Stable time, if every member has reported under this very roster, with these very departed replicas.
     pub(super) fn stable_time(&self, roster: &BTreeSet<ReplicaId>, departed: u64) -> Option<Stamp> {
         let mut stable = None;
         for member in roster {
-            let report = self.reports.get(member)?;
+            let report = self.known.get(member)?.report?;
             let fresh = report.roster == self.fingerprint || self.sabotage.breaks(Rule::StaleReports);
             let counts = fresh && report.departed == departed;
             if !counts {
@@ -152,6 +186,13 @@ impl Stability {
     }
 
     pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
-        self.reports.values()
+        self.known.values().filter_map(|known| known.report.as_ref())
+    }
+
+    /// Up to so many reports of others: those of the members behind `last`, around the ring of replica ids.
+    pub(super) fn reports_behind(&self, last: ReplicaId, count: usize) -> impl Iterator<Item = Report> {
+        let after = (Bound::Excluded(last), Bound::Unbounded);
+        let around = self.known.range(after).chain(self.known.range(..=last));
+        around.filter(|(member, _)| **member != self.me).filter_map(|(_, known)| known.report).take(count)
     }
 }

@@ -59,10 +59,11 @@ impl NodeOptions {
         self
     }
 
-    /// Asks for a role, of a kind that this node can build.
+    /// Asks for a role, of a kind that this node can build; in place of what was asked for under its name before.
     #[must_use]
     pub fn role(mut self, spec: RoleSpec) -> Self {
         self.kinds.insert(spec.kind.clone());
+        self.roles.retain(|role| role.name != spec.name);
         self.roles.push(spec);
         self
     }
@@ -104,6 +105,8 @@ pub(super) struct Host {
     /// The roles whose tasks run here now.
     pub(super) tasks: BTreeSet<String>,
     pub(super) accepted: u64,
+    /// The first thing sent that was too large, and the limit.
+    pub(super) oversized: Option<(usize, usize)>,
     /// When the scheduler wakes the engine next.
     pub(super) wake_at: Option<Instant>,
     /// The process stands still.
@@ -130,6 +133,7 @@ impl Host {
             events: Vec::new(),
             tasks: BTreeSet::new(),
             accepted: 0,
+            oversized: None,
             wake_at: None,
             paused: false,
             backlog: VecDeque::new(),

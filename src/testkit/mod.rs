@@ -17,11 +17,16 @@
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
 
 mod host;
+mod invariants;
 mod network;
+mod rng;
 mod simulation;
 mod trace;
+mod trial;
 
 pub use host::{NodeIndex, NodeOptions};
 pub use network::{Delay, Guard, Network, Rule};
+pub use rng::Rng;
 pub use simulation::{Simulation, Timeout};
-pub use trace::{Diverged, Record, Step, Trace, TraceError};
+pub use trace::{Diverged, Record, Step, Trace, TraceError, in_words};
+pub use trial::{Plan, Report, Trial, Violation};

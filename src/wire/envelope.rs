@@ -18,6 +18,9 @@ pub const BEACON: u8 = 0;
 
 const MAGIC: [u8; 2] = *b"un";
 
+/// As much as most datagrams hold.
+const USUAL: usize = 512;
+
 /// Where the bytes begin that the sum covers.
 const SUMMED: usize = 4 + SUM_BYTES;
 
@@ -74,7 +77,8 @@ impl Envelope {
 
     /// The bytes of the envelope, for the body to be put behind them; [`Envelope::seal`] when it is complete.
     pub fn open(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(MAX_DATAGRAM);
+        // Most datagrams are far from the largest, and memory for a few hundred bytes is the cheapest there is.
+        let mut bytes = Vec::with_capacity(USUAL);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&[PROTOCOL_MAX, self.kind]);
         bytes.extend_from_slice(&[0; SUM_BYTES]);

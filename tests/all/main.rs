@@ -5,13 +5,14 @@
 
 mod architecture;
 mod canaries;
-mod chaos;
 mod engines;
 mod processes;
+mod scenarios;
 mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod trials;
 
 /// The rules to be broken, as the environment says: `UNISONO_VARIANT=bare-session,commit-past-refused`.
 fn broken() -> Vec<unisono::sabotage::Rule> {

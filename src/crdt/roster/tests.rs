@@ -30,11 +30,20 @@ fn roster() -> impl Strategy<Value = Roster> {
 
 fn joined(mut a: Roster, b: &Roster) -> Roster {
     let before = a.clone();
+    let included = a.includes(b);
     assert_eq!(a.join(b), a != before);
+    assert_eq!(included, a == before);
     a
 }
 
 fn seen(roster: &Roster) -> (BTreeSet<ReplicaId>, Vec<bool>, u64) {
+    let mut anew = Roster::new();
+    for (replica, admission) in roster.iter() {
+        anew.join_one(replica, admission);
+    }
+    assert_eq!(roster.fingerprint(), anew.fingerprint(), "kept up to date, and taken anew");
+    anew.derive_anew();
+    assert_eq!((&roster.members, &roster.newest), (&anew.members, &anew.newest), "kept up to date, and taken anew");
     (roster.member_set(), (0..9).map(|id| roster.is_evicted(ReplicaId(id))).collect(), roster.fingerprint())
 }
 

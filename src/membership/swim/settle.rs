@@ -32,12 +32,16 @@ impl Swim {
         for queued in std::mem::take(&mut self.collector.queued) {
             self.pass(queued);
         }
+        if self.foca.updates_backlog() > 0 {
+            self.collector.gossip_again(self.timing.gossip_interval);
+        }
         for (identity, incarnation) in std::mem::take(&mut self.collector.accused) {
             let held = self.members.at(identity.address);
             if held.is_some_and(|held| held.identity == identity && held.incarnation == incarnation) {
                 self.tell_suspect(&identity);
             }
         }
+        self.note_own();
     }
 
     /// Somebody is held for the owner of our address whose boot is ahead of ours: a predecessor whose clock was. No

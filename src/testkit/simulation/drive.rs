@@ -11,6 +11,7 @@ use crate::id::ReplicaId;
 use crate::testkit::host::{NodeIndex, OWN_BUFFER};
 use crate::testkit::trace::Step;
 use crate::time::Instant;
+use crate::wire::{MAX_DATAGRAM, MAX_FRAME};
 
 /// The pause between beacons of a node that is alone, and of one that is not: the ends of what discovery's pace draws.
 const BEACON_ALONE: Duration = Duration::from_secs(1);
@@ -173,6 +174,14 @@ impl Simulation {
 
     fn carry_out(&mut self, host: usize, output: Output) {
         let life = self.hosts[host].life;
+        let (size, limit) = match &output {
+            Output::Datagram { bytes, .. } => (bytes.len(), MAX_DATAGRAM),
+            Output::Frame { bytes, .. } => (bytes.len(), MAX_FRAME),
+            _ => (0, 0),
+        };
+        if size > limit {
+            self.hosts[host].oversized.get_or_insert((size, limit));
+        }
         match output {
             Output::Datagram { to, bytes } => self.datagram(host, to, bytes),
             Output::Connect { stream, to } => self.connect(host, stream, to),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Simulation;
 use crate::engine::{Command, Input};
-use crate::testkit::host::NodeIndex;
+use crate::testkit::host::{NodeIndex, NodeOptions};
 use crate::testkit::trace::Step;
 
 impl Simulation {
@@ -70,6 +70,12 @@ impl Simulation {
     /// a step of its clock.
     pub fn set_skew_ms(&mut self, node: NodeIndex, skew_ms: i64) {
         self.hosts[node.0].options.skew_ms = skew_ms;
+    }
+
+    /// Changes what a node is made of, from its next start on.
+    pub fn reconfigure(&mut self, node: NodeIndex, change: impl FnOnce(NodeOptions) -> NodeOptions) {
+        let options = &mut self.hosts[node.0].options;
+        *options = change(options.clone());
     }
 
     /// Asks a node to leave; the answer is in [`Self::replies`].

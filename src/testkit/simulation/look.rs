@@ -52,6 +52,11 @@ impl Simulation {
         self.ends_of(node.0, self.hosts[node.0].life).len()
     }
 
+    /// The first thing that a node sent and that was too large, with the limit.
+    pub(crate) fn oversized(&self, node: NodeIndex) -> Option<(usize, usize)> {
+        self.hosts[node.0].oversized
+    }
+
     /// All hosts whose node runs.
     pub fn alive(&self) -> Vec<NodeIndex> {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].engine.is_some()).map(NodeIndex).collect()

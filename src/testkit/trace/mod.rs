@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub use file::TraceError;
-pub use replay::Diverged;
+pub use replay::{Diverged, in_words};
 
 use super::host::NodeIndex;
 use crate::engine::{EngineConfig, Input, Output};
@@ -73,7 +73,7 @@ impl Trace {
             each(record, &outputs);
             let hash = outputs.iter().fold(0, hash_output);
             if hash != record.outputs {
-                return Err(Diverged { step: number, record: record.to_string(), outputs: replay::in_words(&outputs) });
+                return Err(Diverged { step: number, record: record.to_string(), outputs: in_words(&outputs) });
             }
         }
         Ok(())

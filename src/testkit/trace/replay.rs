@@ -66,7 +66,7 @@ pub(super) fn input_in_words(input: &Input) -> String {
 }
 
 /// Outputs, in words that fit a line each.
-pub(super) fn in_words(outputs: &[Output]) -> Vec<String> {
+pub fn in_words(outputs: &[Output]) -> Vec<String> {
     let word = |output: &Output| match output {
         Output::Datagram { to, bytes } => format!("sends a datagram of {} bytes to {to}", bytes.len()),
         Output::Frame { stream, bytes } => format!("sends a frame of {} bytes on stream {}", bytes.len(), stream.0),

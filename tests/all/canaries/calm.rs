@@ -7,10 +7,9 @@ use unisono::engine::Event;
 use unisono::id::ReplicaId;
 use unisono::roles::RoleSpec;
 use unisono::sabotage::Rule;
-use unisono::testkit::{NodeIndex, Simulation};
+use unisono::testkit::{NodeIndex, Rng, Simulation};
 
 use super::stories::options;
-use crate::schedule::rng::Rng;
 
 const SECOND: Duration = Duration::from_secs(1);
 

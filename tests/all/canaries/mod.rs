@@ -7,7 +7,7 @@
 //!
 //! A workload is a schedule over seeds, of the map alone or of whole engines, or a story written for the rule where
 //! schedules would take too long to come across it. `UNISONO_VARIANT=dot-gc cargo test --test all schedule::variants::by_hand`
-//! and `… chaos::` run the schedules with a rule broken.
+//! runs the schedules of the map with a rule broken.
 
 mod calm;
 mod stories;
@@ -16,9 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use unisono::sabotage::{Rule, Sabotage};
+use unisono::testkit::{Plan, Trial};
 
-use crate::chaos::scenarios::claim_given_up;
-use crate::chaos::world::World;
+use crate::scenarios::claim_given_up;
 use crate::schedule;
 
 /// What is run with a rule broken.
@@ -52,7 +52,7 @@ const CANARIES: &[Canary] = &[
     // Each of the two makes good for the other.
     Canary { with: &[Rule::BareSession], ..canary(Rule::CommitPastRefused, Workload::Map(0), "came back") },
     Canary { with: &[Rule::CommitPastRefused], ..canary(Rule::BareSession, Workload::Map(0), "came back") },
-    canary(Rule::ReuseId, Workload::Engines, "not healed"),
+    canary(Rule::ReuseId, Workload::Engines, "heals"),
     canary(Rule::EarlyEager, Workload::Story(stories::newcomer), "before its first pull"),
     canary(Rule::AgeGc, Workload::Map(0), "came back"),
     canary(Rule::DotGc, Workload::Map(100), "bucket repair was needed"),
@@ -62,15 +62,15 @@ const CANARIES: &[Canary] = &[
     canary(Rule::OwnerRowsOfTheDown, Workload::Story(stories::partition), "came back"),
     canary(Rule::OwnerWithoutLastWord, Workload::Story(claim_given_up), "nobody runs the role"),
     // Bucket repair, which contexts that lie make necessary, makes good for it.
-    Canary { with: &[Rule::NoBucketRepair], ..canary(Rule::TrustingIslands, Workload::Islands, "not healed") },
-    Canary { with: &[Rule::TrustingIslands], ..canary(Rule::NoBucketRepair, Workload::Islands, "not healed") },
+    Canary { with: &[Rule::NoBucketRepair], ..canary(Rule::TrustingIslands, Workload::Islands, "heals") },
+    Canary { with: &[Rule::TrustingIslands], ..canary(Rule::NoBucketRepair, Workload::Islands, "heals") },
     canary(Rule::OwnStampRemoval, Workload::Map(0), "must be"),
     canary(Rule::WallClockOnly, Workload::Map(0), "does not come after"),
     canary(Rule::AnyFuture, Workload::Story(stories::wrong_clock), "ahead of time"),
     canary(Rule::DownReplacesRoster, Workload::Story(stories::partition), "was struck"),
     canary(Rule::OneRefusal, Workload::Story(stories::firewall), "was found Down"),
     canary(Rule::NoIncarnation, Workload::Story(stories::lossy), "was found Down"),
-    canary(Rule::ForgetDown, Workload::Engines, "not healed"),
+    canary(Rule::ForgetDown, Workload::Engines, "heals"),
     canary(Rule::DiscoveryStops, Workload::Story(stories::two_clusters), "did not become one"),
     canary(Rule::DownNotAnnouncedTo, Workload::Story(stories::silent_discovery), "did not become one"),
     canary(Rule::AssignUnagreed, Workload::Story(calm::growth), "without convergence"),
@@ -84,17 +84,18 @@ const CANARIES: &[Canary] = &[
 
 /// Runs one seed with these rules broken.
 fn run(workload: Workload, seed: u64, broken: &[Rule]) -> Result<(), String> {
-    let engines = |islands| {
+    let engines = |plan| {
         let nodes = 3 + usize::try_from(seed % 4).unwrap();
-        World::broken(seed, nodes, islands, broken).run().map(drop)
+        let outcome = Trial::new(seed).nodes(nodes).plan(plan).sabotage(broken).run();
+        outcome.map(drop).map_err(|violation| violation.to_string())
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| match workload {
         Workload::Map(first) => {
             let sabotage = broken.iter().fold(Sabotage::default(), |all, rule| all.and(*rule));
             schedule::variants::run(first + seed, sabotage).map(drop)
         }
-        Workload::Engines => engines(false),
-        Workload::Islands => engines(true),
+        Workload::Engines => engines(Plan::Hurt),
+        Workload::Islands => engines(Plan::Struck),
         Workload::Story(story) => story(seed, broken),
     }));
     outcome.unwrap_or_else(|panic| {

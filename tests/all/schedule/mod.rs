@@ -20,6 +20,5 @@ mod network;
 mod oracle;
 mod profile;
 mod replica;
-pub(crate) mod rng;
 pub(crate) mod variants;
 mod world;

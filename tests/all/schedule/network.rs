@@ -10,9 +10,9 @@ use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Report, Row, Serving};
+use unisono::testkit::Rng;
 
 use super::replica::Replica;
-use super::rng::Rng;
 
 /// What a packet carries.
 #[derive(Clone)]

@@ -6,8 +6,8 @@ use unisono::sabotage::Sabotage;
 
 use super::counts::Counts;
 use super::profile::Profile;
-use super::rng::Rng;
 use super::world::World;
+use unisono::testkit::Rng;
 
 /// One run: chaos, then healing, then the checks. Deterministic.
 pub(crate) fn run(seed: u64, sabotage: Sabotage) -> Result<Counts, String> {

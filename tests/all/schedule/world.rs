@@ -15,13 +15,13 @@ use unisono::crdt::{Roster, Value};
 use unisono::id::ReplicaId;
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Outbox, TableName, Update};
+use unisono::testkit::Rng;
 
 use super::counts::Counts;
 use super::network::{Body, Network, Packet, Progress, Session};
 use super::oracle::{Oracle, Write};
 use super::profile::{Action, Profile};
 use super::replica::Replica;
-use super::rng::Rng;
 
 /// The cluster and its story.
 pub(crate) struct World {

@@ -6,9 +6,7 @@ use unisono::engine::{Event, Reply, Timing};
 use unisono::roles::RoleSpec;
 use unisono::sabotage;
 use unisono::store::TableName;
-use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
-
-use super::world::World;
+use unisono::testkit::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,18 +23,12 @@ fn put(simulation: &mut Simulation, node: NodeIndex, key: &str) {
     simulation.wrote(node);
 }
 
-/// Seed 59: a node took the renewed identity of another member for its own, and formed its cluster in that one's name.
-#[test]
-fn a_member_that_came_back_does_not_lend_its_identity_to_others() {
-    World::new(59, 6, false).run().unwrap();
-}
-
 /// What a dead author told nobody was asked for every 50 ms, for ever.
 #[test]
 fn what_died_with_its_author_is_not_asked_for_for_ever() {
     for seed in 0..10 {
         let (mut simulation, nodes) = cluster(seed, 3);
-        let lossy = simulation.network().add(Rule::loss(0.6));
+        let lossy = simulation.network().add(NetworkRule::loss(0.6));
         for number in 0..10 {
             put(&mut simulation, nodes[0], &format!("k{number}"));
             simulation.run_for(Duration::from_micros(10));

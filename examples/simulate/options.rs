@@ -1,0 +1,113 @@
+//! What the command line asks for.
+
+use unisono::testkit::Plan;
+
+/// How to call it.
+pub(crate) const USAGE: &str = "\
+cargo run --release --example simulate -- [--nodes 5] [--seeds 1000] [--first 0] [--plan NAME] [--threads N]
+                                          [--failures 1] [--trace FILE]
+cargo run --release --example simulate -- --replay FILE
+cargo run --release --example simulate -- --nodes 100 --idle SECONDS [--writes PER_SECOND]
+
+  --nodes     how many nodes a cluster begins with
+  --seeds     how many trials; --first is the seed of the first one
+  --plan      one kind of harm for all: hurt, struck, skewed, lossy or islands; drawn from the seed otherwise
+  --threads   how many trials run at a time; as many as there are cores otherwise
+  --failures  stops after so many trials that failed
+  --trace     records the first trial into a file
+  --replay    repeats a recorded trial step by step, without the simulated network
+  --idle      lets a cluster that nothing happens to run for so many virtual seconds, and says how much faster than
+              real time that was; with --writes its applications write";
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Task {
+    Trials { threads: usize, failures: usize, trace: Option<String> },
+    Replay { file: String },
+    Idle { seconds: u64, writes: u64 },
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) nodes: usize,
+    pub(crate) seeds: u64,
+    pub(crate) first: u64,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) task: Task,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut options = Self {
+            nodes: 5,
+            seeds: 1_000,
+            first: 0,
+            plan: None,
+            task: Task::Trials { threads, failures: 1, trace: None },
+        };
+        let (mut most_threads, mut most_failures, mut record) = (threads, 1, None);
+        let (mut replay, mut idle, mut writes) = (None, None, 0);
+        let mut arguments = arguments.into_iter();
+        while let Some(name) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value\n\n{USAGE}"));
+            match name.as_str() {
+                "--nodes" => options.nodes = number(&name, &value()?, 2)?,
+                "--seeds" => options.seeds = number(&name, &value()?, 1)?,
+                "--first" => options.first = number(&name, &value()?, 0)?,
+                "--threads" => most_threads = number(&name, &value()?, 1)?,
+                "--failures" => most_failures = number(&name, &value()?, 1)?,
+                "--idle" => idle = Some(number(&name, &value()?, 1)?),
+                "--writes" => writes = number(&name, &value()?, 0)?,
+                "--trace" => record = Some(value()?),
+                "--replay" => replay = Some(value()?),
+                "--plan" => {
+                    let wanted = value()?;
+                    let plan = Plan::ALL.into_iter().find(|plan| plan.name() == wanted);
+                    options.plan = Some(plan.ok_or_else(|| format!("there is no plan {wanted:?}\n\n{USAGE}"))?);
+                }
+                _ => return Err(format!("{name:?} is not known\n\n{USAGE}")),
+            }
+        }
+        options.task = match (replay, idle) {
+            (Some(file), _) => Task::Replay { file },
+            (None, Some(seconds)) => Task::Idle { seconds, writes },
+            (None, None) => Task::Trials { threads: most_threads, failures: most_failures, trace: record },
+        };
+        Ok(options)
+    }
+}
+
+fn number<T: TryFrom<u64>>(name: &str, value: &str, least: u64) -> Result<T, String> {
+    let number = value.parse::<u64>().ok().filter(|number| *number >= least);
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| format!("{name} takes a number of at least {least}, and {value:?} is none\n\n{USAGE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        Options::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn the_commands_of_the_usage_are_understood() {
+        let options = parse("--nodes 100 --seeds 7 --first 3 --plan lossy --threads 1 --trace a.trace").unwrap();
+        assert_eq!((options.nodes, options.seeds, options.first, options.plan), (100, 7, 3, Some(Plan::Lossy)));
+        assert_eq!(options.task, Task::Trials { threads: 1, failures: 1, trace: Some("a.trace".to_owned()) });
+        assert_eq!(parse("--replay a.trace").unwrap().task, Task::Replay { file: "a.trace".to_owned() });
+        assert_eq!(parse("--idle 60 --writes 100").unwrap().task, Task::Idle { seconds: 60, writes: 100 });
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, names) in [("--nodes 1", "--nodes"), ("--plan soft", "soft"), ("--seeds", "--seeds"), ("-x", "-x")] {
+            let why = parse(line).unwrap_err();
+            assert!(why.contains(names) && why.contains("cargo run"), "{why}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Runs trials, several at a time, and tells of those that failed.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use unisono::testkit::{Report, Trial};
+
+use crate::options::Options;
+use crate::progress::{Done, Progress};
+
+/// A trial that failed: its seed, and its story.
+struct Failure {
+    seed: u64,
+    story: String,
+}
+
+/// What came of all trials together.
+#[derive(Default)]
+struct Sum {
+    done: Done,
+    writes: usize,
+    collected: u64,
+    resurrected: u64,
+    steps: u64,
+    slowest: Duration,
+    /// The trace hashes of all trials; equal whichever thread ran which.
+    hash: u64,
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report) {
+        self.done.seeds += 1;
+        self.done.virtual_time += report.elapsed;
+        self.writes += report.writes;
+        self.collected += report.collected;
+        self.resurrected += report.resurrected;
+        self.steps += report.steps;
+        self.slowest = self.slowest.max(report.healed_after);
+        self.hash = self.hash.wrapping_add(report.trace_hash);
+    }
+}
+
+pub(crate) fn run(options: &Options, threads: usize, failures: usize, trace: Option<&str>) -> Result<(), String> {
+    if let Some(file) = trace {
+        record(options, file)?;
+    }
+    // What a trial's panic says is told with its seed, below.
+    let said = Mutex::new(String::new());
+    let told = std::sync::Arc::new(said);
+    let hook = std::sync::Arc::clone(&told);
+    std::panic::set_hook(Box::new(move |panic| {
+        *hook.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = panic.to_string();
+    }));
+    let next = AtomicU64::new(options.first);
+    let end = options.first + options.seeds;
+    let (sender, outcomes) = mpsc::channel();
+    let mut progress = Progress::new(options.seeds);
+    let mut sum = Sum::default();
+    let mut failed = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next, told) = (sender.clone(), &next, &told);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        break;
+                    }
+                    let outcome = catch_unwind(AssertUnwindSafe(|| trial(options, seed).run()));
+                    let outcome = match outcome {
+                        Ok(outcome) => outcome.map_err(|violation| violation.story()),
+                        Err(_) => Err(told.lock().map(|said| said.clone()).unwrap_or_default()),
+                    };
+                    // An error means that enough has failed.
+                    if sender.send((seed, outcome)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (seed, outcome) in outcomes {
+            match outcome {
+                Ok(report) => sum.add(&report),
+                Err(story) => {
+                    sum.done.seeds += 1;
+                    sum.done.failed += 1;
+                    progress.end();
+                    eprintln!("seed {seed}: {story}\nrepeat it: {}", repeat(options, seed));
+                    failed.push(Failure { seed, story });
+                }
+            }
+            progress.show(sum.done);
+            if failed.len() >= failures {
+                next.store(end, Ordering::Relaxed);
+                break;
+            }
+        }
+    });
+    progress.end();
+    println!("{}", progress.words(sum.done));
+    println!(
+        "{} inputs, {} writes, {} removed rows collected, {} came back where parts had struck each other, \
+         healed at the latest after {:?}, trace hash {:016x}",
+        sum.steps, sum.writes, sum.collected, sum.resurrected, sum.slowest, sum.hash
+    );
+    summary(&failed)
+}
+
+fn summary(failed: &[Failure]) -> Result<(), String> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let lines = failed.iter().map(|failure| {
+        let first_line = failure.story.lines().next().unwrap_or_default();
+        format!("  seed {}: {first_line}\n", failure.seed)
+    });
+    Err(format!("{} trials failed:\n{}", failed.len(), lines.collect::<String>()))
+}
+
+fn trial(options: &Options, seed: u64) -> Trial {
+    let trial = Trial::new(seed).nodes(options.nodes);
+    match options.plan {
+        Some(plan) => trial.plan(plan),
+        None => trial,
+    }
+}
+
+fn repeat(options: &Options, seed: u64) -> String {
+    let plan = options.plan.map(|plan| format!(" --plan {}", plan.name())).unwrap_or_default();
+    let nodes = options.nodes;
+    format!("cargo run --release --example simulate -- --nodes {nodes}{plan} --first {seed} --seeds 1")
+}
+
+fn record(options: &Options, file: &str) -> Result<(), String> {
+    let (outcome, trace) = trial(options, options.first).record();
+    let write = || -> Result<(), Box<dyn std::error::Error>> { Ok(trace.write(BufWriter::new(File::create(file)?))?) };
+    write().map_err(|error| format!("{file}: {error}"))?;
+    println!("{file}: {} steps of seed {}", trace.records.len(), options.first);
+    outcome.map(drop).map_err(|violation| violation.story())
+}

@@ -1,0 +1,70 @@
+//! Memory, queues and packets stay within their bounds.
+//!
+//! A cluster in trouble is where queues fill: whatever grows with the trouble ends the process that the library was
+//! embedded in. The limits of packets are kept by whoever sends (the design, 10), so none may be refused as too large.
+
+use std::collections::BTreeMap;
+
+use super::{Invariant, Scene, Verdict};
+use crate::id::ReplicaId;
+use crate::testkit::NodeIndex;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Caps {
+    /// Repair sessions that each process had begun when it was at rest.
+    pulls: BTreeMap<ReplicaId, u64>,
+}
+
+impl Caps {
+    fn node(&self, scene: Scene<'_>, node: NodeIndex) -> Verdict {
+        let simulation = scene.simulation;
+        let known = simulation.nodes().len();
+        let streams = simulation.open_streams(node);
+        let most = 8 * known + 40;
+        if streams > most {
+            return Err(format!("{streams} streams open at {node:?}, more than {most}"));
+        }
+        let Some(engine) = simulation.engine(node) else { return Ok(()) };
+        let stats = engine.stats();
+        // Who leaves closes its store first.
+        let refused = if scene.facts.leaving.contains(&node) { 0 } else { stats.own_writes_refused };
+        if stats.oversized > 0 || refused > 0 {
+            return Err(format!("{node:?} made messages too large or rows that its own store refused: {stats:?}"));
+        }
+        let store = simulation.store(node).stats();
+        // Every key once, live or removed, and a few rows of the system for each process there ever was.
+        let most = scene.story.written().len() as u64 + scene.facts.processes * 16 + 64;
+        if store.live + store.tombstones > most {
+            return Err(format!("{node:?} holds more rows than were ever written: {store:?}"));
+        }
+        if let Some((bytes, limit)) = simulation.oversized(node) {
+            return Err(format!("{node:?} sent {bytes} bytes where {limit} is the limit"));
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for Caps {
+    fn name(&self) -> &'static str {
+        "memory, queues and packets stay within their bounds"
+    }
+
+    fn look(&mut self, scene: Scene<'_>) -> Verdict {
+        scene.simulation.alive().into_iter().try_for_each(|node| self.node(scene, node))
+    }
+
+    /// At rest nobody has anything to repair: asked twice, some time apart, and the count has not moved.
+    fn at_rest(&mut self, scene: Scene<'_>) -> Verdict {
+        self.look(scene)?;
+        for node in scene.simulation.alive() {
+            let Some(engine) = scene.simulation.engine(node) else { continue };
+            let pulls = engine.stats().pulls;
+            let before = self.pulls.insert(engine.replica(), pulls);
+            if before.is_some_and(|before| pulls > before) {
+                return Err(format!("{node:?} still repairs at rest: {before:?}, then {pulls} sessions"));
+            }
+        }
+        Ok(())
+    }
+}

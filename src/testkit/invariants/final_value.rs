@@ -1,0 +1,58 @@
+//! In the end every key has the highest-ranked value of all writes that survived.
+//!
+//! The promise to the application: a write that was acknowledged, and whose holders did not all die, is there for ever,
+//! unless a later one replaced or removed it.
+
+use std::collections::BTreeMap;
+
+use super::{Invariant, Scene, Verdict};
+use crate::crdt::Rank;
+use crate::store::Store;
+use crate::testkit::trial::Written;
+
+/// See the module.
+pub(crate) struct FinalValue;
+
+impl Invariant for FinalValue {
+    fn name(&self) -> &'static str {
+        "the final value is the winner over every write that survived"
+    }
+
+    fn at_rest(&mut self, scene: Scene<'_>) -> Verdict {
+        let mut by_key: BTreeMap<&str, Vec<&Written>> = BTreeMap::new();
+        for written in scene.story.written() {
+            by_key.entry(&written.key).or_default().push(written);
+        }
+        for node in scene.simulation.alive() {
+            let store = scene.simulation.store(node);
+            for (key, written) in &by_key {
+                check(scene, store, key, written).map_err(|why| format!("{node:?}: key {key:?} {why}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removed rows may be forgotten, so "absent" stands for a removal that ranks high enough. Where removals do not bind,
+/// only those puts do that nobody removed, nor anything above them.
+fn check(scene: Scene<'_>, store: &Store, key: &str, written: &[&Written]) -> Verdict {
+    let removals_bind = scene.facts.removals_bind();
+    let removed = |rank: Rank| written.iter().any(|other| other.entry.is_tombstone() && other.entry.rank() > rank);
+    let binding = written.iter().filter(|written| written.survives).map(|written| written.entry.rank());
+    match store.get(scene.story.table(), key.as_bytes()) {
+        Some(value) => {
+            let least = binding.filter(|rank| removals_bind || (!rank.removal && !removed(*rank))).max();
+            match written.iter().find(|written| written.entry.value.as_ref() == Some(&value)) {
+                None => Err(format!("holds {value:?}, which nobody wrote")),
+                Some(author) if Some(author.entry.rank()) < least => {
+                    Err(format!("holds {:?}, though {least:?} survived", author.entry))
+                }
+                Some(_) => Ok(()),
+            }
+        }
+        None => match binding.filter(|rank| !rank.removal).max() {
+            Some(rank) if !removed(rank) => Err(format!("is gone, though {rank:?} survived")),
+            _ => Ok(()),
+        },
+    }
+}

@@ -1,0 +1,52 @@
+//! What is known of a trial beyond what the simulation shows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Plan;
+use crate::testkit::NodeIndex;
+
+/// What invariants may read.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) plan: Plan,
+    /// Clocks were set wrong by up to this much.
+    pub(crate) most_skew_ms: u64,
+    /// Nodes that were asked to leave and still run.
+    pub(crate) leaving: Vec<NodeIndex>,
+    /// Since when the network has been no worse than stated, and nobody stood still.
+    pub(crate) calm_since: Option<Duration>,
+    /// How many nodes there were in the beginning.
+    pub(crate) first_nodes: usize,
+    /// How many processes were started.
+    pub(crate) processes: u64,
+    /// Parts of the cluster met that had lived on their own.
+    pub(crate) islands_met: bool,
+    /// When each node stood still last.
+    pub(crate) stood_still: BTreeMap<NodeIndex, Duration>,
+}
+
+impl Facts {
+    pub(super) fn new(plan: Plan, first_nodes: usize, most_skew_ms: u64) -> Self {
+        Self {
+            plan,
+            most_skew_ms,
+            leaving: Vec::new(),
+            calm_since: Some(Duration::ZERO),
+            first_nodes,
+            processes: 0,
+            islands_met: false,
+            stood_still: BTreeMap::new(),
+        }
+    }
+
+    /// A removal is final: it is neither forgotten before all know it, nor stamped by a clock that is far off.
+    pub(crate) fn removals_bind(&self) -> bool {
+        matches!(self.plan, Plan::Hurt | Plan::Lossy) && !self.islands_met
+    }
+
+    /// Whether a node stood still at some time after `since`.
+    pub(crate) fn stood_still_since(&self, node: NodeIndex, since: Duration) -> bool {
+        self.stood_still.get(&node).is_some_and(|last| *last >= since)
+    }
+}

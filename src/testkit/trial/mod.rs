@@ -1,0 +1,380 @@
+//! A trial: a cluster is hurt by a schedule that follows from its seed, then no longer, and then it has to heal.
+//!
+//! ```text
+//!   seed ──▶ plan, profile ──▶ hurt for 2 to 30 virtual seconds ──▶ mend ──▶ healed in time? ──▶ at rest
+//!                                 └── invariants look on all the time ────────────┴──────────────┘
+//! ```
+//!
+//! In two phases always, as TigerBeetle's simulator does it: a cluster that is being hurt must not go wrong, and one that
+//! no longer is must get well. Everything follows from the seed: a failing one repeats.
+
+mod facts;
+mod harm;
+mod plan;
+mod story;
+mod violation;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) use facts::Facts;
+pub use plan::Plan;
+pub(crate) use story::{Story, Written};
+pub use violation::Violation;
+
+use self::harm::Harm;
+use self::plan::Profile;
+use super::invariants::{self, Invariant, Scene, Verdict};
+use super::rng::Rng;
+use super::trace::Trace;
+use super::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
+use crate::engine::{Event, Phase, Reply};
+use crate::roles::RoleSpec;
+#[cfg(feature = "sabotage")]
+use crate::sabotage::Rule;
+use crate::store::{Digest, TableName};
+use crate::time::Instant;
+
+/// Within this virtual time everything heals once nothing hurts any more. Nodes that never met are found by the beacons
+/// of those that have company, which come every 30 s.
+const HEALED_WITHIN: Duration = Duration::from_secs(40);
+
+/// How long it must stay well, looked at twice.
+const STAYS_WELL: Duration = Duration::from_millis(1_500);
+
+/// How long a node that leaves may try to hand over.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often invariants look.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A trial to be run.
+///
+/// ```
+/// use unisono::testkit::Trial;
+///
+/// let report = Trial::new(42).nodes(5).run().unwrap();
+/// assert_eq!(report, Trial::new(42).nodes(5).run().unwrap());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Trial {
+    seed: u64,
+    nodes: usize,
+    plan: Option<Plan>,
+    records: bool,
+    #[cfg(feature = "sabotage")]
+    broken: Vec<Rule>,
+}
+
+/// What a trial came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// What kind of harm was done.
+    pub plan: Plan,
+    /// Equal for equal runs.
+    pub trace_hash: u64,
+    /// How much virtual time it took.
+    pub elapsed: Duration,
+    /// How long it took to heal.
+    pub healed_after: Duration,
+    /// How many writes were acknowledged.
+    pub writes: usize,
+    /// How many removed rows were collected.
+    pub collected: u64,
+    /// How many rows came back that one side had collected; only where members were struck from the roster.
+    pub resurrected: u64,
+    /// How many inputs the engines were given.
+    pub steps: u64,
+}
+
+impl Trial {
+    /// The trial of a seed, with 5 nodes and a plan that follows from the seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            nodes: 5,
+            plan: None,
+            records: false,
+            #[cfg(feature = "sabotage")]
+            broken: Vec::new(),
+        }
+    }
+
+    /// With so many nodes to begin with, at least 2.
+    #[must_use]
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.nodes = nodes.max(2);
+        self
+    }
+
+    /// With harm of one kind.
+    #[must_use]
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.plan = Some(plan);
+        self
+    }
+
+    /// With nodes that break these rules, to see whether anything notices.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn sabotage(mut self, broken: &[Rule]) -> Self {
+        self.broken = broken.to_vec();
+        self
+    }
+
+    /// Runs the trial.
+    ///
+    /// # Errors
+    ///
+    /// The first invariant that did not hold.
+    pub fn run(self) -> Result<Report, Box<Violation>> {
+        self.run_recorded().0
+    }
+
+    /// Runs the trial and records it: whatever came of it, there is a trace.
+    pub fn record(mut self) -> (Result<Report, Box<Violation>>, Trace) {
+        self.records = true;
+        let seed = self.seed;
+        let (outcome, trace) = self.run_recorded();
+        (outcome, trace.unwrap_or(Trace { seed, records: Vec::new() }))
+    }
+
+    fn run_recorded(self) -> (Result<Report, Box<Violation>>, Option<Trace>) {
+        let mut course = Course::new(&self);
+        let outcome = course.run();
+        let trace = course.simulation.take_trace();
+        (outcome.map_err(|broken| Box::new(Violation::new(&self, &course, broken))), trace)
+    }
+}
+
+/// An invariant that does not hold: its name, and why.
+type Broken = (&'static str, String);
+
+/// A trial on its way.
+struct Course {
+    simulation: Simulation,
+    rng: Rng,
+    profile: Profile,
+    story: Story,
+    facts: Facts,
+    harm: Harm,
+    invariants: Vec<Box<dyn Invariant>>,
+    /// What each node held when it was looked at last.
+    held: BTreeMap<NodeIndex, (u64, Digest)>,
+    /// How many events of each node were looked at.
+    events: BTreeMap<NodeIndex, usize>,
+    steps: u64,
+    looked_at: Duration,
+    /// What was done and what happened, in words, the last of it.
+    log: violation::Log,
+    #[cfg(feature = "sabotage")]
+    broken: Vec<Rule>,
+}
+
+impl Course {
+    fn new(trial: &Trial) -> Self {
+        let mut rng = Rng::new(trial.seed);
+        let drawn = Plan::draw(&mut rng);
+        let profile = Profile::new(&mut rng, trial.plan.unwrap_or(drawn));
+        let mut simulation = Simulation::new(trial.seed);
+        if trial.records {
+            simulation.record();
+        }
+        let table = TableName::new("lot").expect("a table may have this name");
+        let facts = Facts::new(profile.plan, trial.nodes, profile.skew_ms as u64);
+        let mut course = Self {
+            simulation,
+            rng,
+            story: Story::new(table),
+            facts,
+            harm: Harm::default(),
+            invariants: invariants::all(),
+            held: BTreeMap::new(),
+            events: BTreeMap::new(),
+            steps: 0,
+            looked_at: Duration::ZERO,
+            log: violation::Log::default(),
+            #[cfg(feature = "sabotage")]
+            broken: trial.broken.clone(),
+            profile,
+        };
+        let nodes: Vec<NodeIndex> = (0..trial.nodes).map(|_| course.add_node()).collect();
+        if course.profile.plan == Plan::Islands {
+            let (one, other) = nodes.split_at(course.rng.between(1, nodes.len() - 1));
+            course.hurt_by(&format!("islands {one:?} | {other:?}"), NetworkRule::cut().between(one, other), true);
+        }
+        course
+    }
+
+    fn add_node(&mut self) -> NodeIndex {
+        let spread = i64::try_from(self.profile.skew_ms).unwrap_or_default();
+        let skew = i64::try_from(self.rng.below(2 * self.profile.skew_ms + 1)).unwrap_or_default() - spread;
+        let name = format!("n{:02}", self.simulation.nodes().len());
+        let options = NodeOptions::named(&name).timing(self.profile.timing.clone()).skew_ms(skew);
+        #[cfg(feature = "sabotage")]
+        let options = self.broken.iter().fold(options, |options, rule| options.sabotage(*rule));
+        self.facts.processes += 1;
+        self.simulation.add(options.role(RoleSpec::new("one")).role(RoleSpec::new("two").count(2)))
+    }
+
+    /// Hurts, heals, checks.
+    fn run(&mut self) -> Result<Report, Broken> {
+        self.log.note(self.simulation.elapsed(), format_args!("{:?}", self.profile));
+        while self.simulation.elapsed() < self.profile.hurt {
+            let pause = Duration::from_millis(self.rng.between(1, self.profile.most_pause_ms) as u64);
+            self.pass(pause)?;
+            self.note_leavers()?;
+            let action = self.profile.draw(&mut self.rng);
+            self.act(action)?;
+        }
+        self.mend()?;
+        let healed_after = self.await_health()?;
+        for _ in 0..2 {
+            self.pass(STAYS_WELL)?;
+            if let Some(why) = self.ill() {
+                return Err(("what is well stays well", why));
+            }
+            self.ask(|invariant, scene| invariant.at_rest(scene))?;
+        }
+        let stores = self.simulation.alive().into_iter().map(|node| self.simulation.store(node).stats());
+        let (collected, resurrected) = stores.fold((0, 0), |(collected, resurrected), stats| {
+            (collected + stats.collected, resurrected + stats.resurrected)
+        });
+        Ok(Report {
+            plan: self.profile.plan,
+            trace_hash: self.simulation.trace_hash(),
+            elapsed: self.simulation.elapsed(),
+            healed_after,
+            writes: self.story.written().len(),
+            collected,
+            resurrected,
+            steps: self.steps,
+        })
+    }
+
+    /// Lets time pass while the invariants look on.
+    fn pass(&mut self, span: Duration) -> Result<(), Broken> {
+        let end = self.simulation.elapsed() + span;
+        while self.simulation.elapsed() < end {
+            let stop = end.min(self.looked_at + LOOK);
+            let until = Instant::ZERO + stop;
+            while let Some(node) = self.simulation.step(until) {
+                self.steps += 1;
+                self.stepped(node)?;
+            }
+            self.simulation.run_to(until);
+            if self.simulation.elapsed() >= self.looked_at + LOOK {
+                self.looked_at = self.simulation.elapsed();
+                self.note_leavers()?;
+                self.note_calm();
+                self.note_islands();
+                self.ask(|invariant, scene| invariant.look(scene))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stepped(&mut self, node: NodeIndex) -> Result<(), Broken> {
+        if self.simulation.engine(node).is_none() {
+            return Ok(());
+        }
+        let store = self.simulation.store(node);
+        let held = (store.replica().0, store.digest());
+        if self.held.get(&node) == Some(&held) {
+            return Ok(());
+        }
+        self.held.insert(node, held);
+        self.ask(|invariant, scene| invariant.at_change(scene, node))
+    }
+
+    /// Asks all invariants; the first that does not hold ends the trial.
+    fn ask(&mut self, mut ask: impl FnMut(&mut dyn Invariant, Scene<'_>) -> Verdict) -> Result<(), Broken> {
+        let scene = Scene { simulation: &self.simulation, story: &self.story, facts: &self.facts };
+        for invariant in &mut self.invariants {
+            ask(invariant.as_mut(), scene).map_err(|why| (invariant.name(), why))?;
+        }
+        Ok(())
+    }
+
+    /// Those that were asked to leave and are gone: what they handed over must be there.
+    fn note_leavers(&mut self) -> Result<(), Broken> {
+        for leaver in self.harm.gone(&self.simulation) {
+            self.facts.leaving.retain(|node| *node != leaver.node);
+            let lost = self.process_ended();
+            let reply = self.simulation.replies(leaver.node).get(leaver.replies).map(|(_, reply)| reply.clone());
+            self.log.note(self.simulation.elapsed(), format_args!("{:?} left: {reply:?}, lost {lost:?}", leaver.node));
+            let own = self.simulation.store(leaver.node).replica();
+            // What it handed over may have gone with its new holder meanwhile.
+            let others_stayed = self.harm.ended_at < leaver.since;
+            self.harm.ended_at = self.simulation.elapsed();
+            if others_stayed && reply == Some(Reply::Left) && lost.iter().any(|dot| dot.replica == own) {
+                let why = format!("{:?} ({own}) left in order and these of its writes are lost: {lost:?}", leaver.node);
+                return Err(("who leaves in order leaves nothing behind", why));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_calm(&mut self) {
+        let now = self.simulation.elapsed();
+        let still: Vec<NodeIndex> =
+            self.simulation.nodes().into_iter().filter(|node| self.simulation.is_paused(*node)).collect();
+        self.facts.calm_since = match self.facts.calm_since {
+            _ if self.harm.is_harsh() || !still.is_empty() => None,
+            calm => Some(calm.unwrap_or(now)),
+        };
+        self.facts.stood_still.extend(still.into_iter().map(|node| (node, now)));
+    }
+
+    /// Parts that met and had lived on their own: what one had removed the other may still have had.
+    fn note_islands(&mut self) {
+        for node in self.simulation.nodes() {
+            let events = self.simulation.events(node);
+            let from = self.events.insert(node, events.len()).unwrap_or_default();
+            self.facts.islands_met |= events[from..].iter().any(|event| matches!(event, Event::IslandsMerged { .. }));
+        }
+    }
+
+    fn process_ended(&mut self) -> Vec<crate::crdt::Dot> {
+        let alive = self.simulation.alive();
+        let others: Vec<_> = alive.iter().map(|node| self.simulation.store(*node)).collect();
+        self.story.lost(&others)
+    }
+
+    fn await_health(&mut self) -> Result<Duration, Broken> {
+        let start = self.simulation.elapsed();
+        while let Some(why) = self.ill() {
+            self.pass(Duration::from_millis(50))?;
+            if self.simulation.elapsed() - start > HEALED_WITHIN {
+                return Err((
+                    "a cluster that is not hurt any more heals",
+                    format!("not within {HEALED_WITHIN:?}: {why}"),
+                ));
+            }
+        }
+        Ok(self.simulation.elapsed() - start)
+    }
+
+    /// What is not well yet.
+    fn ill(&self) -> Option<String> {
+        let nodes = self.simulation.nodes();
+        for node in &nodes {
+            let status = self.simulation.status(*node);
+            if status.is_none_or(|status| status.phase == Phase::Joining) {
+                return Some(format!("{node:?} is not ready"));
+            }
+        }
+        if !self.simulation.all_converged() {
+            return Some("views, agreement or rows differ".to_owned());
+        }
+        let roles = &self.simulation.status(nodes[0])?.roles;
+        roles.iter().find_map(|role| {
+            let running = self.simulation.running(&role.spec.name).len();
+            let wanted = role.candidates.min(role.spec.count as usize);
+            (running != wanted).then(|| format!("{running} of {wanted} instances of {:?} run", role.spec.name))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
