@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
 use unisono::store::{Report, Row, Serving};
+use unisono::time::Stamp;
 
 use super::Rng;
 use super::replica::Replica;
@@ -94,7 +95,8 @@ enum Frame {
     /// Comes first: owner rows of a replica that the requester never heard of would be refused, and then taken for known.
     Roster(Roster),
     Rows(Vec<Row>),
-    Done(Context),
+    /// Also up to when the responder had collected: a joiner whose clock is slow must not write below that.
+    Done(Context, Stamp),
 }
 
 enum Responder {
@@ -158,7 +160,7 @@ impl Session {
                         self.frames.push_back(Frame::Rows(rows));
                     }
                     None => {
-                        self.frames.push_back(Frame::Done(serving.context().clone()));
+                        self.frames.push_back(Frame::Done(serving.context().clone(), responder.store.floor()));
                         self.responder = Responder::Finished;
                     }
                 }
@@ -183,7 +185,8 @@ impl Session {
                 requester.store.merge(requester.now(wall_ms), rows);
                 Progress::Going
             }
-            Some(Frame::Done(context)) => {
+            Some(Frame::Done(context, floor)) => {
+                requester.store.raise_floor(floor);
                 requester.store.join_context(&context);
                 Progress::Complete
             }
