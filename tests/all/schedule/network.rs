@@ -187,14 +187,10 @@ impl Session {
                 self.refused += requester.store.merge(requester.now(wall_ms), rows).refused;
                 Progress::Going
             }
-<<<<<<< HEAD
             // Its end would claim rows that are not here.
-            Some(Frame::Done(_)) if self.refused > 0 && !sabotage.breaks(Rule::CommitPastRefused) => Progress::Refused,
-            Some(Frame::Done(context)) => {
-=======
+            Some(Frame::Done(..)) if self.refused > 0 && !sabotage.breaks(Rule::CommitPastRefused) => Progress::Refused,
             Some(Frame::Done(context, floor)) => {
                 requester.store.raise_floor(floor);
->>>>>>> fuzz
                 requester.store.join_context(&context);
                 Progress::Complete
             }
