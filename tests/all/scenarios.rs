@@ -197,7 +197,8 @@ fn a_late_hello_of_a_dead_process_does_not_replace_the_living_one() {
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
         let third = simulation.add(NodeOptions::named("n2"));
         simulation.run_until(SECOND, |simulation| simulation.open_streams(third) > 0).unwrap();
-        // The stream is about to open; what is sent on it takes a second.
+        // Streams are about to open, one of them to ask for admission; what is sent from then on takes a second.
+        simulation.run_for(Duration::from_micros(50 * (seed % 20)));
         let slow = simulation.network().add(NetworkRule::delay(Delay::Fixed(SECOND)).from(&[third]));
         simulation.run_for(Duration::from_millis(2));
         slow.heal();
