@@ -102,6 +102,7 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     status: status::Published,
     stats: EngineStats,
+    packing: rows::Packing,
     sabotage: Sabotage,
 }
 
@@ -145,6 +146,7 @@ impl Engine {
             status: status::Published::default(),
             stats: EngineStats::default(),
             cluster: wire::cluster_hash(&config.cluster),
+            packing: rows::Packing::default(),
             sabotage,
             store,
             config,

@@ -24,12 +24,15 @@ pub struct NodeIndex(pub(super) usize);
 /// What a simulated node is made of.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
+    pub(super) cluster: String,
     pub(super) node: NodeId,
     pub(super) timing: Timing,
     pub(super) kinds: BTreeSet<String>,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
+    /// The largest datagram of rows and about the largest frame.
+    pub(super) packing: (usize, usize),
     pub(super) sabotage: Sabotage,
 }
 
@@ -42,14 +45,23 @@ impl NodeOptions {
     pub fn named(name: &str) -> Self {
         let node = NodeId::new(name).expect("the name of a simulated node is well formed");
         Self {
+            cluster: "simulated".to_owned(),
             node,
             timing: Timing::lan(),
             kinds: BTreeSet::new(),
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            packing: (usize::MAX, usize::MAX),
             sabotage: Sabotage::default(),
         }
+    }
+
+    /// Makes this a node of another cluster on the same network; without it all are of one.
+    #[must_use]
+    pub fn cluster(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.cluster);
+        self
     }
 
     /// Sets how fast everything goes.
@@ -72,6 +84,14 @@ impl NodeOptions {
     #[must_use]
     pub fn tombstone_quota(mut self, quota: u64) -> Self {
         self.tombstone_quota = quota;
+        self
+    }
+
+    /// Lets this node send rows in datagrams of at most so many bytes, and in sessions in frames of about so many: so
+    /// that everything comes in pieces. See [`Engine::set_packing`].
+    #[must_use]
+    pub fn packing(mut self, datagram_bytes: usize, frame_bytes: usize) -> Self {
+        self.packing = (datagram_bytes, frame_bytes);
         self
     }
 
@@ -162,7 +182,7 @@ impl Host {
         let identity =
             Identity { address: self.address, node: self.options.node.clone(), replica, boot: now.wall_ms, renewal: 0 };
         let config = EngineConfig {
-            cluster: "simulated".to_owned(),
+            cluster: self.options.cluster.clone(),
             identity,
             timing: self.options.timing.clone(),
             kinds: self.options.kinds.clone(),
@@ -170,7 +190,9 @@ impl Host {
             tombstone_quota: self.options.tombstone_quota,
             seed,
         };
-        self.engine = Some(Engine::new(now, config.clone(), self.store.clone()));
+        let mut engine = Engine::new(now, config.clone(), self.store.clone());
+        engine.set_packing(self.options.packing.0, self.options.packing.1);
+        self.engine = Some(engine);
         config
     }
 }
