@@ -335,6 +335,7 @@ impl Engine {
             self.stats.answers_withheld += 1;
             return;
         }
+        self.guard.sent(to, bytes.len());
         self.stats.datagrams_sent += 1;
         self.outputs.push_back(Output::Datagram { to, bytes });
     }

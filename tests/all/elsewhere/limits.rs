@@ -116,6 +116,32 @@ fn a_stranger_is_answered_with_no_more_than_he_sent() {
     assert!(answered > 0, "nobody was answered at all, which proves nothing");
 }
 
+/// The same over time: who claims to be a member at an address that never answers is not talked to for long.
+#[test]
+fn an_address_that_never_answers_is_left_alone() {
+    let mut larry = engine("larry", 1);
+    let mut stranger = engine("mallory", 2);
+    let mut now = Now { instant: Instant::ZERO + SECOND, wall_ms: 1_000 };
+    larry.handle(now, Input::Deadline);
+    stranger.handle(now, Input::Discovered { address: ([10, 0, 0, 1], 4_871).into() });
+    let announcement = sent(&mut stranger).pop().unwrap();
+    sent(&mut larry);
+    larry.handle(now, Input::Datagram { from: ([10, 0, 0, 1], 4_872).into(), bytes: announcement });
+    let (mut bytes, mut last) = (0, now.instant);
+    while now.instant < Instant::ZERO + 60 * SECOND {
+        let sent = sent(&mut larry);
+        if !sent.is_empty() {
+            last = now.instant;
+        }
+        bytes += sent.iter().map(bytes::Bytes::len).sum::<usize>();
+        println!("{:?} {:?}", now.instant, sent.iter().map(bytes::Bytes::len).collect::<Vec<_>>());
+        let due = larry.poll_timeout().unwrap().max(now.instant + SECOND / 1_000);
+        now = Now { instant: due, wall_ms: due.as_nanos() / 1_000_000 };
+        larry.handle(now, Input::Deadline);
+    }
+    println!("{bytes} bytes, the last at {last:?}");
+}
+
 /// memberlist 369: lengths that lie. Every datagram cut off anywhere, or with any one byte changed under a sum that is
 /// right, is dropped and counted, or harmless.
 #[test]
