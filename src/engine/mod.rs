@@ -214,7 +214,9 @@ impl Engine {
 
     fn deadline(&mut self) {
         let now = self.now.instant;
-        self.swim.handle_deadline(now);
+        // Whoever was admitted once has answered on a stream, and is no stranger whose address was forged.
+        let roster = &self.roster;
+        self.swim.handle_deadline(now, |replica| roster.get(replica).is_some());
         self.watchers.handle_deadline(now);
         // The housekeeping below counts the Down, so whoever was just found to be is told first.
         self.drain_membership();

@@ -135,7 +135,7 @@ impl Network {
                 self.refused += 1;
             }
         } else if let Some((_, node)) = deadline {
-            self.act(node, |swim, now| swim.handle_deadline(now));
+            self.act(node, |swim, now| swim.handle_deadline(now, |_| true));
         }
         true
     }
