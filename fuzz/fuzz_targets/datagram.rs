@@ -21,7 +21,10 @@ use unisono::engine::Input;
 use unisono::store::Row;
 use unisono::wire::{self, Envelope};
 
-use pair::{CLUSTER, Pair, address, replica};
+use pair::{CLUSTER, Meddler, Pair, address, framed, replica};
+
+/// How many times bytes are slipped into streams that go to one of them.
+const SLIPS: usize = 4;
 
 /// In nobody's roster.
 const STRANGER: ReplicaId = ReplicaId(3);
@@ -29,14 +32,27 @@ const STRANGER: ReplicaId = ReplicaId(3);
 fuzz_target!(|data: &[u8]| {
     let _ = wire::decode::<Row>(data);
     let bytes = Bytes::copy_from_slice(data);
-    let nothing_slipped = Pair::met(Bytes::new());
-    assert!(nothing_slipped.settled(), "the two meet");
-    for mut pair in [nothing_slipped, Pair::met(bytes.clone())] {
+    let alone = Pair::met(Box::new(|_, _, frame| vec![frame]));
+    assert!(alone.settled(), "the two meet");
+    for mut pair in [alone, Pair::met(slips_in(framed(data)))] {
         datagrams(&mut pair, &bytes);
-        pair.frames(&bytes);
+        pair.frames(&framed(data));
         pair.goes_on();
     }
 });
+
+/// Slips the bytes in before the first frame of the first stream to a node, the second one of the second, and so on: a
+/// stream on which they are out of place is closed, and the next one is tried.
+fn slips_in(bytes: Bytes) -> Meddler {
+    let mut slipped = [0; 2];
+    Box::new(move |(node, _), arrived, frame| {
+        if arrived == slipped[node] % 2 && slipped[node] < SLIPS {
+            slipped[node] += 1;
+            return vec![bytes.clone(), frame];
+        }
+        vec![frame]
+    })
+}
 
 fn datagrams(pair: &mut Pair, bytes: &Bytes) {
     for node in [0, 1] {
@@ -47,7 +63,7 @@ fn datagrams(pair: &mut Pair, bytes: &Bytes) {
             let envelope = Envelope { kind: *kind, cluster: wire::cluster_hash(CLUSTER), sender };
             let mut datagram = envelope.open();
             datagram.extend_from_slice(body);
-            pair.hears(node, Input::Datagram { from, bytes: Bytes::from(datagram) });
+            pair.hears(node, Input::Datagram { from, bytes: Envelope::seal(datagram) });
         }
     }
 }

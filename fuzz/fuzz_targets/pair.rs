@@ -3,11 +3,11 @@
 //! ```text
 //!   larry ◀── queue of inputs ──▶ gary      frames on a stream: Hello ▶ ◀ Welcome, Pull ▶ ◀ rows, End
 //!                 ▲                                            ▲ slipped in before the first, the second, ...
-//!               bytes
+//!            meddler
 //! ```
 //!
 //! Larry is alone first and holds a row; gary joins him. So each has admitted the other, each end of every kind of stream
-//! exists, and what is slipped in meets a node in the midst of things.
+//! exists, and what the meddler slips in meets a node in the midst of things.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,23 +29,31 @@ pub(crate) const CLUSTER: &str = "fuzz";
 /// What one instant may make the two do: more is a conversation without an end.
 const INPUTS_AT_ONCE: usize = 10_000;
 
-/// How many times bytes are slipped into streams that go to one of them.
-const SLIPS: usize = 4;
-
 /// One end of a stream: whose, and its number there.
-type End = (usize, StreamId);
+pub(crate) type End = (usize, StreamId);
+
+/// Decides what arrives at an end in place of a frame, the `usize`-th one on that stream.
+pub(crate) type Meddler = Box<dyn FnMut(End, usize, Bytes) -> Vec<Bytes>>;
 
 /// The two, and what is under way to them.
 pub(crate) struct Pair {
     engines: [Engine; 2],
+    stores: [Arc<Store>; 2],
     now: Now,
     queue: VecDeque<(usize, Input)>,
     streams: BTreeMap<End, End>,
     /// How many frames have arrived at an end.
     arrived: BTreeMap<End, usize>,
     accepted: u64,
-    slip: Bytes,
-    slipped: [usize; 2],
+    meddler: Meddler,
+}
+
+/// A frame whose kind and body these bytes are, with the right sum.
+pub(crate) fn framed(bytes: &[u8]) -> Bytes {
+    let Some((kind, body)) = bytes.split_first() else { return Bytes::new() };
+    let mut frame = wire::open_frame(*kind);
+    frame.extend_from_slice(body);
+    wire::seal_frame(frame)
 }
 
 /// Where a node listens.
@@ -76,26 +84,24 @@ fn engine(now: Now, node: usize) -> (Engine, Arc<Store>) {
 }
 
 impl Pair {
-    /// Two nodes that have met, with these bytes slipped in before frames while they did.
-    pub(crate) fn met(slip: Bytes) -> Self {
+    /// Two nodes that have met, as far as the meddler let them.
+    pub(crate) fn met(meddler: Meddler) -> Self {
         let now = Now { instant: Instant::from_nanos(1), wall_ms: 1_700_000_000_000 };
-        let [(larry, store), (gary, _)] = [engine(now, 0), engine(now, 1)];
+        let [(larry, store), (gary, others)] = [engine(now, 0), engine(now, 1)];
         let mut pair = Self {
             engines: [larry, gary],
+            stores: [store, others],
             now,
             queue: VecDeque::new(),
             streams: BTreeMap::new(),
             arrived: BTreeMap::new(),
             accepted: 0,
-            slip,
-            slipped: [0; 2],
+            meddler,
         };
         // Larry forms a cluster of his own before he hears of gary.
         pair.drain(0);
-        pair.until(|pair| store.is_open() || pair.settled());
-        let cars = TableName::new("cars").expect("a valid name");
-        store.put(pair.now, &cars, b"ABC 123", b"gate 1").expect("an open store");
-        pair.hears(0, Input::StoreChanged);
+        pair.until(|pair| pair.stores[0].is_open() || pair.settled());
+        pair.writes(0, b"gate 1");
         pair.drain(1);
         for node in [0, 1] {
             pair.hears(node, Input::Discovered { address: address(1 - node) });
@@ -112,6 +118,14 @@ impl Pair {
         })
     }
 
+    /// The application writes at a node, if that is ready.
+    pub(crate) fn writes(&mut self, node: usize, value: &[u8]) {
+        let cars = TableName::new("cars").expect("a valid name");
+        if self.stores[node].put(self.now, &cars, b"ABC 123", value).is_ok() {
+            self.hears(node, Input::StoreChanged);
+        }
+    }
+
     /// Lets something happen to a node, and all that follows from it at once.
     pub(crate) fn hears(&mut self, node: usize, input: Input) {
         self.queue.push_back((node, input));
@@ -125,11 +139,18 @@ impl Pair {
             self.hears(node, Input::Frame { stream, bytes: bytes.clone() });
         }
         for node in [0, 1] {
-            let stream = self.next_accepted();
-            self.hears(node, Input::Accepted { stream, from: address(1 - node) });
-            self.hears(node, Input::Frame { stream, bytes: bytes.clone() });
-            self.hears(node, Input::Closed { stream });
+            self.opens_and_says(node, std::slice::from_ref(bytes));
         }
+    }
+
+    /// Somebody opens a stream to a node, says this on it, and is gone.
+    pub(crate) fn opens_and_says(&mut self, node: usize, frames: &[Bytes]) {
+        let stream = self.next_accepted();
+        self.hears(node, Input::Accepted { stream, from: address(1 - node) });
+        for bytes in frames {
+            self.hears(node, Input::Frame { stream, bytes: bytes.clone() });
+        }
+        self.hears(node, Input::Closed { stream });
     }
 
     /// A few deadlines more.
@@ -200,8 +221,11 @@ impl Pair {
             Output::Frame { stream, bytes } => {
                 assert!(bytes.len() <= wire::MAX_FRAME);
                 if let Some(far) = self.streams.get(&(node, stream)).copied() {
-                    self.slip_in(far);
-                    self.queue.push_back((far.0, Input::Frame { stream: far.1, bytes }));
+                    let arrived = self.arrived.entry(far).or_default();
+                    for bytes in (self.meddler)(far, *arrived, bytes) {
+                        self.queue.push_back((far.0, Input::Frame { stream: far.1, bytes }));
+                    }
+                    *arrived += 1;
                 }
                 self.queue.push_back((node, Input::Flushed { stream }));
             }
@@ -220,17 +244,5 @@ impl Pair {
             }
             _ => {}
         }
-    }
-
-    /// Slips the bytes in before the first frame of the first stream to a node, the second one of the second, and so on: a
-    /// stream on which they are out of place is closed, and the next one is tried.
-    fn slip_in(&mut self, end: End) {
-        let arrived = self.arrived.entry(end).or_default();
-        let slipped = &mut self.slipped[end.0];
-        if *arrived == *slipped % 2 && *slipped < SLIPS {
-            *slipped += 1;
-            self.queue.push_back((end.0, Input::Frame { stream: end.1, bytes: self.slip.clone() }));
-        }
-        *arrived += 1;
     }
 }

@@ -47,6 +47,13 @@ impl Beacon {
     }
 }
 
+/// Decodes a beacon and encodes it anew, for whoever tests that nothing is lost on the way.
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub fn recode_beacon(datagram: &[u8]) -> Option<Vec<u8>> {
+    Beacon::decode(datagram).map(|beacon| beacon.encode())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -19,6 +19,9 @@ mod pace;
 mod static_list;
 mod strategy;
 
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub use beacon::recode_beacon;
 pub use broadcast::{BeaconConfig, BeaconCounts, Broadcast};
 pub(crate) use broadcast::{BroadcastSetup, is_beacon};
 pub use interfaces::{NoInterface, own_address};

@@ -102,8 +102,29 @@ pub(super) async fn serve(
     }
 }
 
+/// What cuts the bytes of a stream into frames.
+fn framing() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec()
+}
+
+/// Takes as many whole frames as there are out of what came in on a stream so far, for whoever tests the cutting
+/// without a socket; also whether a frame follows for which the stream is closed.
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub fn cut_frames(buffer: &mut BytesMut) -> (Vec<Bytes>, bool) {
+    let mut codec = framing();
+    let mut frames = Vec::new();
+    loop {
+        match codec.decode(buffer) {
+            Ok(Some(frame)) => frames.push(frame.freeze()),
+            Ok(None) => return (frames, false),
+            Err(_) => return (frames, true),
+        }
+    }
+}
+
 async fn read_frames(read: &mut (impl AsyncRead + Unpin), first_frame: Option<Duration>, wiring: &Wiring) {
-    let mut codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_codec();
+    let mut codec = framing();
     let mut buffer = BytesMut::new();
     let first = next_frame(read, &mut codec, &mut buffer, wiring);
     let mut next = match first_frame {

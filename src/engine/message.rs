@@ -200,3 +200,36 @@ pub(super) fn read_frame(frame: &[u8]) -> Result<FrameBody<'_>, Malformed> {
         _ => Err(Malformed),
     }
 }
+
+/// What a body is, for [`recode`].
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spoken {
+    /// The body of a datagram.
+    Message,
+    /// The body of a frame.
+    Control,
+    /// The row in which a member declares itself.
+    MemberInfo,
+}
+
+/// Decodes what engines say to each other and encodes it anew, for whoever tests that nothing is lost on the way: these
+/// types are the engine's own. With the bytes comes whether they stand for the same value as those given.
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub fn recode(what: Spoken, bytes: &[u8]) -> Result<(Vec<u8>, bool), Malformed> {
+    fn through<T: Serialize + serde::de::DeserializeOwned + PartialEq>(
+        bytes: &[u8],
+    ) -> Result<(Vec<u8>, bool), Malformed> {
+        let value: T = wire::decode(bytes)?;
+        let again = wire::encode(&value);
+        let same = wire::decode(&again).is_ok_and(|decoded: T| decoded == value);
+        Ok((again, same))
+    }
+    match what {
+        Spoken::Message => through::<Message>(bytes),
+        Spoken::Control => through::<Control>(bytes),
+        Spoken::MemberInfo => through::<MemberInfo>(bytes),
+    }
+}

@@ -50,6 +50,9 @@ use rand::rngs::SmallRng;
 pub use config::{EngineConfig, Timing};
 pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
 pub use input::{Command, Input, StreamId};
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub use message::{Spoken, recode};
 pub use output::{Output, Reply};
 pub use status::EngineStats;
 
@@ -133,7 +136,7 @@ impl Engine {
             silent_since: BTreeMap::new(),
             struck_for_quota: None,
             peers: peers::Peers::default(),
-            scheduler: Scheduler::default(),
+            scheduler: Scheduler::new(config.timing.digest_busy / 2),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
             gossip: gossip::Gossip::new(),
@@ -195,6 +198,12 @@ impl Engine {
     /// Who this is.
     pub fn replica(&self) -> ReplicaId {
         self.own
+    }
+
+    /// Who belongs to the cluster, as far as this node knows.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Lets what changed run through the subsystems until nothing moves any more.

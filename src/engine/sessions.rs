@@ -108,7 +108,10 @@ impl Engine {
                 self.ask_digest(peer, false);
             }
         }
-        self.work.redraw();
+        // A row of a bucket may win though its dot was known. All else that sessions bring is noted as it comes.
+        if pull.buckets {
+            self.work.redraw();
+        }
         self.schedule_holes();
     }
 

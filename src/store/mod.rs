@@ -192,7 +192,11 @@ impl Store {
 
     /// The live rows of an owner table as (owner, name, value), in order.
     pub fn owner_rows(&self, table: &TableName) -> Vec<(ReplicaId, Vec<u8>, Value)> {
-        let rows = self.table(table).snapshot().iter().filter_map(|(key, value)| {
+        let table = self.table(table);
+        if table.is_empty() {
+            return Vec::new();
+        }
+        let rows = table.snapshot().iter().filter_map(|(key, value)| {
             let (owner, name) = split_owner_key(&key)?;
             Some((owner, name.to_vec(), value))
         });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::tenant::Tenant;
 use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
@@ -136,6 +137,8 @@ pub(super) struct Host {
     /// The host is up and on the network.
     pub(super) plugged: bool,
     pub(super) replies: Vec<(u64, crate::engine::Reply)>,
+    /// The application, where it is a real one.
+    pub(super) tenant: Option<Box<dyn Tenant>>,
 }
 
 impl Host {
@@ -159,6 +162,7 @@ impl Host {
             backlog: VecDeque::new(),
             plugged: true,
             replies: Vec::new(),
+            tenant: None,
         }
     }
 
@@ -170,6 +174,7 @@ impl Host {
         self.wake_at = None;
         self.paused = false;
         self.backlog.clear();
+        self.tenant = None;
     }
 
     /// Starts a new process, with a replica id and a seed of its own and nothing remembered.

@@ -13,6 +13,7 @@ mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod test_cluster;
 mod trials;
 
 /// The rules to be broken, as the environment says: `UNISONO_VARIANT=bare-session,commit-past-refused`.

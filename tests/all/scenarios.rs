@@ -155,3 +155,34 @@ fn two_of_one_name_end_in_an_event_and_no_endless_loop() {
         assert_eq!(simulation.running("all"), alive, "seed {seed}");
     }
 }
+
+/// A newcomer that was struck from the roster while it was cut off in the middle of its join could never join again: it
+/// asked for buckets as an island would, and was served nothing.
+#[test]
+fn a_newcomer_that_was_struck_while_it_tried_to_join_still_gets_in() {
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(seed);
+        let mut timing = Timing::lan();
+        timing.evict_after = 3 * SECOND;
+        let options = |name: &str| NodeOptions::named(name).timing(timing.clone());
+        let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        put(&mut simulation, nodes[0], "key");
+        let newcomer = simulation.add(options("n3"));
+        let admitted = |simulation: &Simulation| {
+            simulation.status(nodes[0]).unwrap().members.iter().any(|member| member.node.as_str() == "n3")
+        };
+        simulation.run_until(5 * SECOND, admitted).unwrap();
+        let cut = simulation.network().cut(&nodes, &[newcomer]);
+        let struck = |simulation: &Simulation| {
+            let struck = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("too long"));
+            simulation.events(nodes[0]).iter().any(struck)
+        };
+        // Some were ready before they were cut off: then they are an island, which is another story.
+        let in_time = simulation.run_until(60 * SECOND, struck).is_ok();
+        cut.heal();
+        simulation.run_until(40 * SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(simulation.view(nodes[0]).len(), 4, "seed {seed}, struck: {in_time}");
+        assert!(simulation.store(newcomer).get(&TableName::new("lot").unwrap(), b"key").is_some(), "seed {seed}");
+    }
+}

@@ -8,11 +8,11 @@
 use unisono::id::ReplicaId;
 use unisono::sabotage::Sabotage;
 
+use super::Rng;
 use super::counts::Counts;
 use super::network::pull;
 use super::profile::Profile;
 use super::world::World;
-use unisono::testkit::Rng;
 
 impl World {
     /// Everybody is of one island from now on: rosters are united, evictions of the living taken back, and every pair

@@ -22,3 +22,6 @@ mod profile;
 mod replica;
 pub(crate) mod variants;
 mod world;
+
+// What a schedule is drawn from. The fuzz target of the same name puts bytes in its place.
+use unisono::testkit::Rng;

@@ -10,8 +10,9 @@ use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Report, Row, Serving};
-use unisono::testkit::Rng;
+use unisono::time::Stamp;
 
+use super::Rng;
 use super::replica::Replica;
 
 /// What a packet carries.
@@ -94,7 +95,8 @@ enum Frame {
     /// Comes first: owner rows of a replica that the requester never heard of would be refused, and then taken for known.
     Roster(Roster),
     Rows(Vec<Row>),
-    Done(Context),
+    /// Also up to when the responder had collected: a joiner whose clock is slow must not write below that.
+    Done(Context, Stamp),
 }
 
 enum Responder {
@@ -160,7 +162,7 @@ impl Session {
                         self.frames.push_back(Frame::Rows(rows));
                     }
                     None => {
-                        self.frames.push_back(Frame::Done(serving.context().clone()));
+                        self.frames.push_back(Frame::Done(serving.context().clone(), responder.store.floor()));
                         self.responder = Responder::Finished;
                     }
                 }
@@ -186,8 +188,9 @@ impl Session {
                 Progress::Going
             }
             // Its end would claim rows that are not here.
-            Some(Frame::Done(_)) if self.refused > 0 && !sabotage.breaks(Rule::CommitPastRefused) => Progress::Refused,
-            Some(Frame::Done(context)) => {
+            Some(Frame::Done(..)) if self.refused > 0 && !sabotage.breaks(Rule::CommitPastRefused) => Progress::Refused,
+            Some(Frame::Done(context, floor)) => {
+                requester.store.raise_floor(floor);
                 requester.store.join_context(&context);
                 Progress::Complete
             }

@@ -1,7 +1,7 @@
 //! How a run is to be: drawn from the seed, so that runs differ in kind and not only in order ("swarm testing", Groce
 //! et al., 2012): some seeds crash often and hardly talk, others talk all the time and collect at once.
 
-use unisono::testkit::Rng;
+use super::Rng;
 
 /// What may happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,10 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use unisono::sabotage::Sabotage;
 
+use super::Rng;
 use super::counts::Counts;
 use super::profile::Profile;
 use super::world::World;
-use unisono::testkit::Rng;
 
 /// One run: chaos, then healing, then the checks. Deterministic.
 pub(crate) fn run(seed: u64, sabotage: Sabotage) -> Result<Counts, String> {

@@ -15,8 +15,8 @@ use unisono::crdt::{Roster, Value};
 use unisono::id::ReplicaId;
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Outbox, TableName, Update};
-use unisono::testkit::Rng;
 
+use super::Rng;
 use super::counts::Counts;
 use super::network::{Body, Network, Packet, Progress, Session};
 use super::oracle::{Oracle, Write};
