@@ -139,7 +139,7 @@ impl Network {
             }
         } else if let Some((_, node)) = deadline {
             self.woken += 1;
-            self.act(node, |swim, now| swim.handle_deadline(now));
+            self.act(node, |swim, now| swim.handle_deadline(now, |_| true));
         }
         true
     }
