@@ -211,6 +211,10 @@ pub mod store;
 pub mod table;
 pub mod wire;
 
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 

@@ -26,16 +26,14 @@ mod profile;
 #[path = "../../tests/all/schedule/replica.rs"]
 mod replica;
 mod rng;
-#[path = "../../tests/all/schedule/variants.rs"]
-mod variants;
 #[path = "../../tests/all/schedule/world.rs"]
 mod world;
 
 use libfuzzer_sys::fuzz_target;
+use unisono::sabotage::Sabotage;
 
 use profile::Profile;
 use rng::Rng;
-use variants::Variant;
 use world::World;
 
 /// All replicas are looked at after so many steps.
@@ -45,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
     let mut rng = Rng::of(data);
     let profile = Profile::new(&mut rng);
     let nodes = profile.nodes;
-    let mut world = World::new(rng, Variant::Rules, profile, &[nodes]);
+    let mut world = World::new(rng, Sabotage::default(), profile, &[nodes]);
     let mut steps = 0;
     while !world.rng.is_spent() {
         must(world.run(1));

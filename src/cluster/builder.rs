@@ -3,26 +3,27 @@
 //! ```text
 //!   Config ── check ──▶ Settings ── bind ──▶ address ──▶ Identity ─┐
 //!   operating system ── Draw (replica, seed) ──────────────────────┼─▶ Store, Engine ──▶ driver runs ──▶ Cluster
-//!   factories ── kinds ────────────────────────────────────────────┘
+//!   factories ── kinds ──▶ Plan ───────────────────────────────────┘
 //! ```
+//!
+//! With the feature `testkit` a builder may come from a simulated host. It checks its settings like any other and then
+//! hands its [`Plan`] to that host instead of binding ports.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::Cluster;
-use super::config::{Config, Preset, Settings};
+use super::config::{Config, Preset};
 use super::config_error::ConfigError;
 use super::entropy::Draw;
 use super::error::StartError;
 use super::host_name::default_node;
-use super::node::{Local, Node, Parts, Patience};
+use super::plan::{Plan, Run};
 use super::role::{Factories, RoleContext, RoleResult};
 use crate::discovery::{BeaconConfig, StaticList, Strategy};
 use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
-use crate::engine::{Engine, EngineConfig, Timing};
+use crate::engine::Engine;
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
 use crate::store::{Store, StoreConfig};
@@ -57,6 +58,18 @@ pub struct Builder {
     config: Config,
     factories: Factories,
     strategies: Vec<Box<dyn Strategy>>,
+    #[cfg(feature = "testkit")]
+    host: Option<Box<dyn SimulatedHost>>,
+}
+
+/// A host that only exists in a test, and runs what a builder planned.
+#[cfg(feature = "testkit")]
+pub(crate) trait SimulatedHost: Send {
+    /// Its name, which is the node's too, whatever the settings say.
+    fn node(&self) -> &str;
+
+    /// Runs a node here. The plan was checked.
+    fn start(&self, plan: Plan) -> Cluster;
 }
 
 impl Builder {
@@ -177,6 +190,10 @@ impl Builder {
     /// Cancel safe: dropping the future leaves nothing behind.
     pub async fn start(self) -> Result<Cluster, StartError> {
         tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        #[cfg(feature = "testkit")]
+        if self.host.is_some() {
+            return self.start_simulated();
+        }
         let settings = self.config.settings()?;
         self.check_kinds()?;
         let draw = Draw::new()?;
@@ -188,7 +205,13 @@ impl Builder {
             advertise: settings.advertise,
         })
         .await?;
-        Ok(self.run(&settings, draw, bound))
+        let Self { config, factories, mut strategies, .. } = self;
+        if !settings.peers.is_empty() {
+            strategies.push(Box::new(StaticList::new(settings.peers.iter().copied())));
+        }
+        let beacon = config.broadcast.then_some(BeaconConfig { replica: draw.replica, seed: draw.seed });
+        let plan = Plan::new(config.cluster, &settings, config.roles, factories);
+        Ok(run(plan, Discovery { strategies, beacon }, draw, bound))
     }
 
     fn check_kinds(&self) -> Result<(), ConfigError> {
@@ -204,47 +227,52 @@ impl Builder {
         Ok(())
     }
 
-    fn run(self, settings: &Settings, draw: Draw, bound: Bound) -> Cluster {
-        let Self { config, factories, mut strategies } = self;
-        let Draw { replica, seed, hash_seed } = draw;
-        let clock = Clock::start();
-        let now = clock.now();
-        let address = bound.address();
-        let node = settings.node.clone().unwrap_or_else(|| default_node(address));
-        let store = Arc::new(Store::new(StoreConfig::new(replica, hash_seed)));
-        let engine = EngineConfig {
-            cluster: config.cluster.clone(),
-            identity: Identity { address, node: node.clone(), replica, boot: now.wall_ms, renewal: 0 },
-            timing: timing(settings.preset),
-            kinds: factories.kinds(),
-            roles: config.roles,
-            tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
-            seed,
-        };
-        if !settings.peers.is_empty() {
-            strategies.push(Box::new(StaticList::new(settings.peers.iter().copied())));
-        }
-        let (cluster_is, cluster) = watch::channel(None);
-        let driver = bound.run(RunConfig {
-            engine: Engine::new(now, engine, Arc::clone(&store)),
-            store: store.clone(),
-            clock,
-            cluster: config.cluster,
-            strategies,
-            beacon: config.broadcast.then_some(BeaconConfig { replica, seed }),
-            runner: Box::new(factories.into_runner(cluster)),
-            stop_grace: settings.stop_grace,
-        });
-        let patience = Patience {
-            converge: settings.converge_timeout,
-            leave: settings.leave_patience,
-            stop_grace: settings.stop_grace,
-        };
-        let parts = Parts { node, replica, address, patience, local: Local::new(store, clock) };
-        let cluster = Cluster::counted(Arc::new(Node::new(parts, driver)));
-        cluster_is.send_replace(Some(cluster.uncounted()));
-        cluster
+    /// A builder whose node runs on a simulated host.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn on(host: Box<dyn SimulatedHost>) -> Self {
+        // Not a loopback network, so that the timers are those of a LAN unless others are asked for.
+        let config = Config { net: "10.0.0.0/8".to_owned(), ..Config::default() };
+        Self { config, host: Some(host), ..Self::default() }
     }
+
+    #[cfg(feature = "testkit")]
+    fn start_simulated(mut self) -> Result<Cluster, StartError> {
+        let host = self.host.take().expect("asked for only where there is a host");
+        self.config.node = Some(host.node().to_owned());
+        let settings = self.config.settings()?;
+        self.check_kinds()?;
+        let plan = Plan::new(self.config.cluster, &settings, self.config.roles, self.factories);
+        Ok(host.start(plan))
+    }
+}
+
+/// How a node is to find others.
+struct Discovery {
+    strategies: Vec<Box<dyn Strategy>>,
+    beacon: Option<BeaconConfig>,
+}
+
+fn run(plan: Plan, discovery: Discovery, draw: Draw, bound: Bound) -> Cluster {
+    let Draw { replica, seed, hash_seed } = draw;
+    let clock = Clock::start();
+    let now = clock.now();
+    let address = bound.address();
+    let node = plan.node.clone().unwrap_or_else(|| default_node(address));
+    let store = Arc::new(Store::new(StoreConfig::new(replica, hash_seed)));
+    let identity = Identity { address, node: node.clone(), replica, boot: now.wall_ms, renewal: 0 };
+    let engine = Engine::new(now, plan.engine_config(identity, seed), Arc::clone(&store));
+    let Plan { cluster, runner, stop_grace, handle, .. } = plan;
+    let driver = bound.run(RunConfig {
+        engine,
+        store: store.clone(),
+        clock: clock.clone(),
+        cluster,
+        strategies: discovery.strategies,
+        beacon: discovery.beacon,
+        runner,
+        stop_grace,
+    });
+    handle.make(Run { node, replica, address, store, clock }, driver)
 }
 
 impl fmt::Debug for Builder {
@@ -255,14 +283,6 @@ impl fmt::Debug for Builder {
             .field("kinds", &self.factories)
             .field("strategies", &strategies)
             .finish()
-    }
-}
-
-fn timing(preset: Preset) -> Timing {
-    match preset {
-        Preset::Local => Timing::local(),
-        Preset::Lan => Timing::lan(),
-        Preset::Wan => Timing::wan(),
     }
 }
 

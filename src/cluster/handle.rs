@@ -46,8 +46,14 @@ impl Cluster {
     }
 
     /// A handle that does not keep the node alive.
-    pub(super) fn uncounted(&self) -> Self {
+    pub(crate) fn uncounted(&self) -> Self {
         Self { node: Arc::clone(&self.node), keep: None }
+    }
+
+    /// Lets all handles know that the node is gone.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn stop(&self) {
+        self.node.stop();
     }
 
     /// The stable name of this node.
@@ -130,16 +136,13 @@ impl Cluster {
         timeout: Duration,
         mut condition: impl FnMut(&Status) -> bool,
     ) -> Result<Arc<Status>, UntilError> {
-        let mut statuses = self.node.statuses();
-        let mut gone = self.node.local.gone();
+        let statuses = self.node.statuses();
+        let gone = self.node.local.gone();
         let wait = async {
             tokio::select! {
                 biased;
                 _ = gone.wait_for(|gone| *gone) => Err(UntilError::Gone),
-                status = statuses.wait_for(|status| condition(status)) => match status {
-                    Ok(status) => Ok(Arc::clone(&status)),
-                    Err(_) => Err(UntilError::Gone),
-                },
+                status = statuses.wait_for(|status| condition(status)) => status.ok_or(UntilError::Gone),
             }
         };
         tokio::time::timeout(timeout, wait).await.unwrap_or(Err(UntilError::Timeout { after: timeout }))
@@ -161,7 +164,7 @@ impl Cluster {
     /// [`Cluster::converged`] with a timeout of one's own.
     pub async fn converged_within(&self, timeout: Duration) -> Result<(), ConvergeError> {
         let mut culprit = None;
-        let mut gone = self.node.local.gone();
+        let gone = self.node.local.gone();
         let wait = async {
             let command = |request| Command::AwaitConverged { request };
             let mut replies = self.node.commander.request(command).await.map_err(|Gone| ConvergeError::Gone)?;

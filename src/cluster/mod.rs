@@ -11,7 +11,7 @@
 //! In come calls of the application, out go typed answers. Nothing here decides anything: what is agreed on, who hosts
 //! what and which write wins is up to the rooms below.
 
-mod builder;
+pub(crate) mod builder;
 mod config;
 mod config_error;
 #[cfg(feature = "config")]
@@ -22,6 +22,7 @@ mod events;
 mod handle;
 mod host_name;
 mod node;
+pub(crate) mod plan;
 mod role;
 mod rows;
 mod skipped;

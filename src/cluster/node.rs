@@ -11,10 +11,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use super::table::WriteError;
-use crate::driver::{Clock, Commander, Driver};
+use crate::driver::{Clock, Commander, Driver, Latest, Reader};
 use crate::engine::{Event, Phase, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
@@ -32,12 +32,12 @@ pub(super) struct Patience {
 pub(super) struct Local {
     pub(super) store: Arc<Store>,
     clock: Clock,
-    gone: watch::Sender<bool>,
+    gone: Latest<bool>,
 }
 
 impl Local {
     pub(super) fn new(store: Arc<Store>, clock: Clock) -> Self {
-        Self { store, clock, gone: watch::Sender::new(false) }
+        Self { store, clock, gone: Latest::new(false) }
     }
 
     /// The time of a write, and an error once the node is gone.
@@ -46,16 +46,16 @@ impl Local {
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        *self.gone.borrow()
+        self.gone.get()
     }
 
     /// Turns true when the node stops.
-    pub(super) fn gone(&self) -> watch::Receiver<bool> {
-        self.gone.subscribe()
+    pub(super) fn gone(&self) -> Reader<bool> {
+        self.gone.reader()
     }
 
     pub(super) fn close(&self) {
-        self.gone.send_replace(true);
+        self.gone.set(true);
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Node {
     pub(super) patience: Patience,
     pub(super) local: Arc<Local>,
     pub(super) commander: Commander,
-    status: watch::Receiver<Arc<Status>>,
+    status: Reader<Arc<Status>>,
     /// Never read, only subscribed from: each reader of events starts from its own now.
     events: broadcast::Receiver<Event>,
     driver: Mutex<Option<Driver>>,
@@ -102,12 +102,12 @@ impl Node {
         self.events.resubscribe()
     }
 
-    pub(super) fn statuses(&self) -> watch::Receiver<Arc<Status>> {
+    pub(super) fn statuses(&self) -> Reader<Arc<Status>> {
         self.status.clone()
     }
 
     pub(super) fn status(&self) -> Arc<Status> {
-        let status = Arc::clone(&self.status.borrow());
+        let status = self.status.get();
         if self.local.is_gone() && status.phase != Phase::Left {
             // It was cut off in the middle and could not say so itself.
             return Arc::new(Status { phase: Phase::Left, ..Status::clone(&status) });

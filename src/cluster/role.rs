@@ -14,10 +14,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::Cluster;
-use crate::driver::{RoleRunner, StopSignal};
+use crate::driver::{Reader, RoleRunner, StopSignal};
 use crate::roles::{FencingToken, RoleSpec};
 
 /// Why a role's task failed; any error and any text turns into it with `?` or `.into()`.
@@ -114,7 +112,7 @@ impl Factories {
     }
 
     /// What the driver runs roles with. The cluster comes later, because it needs the running driver first.
-    pub(super) fn into_runner(self, cluster: watch::Receiver<Option<Cluster>>) -> Runner {
+    pub(super) fn into_runner(self, cluster: Reader<Option<Cluster>>) -> Runner {
         Runner { factories: self.by_kind, cluster }
     }
 }
@@ -128,7 +126,7 @@ impl fmt::Debug for Factories {
 /// The [`RoleRunner`] of the public face.
 pub(super) struct Runner {
     factories: BTreeMap<String, Factory>,
-    cluster: watch::Receiver<Option<Cluster>>,
+    cluster: Reader<Option<Cluster>>,
 }
 
 impl RoleRunner for Runner {
@@ -139,12 +137,11 @@ impl RoleRunner for Runner {
         stop: StopSignal,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let factory = self.factories.get(&spec.kind).cloned();
-        let mut cluster = self.cluster.clone();
+        let cluster = self.cluster.clone();
         Box::pin(async move {
             let factory = factory.ok_or_else(|| format!("no factory for the kind {:?} here", spec.kind))?;
-            let cluster = match cluster.wait_for(Option::is_some).await.as_deref() {
-                Ok(Some(cluster)) => cluster.clone(),
-                _ => return Err("the node did not start".to_owned()),
+            let Some(Some(cluster)) = cluster.wait_for(Option::is_some).await else {
+                return Err("the node did not start".to_owned());
             };
             let context = RoleContext { spec, token, stop, cluster };
             // The factory is called here and not above, so that its panic is the task's and not the driver's.

@@ -8,11 +8,12 @@
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 use super::events::{Lagged, item};
 use super::skipped::Skipped;
 use crate::crdt::Value;
+use crate::driver::Reader;
 use crate::store::{self, ChangeSink, Origin};
 use crate::table::{decode_key, decode_value};
 
@@ -36,13 +37,13 @@ pub struct Change<K, V> {
 /// applied them.
 pub struct Watch<K, V> {
     changes: broadcast::Receiver<store::Change>,
-    gone: watch::Receiver<bool>,
+    gone: Reader<bool>,
     skipped: Skipped,
     types: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K: DeserializeOwned, V: DeserializeOwned> Watch<K, V> {
-    pub(super) fn new(gone: watch::Receiver<bool>, skipped: Skipped) -> (Self, Sink) {
+    pub(super) fn new(gone: Reader<bool>, skipped: Skipped) -> (Self, Sink) {
         let (sender, changes) = broadcast::channel(CAPACITY);
         (Self { changes, gone, skipped, types: PhantomData }, Sink { sender })
     }
@@ -99,6 +100,7 @@ impl ChangeSink for Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::Latest;
     use crate::id::ReplicaId;
     use crate::table::{encode_key, encode_value};
 
@@ -110,10 +112,10 @@ mod tests {
         store::Change { key, old: value(old), new: value(new), origin: AUTHOR }
     }
 
-    fn watch() -> (Watch<String, u32>, Sink, watch::Sender<bool>, Skipped) {
-        let gone = watch::Sender::new(false);
+    fn watch() -> (Watch<String, u32>, Sink, Latest<bool>, Skipped) {
+        let gone = Latest::new(false);
         let skipped = Skipped::new("vehicles");
-        let (watch, sink) = Watch::new(gone.subscribe(), skipped.clone());
+        let (watch, sink) = Watch::new(gone.reader(), skipped.clone());
         (watch, sink, gone, skipped)
     }
 
@@ -122,7 +124,7 @@ mod tests {
         let (mut watch, sink, gone, _) = watch();
         assert!(sink.changed(&change("a", None, Some(1))));
         assert!(sink.changed(&change("a", Some(1), None)));
-        gone.send_replace(true);
+        gone.set(true);
         let put = Change { key: "a".to_owned(), old: None, new: Some(1), origin: AUTHOR };
         assert_eq!(watch.next().await, Some(Ok(put)));
         let removal = Change { key: "a".to_owned(), old: Some(1), new: None, origin: AUTHOR };

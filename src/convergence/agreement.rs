@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Fingerprint;
 use crate::id::ReplicaId;
+use crate::sabotage::{Rule, Sabotage};
 use crate::time::Instant;
 
 /// How long to wait for agreement before starting what is missing without it (the design, 5).
@@ -69,6 +70,7 @@ pub struct Agreement {
     own: Option<Fingerprint>,
     view: BTreeSet<ReplicaId>,
     laggard: Option<(ReplicaId, Lag)>,
+    sabotage: Sabotage,
 }
 
 impl Agreement {
@@ -76,7 +78,14 @@ impl Agreement {
     /// way to arrive, a few round trips. Too short and roles move on a picture that is about to change; too long and every
     /// move waits for it. `patience` is how long to wait for agreement at all; see [`PATIENCE`].
     pub fn new(settle: Duration, patience: Duration) -> Self {
-        Self { settle, patience, state: State::Nowhere, own: None, view: BTreeSet::new(), laggard: None }
+        let (view, sabotage) = (BTreeSet::new(), Sabotage::default());
+        Self { settle, patience, state: State::Nowhere, own: None, view, laggard: None, sabotage }
+    }
+
+    /// Breaks rules on purpose.
+    #[must_use]
+    pub fn sabotaged(self, sabotage: Sabotage) -> Self {
+        Self { sabotage, ..self }
     }
 
     /// Takes in the present state of things. `reports` holds the newest report of every member, this node's own too;
@@ -95,7 +104,8 @@ impl Agreement {
             self.view.clone_from(view);
         }
         self.laggard = find_laggard(own, view, reports);
-        let agrees = !view.is_empty() && view.iter().all(|member| reports.get(member) == Some(&own));
+        let alone = self.sabotage.breaks(Rule::SelfAgreement);
+        let agrees = !view.is_empty() && (alone || view.iter().all(|member| reports.get(member) == Some(&own)));
         let was = self.state;
         match (was, agrees) {
             (State::Agreed { .. }, true) if unchanged => return before,

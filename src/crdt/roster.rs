@@ -96,11 +96,7 @@ impl Roster {
                 let before = admission.hash(replica);
                 admission.length += 1;
                 self.sum = self.sum.wrapping_sub(before).wrapping_add(admission.hash(replica));
-                if self.entries.get(&replica).is_some_and(|admission| self.holds(replica, admission)) {
-                    self.members.insert(replica)
-                } else {
-                    self.members.remove(&replica)
-                };
+                self.derive(replica);
                 true
             }
             _ => false,
@@ -117,7 +113,6 @@ impl Roster {
     }
 
     fn join_one(&mut self, replica: ReplicaId, theirs: &Admission) -> bool {
-        let before = self.newest.get(&theirs.node).map(|(_, newest)| *newest);
         match self.entries.get_mut(&replica) {
             None => {
                 self.entries.insert(replica, theirs.clone());
@@ -142,17 +137,23 @@ impl Roster {
                 }
             }
         }
-        note(&mut self.newest, replica, theirs);
-        // Of the runs of a node only the newest can be a member.
-        if let Some(before) = before {
-            self.members.remove(&before);
+        self.derive(replica);
+        true
+    }
+
+    /// Follows a change of one entry that did not move it to another node. Of the runs of a node only the newest can be
+    /// a member.
+    fn derive(&mut self, replica: ReplicaId) {
+        let Some(admission) = self.entries.get(&replica) else { return };
+        if let Some((_, before)) = self.newest.get(&admission.node) {
+            self.members.remove(before);
         }
-        if let Some(&(_, newest)) = self.newest.get(&theirs.node)
+        note(&mut self.newest, replica, admission);
+        if let Some(&(_, newest)) = self.newest.get(&admission.node)
             && self.entries.get(&newest).is_some_and(|admission| self.holds(newest, admission))
         {
             self.members.insert(newest);
         }
-        true
     }
 
     fn derive_anew(&mut self) {
@@ -180,6 +181,19 @@ impl Roster {
             }
         }
         difference
+    }
+
+    /// The same in parts of at most so many replicas, each to be joined by others in whatever order.
+    pub fn parts(&self, replicas: usize) -> Vec<Self> {
+        let entries: Vec<_> = self.entries.iter().collect();
+        let part = |entries: &[(&ReplicaId, &Admission)]| {
+            let mut part = Self::default();
+            for (replica, admission) in entries {
+                part.join_one(**replica, admission);
+            }
+            part
+        };
+        entries.chunks(replicas.max(1)).map(part).collect()
     }
 
     /// Whether this replica belongs to the cluster.

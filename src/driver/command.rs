@@ -29,7 +29,7 @@ pub struct Commander {
 /// What reaches the event loop. Unbounded, because `Forget` is sent by a `drop`, which cannot wait; each order is one
 /// call of the application, and small.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Request { request: u64, command: Command, replies: mpsc::UnboundedSender<Reply> },
     Forget { request: u64 },
 }

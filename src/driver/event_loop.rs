@@ -19,19 +19,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::command::{Commander, Order, Waiting};
 use super::counts::Counts;
 use super::datagrams::{Datagrams, Received};
 use super::discover::supervise;
+use super::face::{Face, Orders};
 use super::guard::{AbortOnDrop, caught};
 use super::role_task::Roles;
 use super::streams::{Accepted, MOST_INCOMING, Streams, acceptor};
 use super::{Bound, Clock, Driver, Machine, RunConfig};
 use crate::discovery::{BeaconCounts, Broadcast, BroadcastSetup, Context, is_beacon};
-use crate::engine::{Command, Event, Input, Liveness, Output, Reply, Status};
+use crate::engine::{Input, Liveness, Output, Reply, Status};
 
 /// So many inputs of one source are handled before the others get their turn.
 const BATCH: usize = 64;
@@ -40,9 +40,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
     let (counts, beacons) = (Arc::<Counts>::default(), Arc::<BeaconCounts>::default());
-    let (commander, orders) = Commander::channel();
-    let status = watch::Sender::new(run.engine.status());
-    let events = broadcast::Sender::new(1_024);
+    let (face, orders, ends) = Face::new(run.engine.status());
     let socket = Arc::new(bound.udp);
     let alone = watch::Sender::new(is_alone(&run.engine.status()));
     let (streams, inbox) = Streams::new(bound.bound.ip(), Arc::clone(&counts));
@@ -71,22 +69,18 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
     let wake = Arc::clone(&written);
     run.store.on_outbox(Box::new(move || wake.notify_one()));
 
-    let driver_status = status.subscribe();
-    let driver_events = events.downgrade();
     let event_loop = EventLoop {
         machine: run.engine,
         clock: run.clock,
         datagrams: Datagrams::new(socket, Arc::clone(&counts)),
         streams,
         roles: Roles::new(run.runner, run.stop_grace),
-        waiting: Waiting::default(),
+        face,
         pending: VecDeque::new(),
         left: Vec::new(),
         beacon_inbox,
         counts: Arc::clone(&counts),
-        status,
         alone,
-        events,
         tasks,
     };
     let sources = Sources { inbox, found, accepted, orders, written, batch: Vec::with_capacity(BATCH) };
@@ -95,7 +89,7 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
             tracing::error!(why, "the event loop of this node ended; the node is gone, others will take it for dead");
         }
     }));
-    Driver { status: driver_status, events: driver_events, commander, counts, beacons, _task: task }
+    ends.driver(counts, beacons, task)
 }
 
 /// Where inputs come from, apart from what the event loop asks for itself.
@@ -103,7 +97,7 @@ struct Sources {
     inbox: mpsc::Receiver<Input>,
     found: mpsc::Receiver<SocketAddr>,
     accepted: mpsc::Receiver<Accepted>,
-    orders: mpsc::UnboundedReceiver<Order>,
+    orders: Orders,
     written: Arc<Notify>,
     batch: Vec<Input>,
 }
@@ -114,16 +108,14 @@ struct EventLoop<M> {
     datagrams: Datagrams,
     streams: Streams,
     roles: Roles,
-    waiting: Waiting,
+    face: Face,
     /// Brought about by outputs, to be handled in the next turn.
     pending: VecDeque<Input>,
     /// The replies that end this node, given when everything is closed.
     left: Vec<(u64, Reply)>,
     beacon_inbox: Option<mpsc::Sender<(SocketAddr, Bytes)>>,
     counts: Arc<Counts>,
-    status: watch::Sender<Arc<Status>>,
     alone: watch::Sender<bool>,
-    events: broadcast::Sender<Event>,
     /// Strategies and the acceptor.
     tasks: JoinSet<()>,
 }
@@ -165,7 +157,11 @@ impl<M: Machine> EventLoop<M> {
             Some(address) = sources.found.recv() => self.handle(Input::Discovered { address }),
             () = sources.written.notified() => self.handle(Input::StoreChanged),
             Some(report) = self.roles.next() => self.handle(Input::Role(report)),
-            Some(order) = sources.orders.recv() => self.obey(order),
+            Some(order) = sources.orders.recv() => {
+                if let Some(command) = self.face.command(order) {
+                    self.handle(Input::Command(command));
+                }
+            }
             Some(()) = self.streams.reap() => {}
             () = sleep_until(deadline) => {}
         }
@@ -199,20 +195,6 @@ impl<M: Machine> EventLoop<M> {
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Request { request, command, replies } => {
-                self.waiting.wait(request, replies);
-                self.handle(Input::Command(command));
-            }
-            Order::Forget { request } => {
-                if self.waiting.forget(request) {
-                    self.handle(Input::Command(Command::Forget { request }));
-                }
-            }
-        }
-    }
-
     fn carry_out(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             let brought_about = match output {
@@ -236,14 +218,13 @@ impl<M: Machine> EventLoop<M> {
                     None
                 }
                 Output::Event(event) => {
-                    // An error means that nobody listens.
-                    let _ = self.events.send(event);
+                    self.face.tell(event);
                     None
                 }
                 Output::Reply { request, reply } => {
                     match reply {
                         Reply::Left | Reply::LeftWithUnsaved(_) => self.left.push((request, reply)),
-                        Reply::Converged | Reply::Waiting(_) => self.waiting.reply(request, reply),
+                        Reply::Converged | Reply::Waiting(_) => self.face.reply(request, reply),
                     }
                     None
                 }
@@ -255,7 +236,7 @@ impl<M: Machine> EventLoop<M> {
     fn publish(&self, status: Arc<Status>) {
         let alone = is_alone(&status);
         self.alone.send_if_modified(|before| std::mem::replace(before, alone) != alone);
-        self.status.send_replace(status);
+        self.face.publish(status);
     }
 
     /// The node left. Whoever asked for it hears so when everything is closed: a new node can have the port then.
@@ -266,7 +247,7 @@ impl<M: Machine> EventLoop<M> {
         self.streams.shutdown(LAST_WORDS).await;
         drop(self.datagrams);
         for (request, reply) in self.left {
-            self.waiting.reply(request, reply);
+            self.face.reply(request, reply);
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 /// Runs a future to its end; a panic in it becomes an error with the panic's message. The future is dropped after a
 /// panic and never polled again, so nobody sees it half changed.
-pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
+pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
@@ -30,7 +30,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 /// A task that ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct AbortOnDrop(pub(super) JoinHandle<()>);
+pub(crate) struct AbortOnDrop(pub(crate) JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

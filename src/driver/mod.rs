@@ -10,15 +10,17 @@
 //! [`Command::Leave`](crate::engine::Command::Leave); when its last reply comes, everything is closed already.
 
 mod bind;
-mod clock;
+pub(crate) mod clock;
 mod command;
 mod counts;
 mod datagrams;
 mod discover;
 mod event_loop;
-mod guard;
+pub(crate) mod face;
+pub(crate) mod guard;
+mod latest;
 pub(crate) mod machine;
-mod role_task;
+pub(crate) mod role_task;
 mod stream;
 mod streams;
 #[cfg(test)]
@@ -27,12 +29,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 pub use bind::{BindConfig, BindError, Bound, bind};
 pub use clock::Clock;
 pub use command::{Commander, Gone, Requests};
 pub use counts::Counts;
+pub use latest::{Latest, Reader};
 use machine::{Machine, Outbox};
 pub use role_task::{RoleRunner, StopSignal};
 #[cfg(feature = "testkit")]
@@ -71,17 +74,17 @@ impl<M> RunConfig<M> {
 /// A running node. Dropping it stops the node at once, as a crash would.
 #[derive(Debug)]
 pub struct Driver {
-    status: watch::Receiver<Arc<Status>>,
+    status: Reader<Arc<Status>>,
     events: broadcast::WeakSender<Event>,
     commander: Commander,
     counts: Arc<Counts>,
     beacons: Arc<BeaconCounts>,
-    _task: guard::AbortOnDrop,
+    _life: Box<dyn face::Life>,
 }
 
 impl Driver {
-    /// What the node sees, newest last. The channel closes when the node is gone.
-    pub fn status(&self) -> watch::Receiver<Arc<Status>> {
+    /// What the node sees. It closes when the node is gone.
+    pub fn status(&self) -> Reader<Arc<Status>> {
         self.status.clone()
     }
 

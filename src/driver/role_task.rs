@@ -7,14 +7,16 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::guard::{called, caught};
+use super::latest::{Latest, Reader};
 use crate::engine::RoleReport;
 use crate::roles::{FencingToken, RoleSpec};
 
@@ -32,42 +34,42 @@ pub trait RoleRunner: Send + 'static {
 
 /// Tells a role that it is to end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct StopSignal(watch::Receiver<bool>);
+pub struct StopSignal(Reader<bool>);
 
 impl StopSignal {
     /// Waits until the role is asked to end. Cancel safe.
     pub async fn requested(&self) {
-        // An error means that the driver is gone, which asks no less.
-        let _ = self.0.clone().wait_for(|stop| *stop).await;
+        // None means that the driver is gone, which asks no less.
+        let _ = self.0.wait_for(|stop| *stop).await;
     }
 
     /// Whether the role has been asked to end.
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        self.0.get() || !self.0.is_open()
     }
 }
 
 /// All role tasks of a node; dropping it drops them.
-pub(super) struct Roles {
+pub(crate) struct Roles {
     runner: Box<dyn RoleRunner>,
     stop_grace: Duration,
-    stops: BTreeMap<(String, FencingToken), watch::Sender<bool>>,
+    stops: BTreeMap<(String, FencingToken), Latest<bool>>,
     tasks: JoinSet<RoleReport>,
 }
 
 impl Roles {
-    pub(super) fn new(runner: Box<dyn RoleRunner>, stop_grace: Duration) -> Self {
+    pub(crate) fn new(runner: Box<dyn RoleRunner>, stop_grace: Duration) -> Self {
         Self { runner, stop_grace, stops: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
     /// Starts a role; `None` if the very same start runs already.
-    pub(super) fn start(&mut self, spec: Arc<RoleSpec>, token: FencingToken) -> Option<RoleReport> {
+    pub(crate) fn start(&mut self, spec: Arc<RoleSpec>, token: FencingToken) -> Option<RoleReport> {
         let role = spec.name.clone();
         if self.stops.contains_key(&(role.clone(), token)) {
             return None;
         }
-        let (stop, asked) = watch::channel(false);
-        let signal = StopSignal(asked);
+        let stop = Latest::new(false);
+        let signal = StopSignal(stop.reader());
         let future = match called(|| self.runner.build(spec, token, signal.clone())) {
             Ok(future) => future,
             Err(why) => return Some(RoleReport::Failed { role, token, why }),
@@ -78,15 +80,20 @@ impl Roles {
     }
 
     /// Asks a role to end. Nothing to do when that start of it has ended: that was reported.
-    pub(super) fn stop(&mut self, role: String, token: FencingToken) {
+    pub(crate) fn stop(&mut self, role: String, token: FencingToken) {
         if let Some(stop) = self.stops.get(&(role, token)) {
-            stop.send_replace(true);
+            stop.set(true);
         }
     }
 
     /// The next report of a task that ended; `None` when no task runs. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<RoleReport> {
-        while let Some(ended) = self.tasks.join_next().await {
+    pub(crate) async fn next(&mut self) -> Option<RoleReport> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// [`Roles::next`] as a poll.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<RoleReport>> {
+        while let Some(ended) = ready!(self.tasks.poll_join_next(context)) {
             let Ok(report) = ended else {
                 continue; // aborted while the runtime shuts down
             };
@@ -94,13 +101,13 @@ impl Roles {
             | RoleReport::Stopped { role, token }
             | RoleReport::Failed { role, token, .. }) = &report;
             self.stops.remove(&(role.clone(), *token));
-            return Some(report);
+            return Poll::Ready(Some(report));
         }
-        None
+        Poll::Ready(None)
     }
 
     /// Drops all tasks, and returns when they are gone.
-    pub(super) async fn shutdown(&mut self) {
+    pub(crate) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
         self.stops.clear();
     }

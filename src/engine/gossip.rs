@@ -11,6 +11,7 @@ use super::timers::Timer;
 use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::replication::{Compared, Due, median_offset_ms};
+use crate::sabotage::Rule;
 use crate::store::{Report, Row};
 use crate::time::Instant;
 
@@ -156,7 +157,9 @@ impl Engine {
             self.gossip.recheck.insert(sender);
             self.timers.set_earlier(Timer::Digest, self.now.instant + self.config.timing.digest_busy);
         }
-        if let Some(due) = self.scheduler.compare(self.now.instant, sender, own, theirs) {
+        let due = self.scheduler.compare(self.now.instant, sender, own, theirs);
+        let passed = |due: &Due| *due == Due::Buckets && self.sabotage.breaks(Rule::NoBucketRepair);
+        if let Some(due) = due.filter(|due| !passed(due)) {
             self.pull_from(sender, due);
         }
     }

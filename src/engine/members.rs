@@ -10,6 +10,7 @@ use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
 use crate::replication;
+use crate::sabotage::Rule;
 use crate::wire::{self, Envelope};
 
 /// About how many members of a large cluster answer when a known address is heard of again.
@@ -51,6 +52,9 @@ impl Engine {
     pub(super) fn discovered(&mut self, address: SocketAddr) {
         // A process that was killed and started again at once is still held for its former self. But not everybody has
         // to look after everybody: of a large cluster, about as many as would do.
+        if self.sabotage.breaks(Rule::DiscoveryStops) && !self.live().is_empty() {
+            return;
+        }
         let known = self.is_live_address(address);
         let look =
             !known || self.random.random_ratio(LOOKERS, LOOKERS.max(self.live().len().try_into().unwrap_or(LOOKERS)));
@@ -69,7 +73,7 @@ impl Engine {
     pub(super) fn unreachable(&mut self, to: SocketAddr) {
         self.stats.unreachable += 1;
         if let Some(member) = self.swim.at(to).map(|(identity, _)| identity.replica) {
-            self.watchers.asked(self.now.instant, self.own, member);
+            self.watchers.look(self.now.instant, member);
         }
     }
 
@@ -162,6 +166,10 @@ impl Engine {
         }
         self.scheduler.forget(replica);
         self.close_streams_with(replica);
+        #[cfg(feature = "sabotage")]
+        if self.sabotage.breaks(Rule::OwnerRowsOfTheDown) {
+            self.store.forget_owner(replica);
+        }
         let (node, left) = (identity.node.clone(), self.leavers.contains(&replica));
         if self.roster.is_admitted(replica) && !left {
             self.event(Event::Down { node, replica });

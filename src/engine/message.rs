@@ -133,6 +133,9 @@ pub(super) enum Control {
         /// Up to when it had collected removals: nothing may be stamped below that any more.
         floor: Stamp,
     },
+    /// The responder's context long before the last row: breaks a rule.
+    #[cfg(feature = "sabotage")]
+    Claim(Context),
 }
 
 /// What a requester has.

@@ -62,6 +62,7 @@ use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Swim, Watchers};
 use crate::replication::Scheduler;
+use crate::sabotage::Sabotage;
 use crate::store::Store;
 use crate::time::{Instant, Now};
 use crate::wire::{self, Envelope};
@@ -104,6 +105,7 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     status: status::Published,
     stats: EngineStats,
+    sabotage: Sabotage,
 }
 
 impl std::fmt::Debug for Engine {
@@ -118,12 +120,14 @@ impl Engine {
     pub fn new(now: Now, config: EngineConfig, store: Arc<Store>) -> Self {
         let own = config.identity.replica;
         assert_eq!(store.replica(), own, "a store belongs to one replica");
+        let sabotage = store.sabotage();
         let mut engine = Self {
             own,
             now,
             random: SmallRng::seed_from_u64(config.seed),
-            swim: Swim::new(config.identity.clone(), &config.timing.membership, config.seed ^ 0x5757_494d),
-            watchers: Watchers::new(own),
+            swim: Swim::new(config.identity.clone(), &config.timing.membership, config.seed ^ 0x5757_494d)
+                .sabotaged(sabotage),
+            watchers: Watchers::new(own).sabotaged(sabotage),
             roster: Roster::default(),
             foreign: BTreeSet::new(),
             leavers: BTreeSet::new(),
@@ -131,12 +135,12 @@ impl Engine {
             silent_since: BTreeMap::new(),
             struck_for_quota: None,
             peers: peers::Peers::default(),
-            scheduler: Scheduler::default(),
+            scheduler: Scheduler::new(config.timing.digest_busy / 2),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
             gossip: gossip::Gossip::new(),
             guard: guard::Guard::new(now.instant),
-            work: work::Work::new(own, &config.timing),
+            work: work::Work::new(own, &config.timing, sabotage),
             waiting: waiting::Waiting::default(),
             leaving: None,
             timers: Timers::default(),
@@ -144,6 +148,7 @@ impl Engine {
             status: status::Published::default(),
             stats: EngineStats::default(),
             cluster: wire::cluster_hash(&config.cluster),
+            sabotage,
             store,
             config,
         };

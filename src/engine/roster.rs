@@ -11,7 +11,15 @@ use crate::crdt::Roster;
 use crate::id::ReplicaId;
 use crate::membership::{Identity, Liveness};
 use crate::replication;
+use crate::sabotage::Rule;
 use crate::time::Instant;
+
+/// So many replicas of a roster surely fit a datagram: each takes 10 bytes for its id, 5 for its length, 10 for its boot
+/// and 66 for the longest name.
+const PART: usize = 14;
+
+/// So many datagrams are spent on one change of the roster.
+const MOST_PARTS: usize = 4;
 
 /// The pause between evictions for the tombstone quota.
 const QUOTA_PAUSE: Duration = Duration::from_secs(30);
@@ -22,11 +30,15 @@ impl Engine {
         self.store.is_open()
     }
 
-    /// Admits a newcomer, as its sponsor, and tells the others.
+    /// Admits a newcomer, as its sponsor, and tells the others. One that was struck while it tried before begins anew,
+    /// with nothing, so nothing can come back with it.
     pub(super) fn admit(&mut self, identity: &Identity) {
         self.change_roster(None, |roster| {
             let boot = identity.boot.max(roster.boot_for(identity.replica, &identity.node));
             roster.admit(identity.replica, identity.node.clone(), boot);
+            if !roster.is_admitted(identity.replica) {
+                roster.readmit(identity.replica);
+            }
         });
     }
 
@@ -77,7 +89,8 @@ impl Engine {
         let silent = &self.gossip.silent;
         self.silent_since.retain(|replica, _| silent.contains(replica));
         let since = silent.iter().map(|replica| (*replica, *self.silent_since.entry(*replica).or_insert(now)));
-        let too_long = |since: Instant| now.since(since) >= self.config.timing.evict_after;
+        let hasty = self.sabotage.breaks(Rule::DownReplacesRoster);
+        let too_long = |since: Instant| hasty || now.since(since) >= self.config.timing.evict_after;
         let evicted: Vec<_> = since.filter(|(_, since)| too_long(*since)).collect();
         for (replica, _) in evicted {
             self.evict(replica, "it was Down for too long");
@@ -127,7 +140,11 @@ impl Engine {
         self.touch();
         // In a small cluster the one who changed it tells everybody; in a large one everybody passes it on.
         if from.is_none() || self.live().len() > replication::EAGER_TO_ALL {
-            self.broadcast(&Message::Roster(delta), from);
+            let parts = delta.parts(PART);
+            // Whoever misses that much is told by its digest, and fetches it.
+            for part in parts.into_iter().take(MOST_PARTS) {
+                self.broadcast(&Message::Roster(part), from);
+            }
         }
     }
 
@@ -152,6 +169,10 @@ impl Engine {
             let node = own.node.clone();
             let boot = self.roster.boot_for(self.own, &node);
             self.roster.admit(self.own, node, boot);
+        }
+        if !self.formed() {
+            // It has nothing yet that could be an island: its next sponsor admits it again.
+            return;
         }
         self.roster.readmit(self.own);
         self.foreign.extend(self.roster.members().filter(|replica| *replica != self.own));

@@ -10,6 +10,7 @@ use crate::crdt::{Context, Dot, Roster};
 use crate::id::ReplicaId;
 use crate::membership::{Liveness, Record};
 use crate::replication::{self, Due, Pull, Serve, ServeNext};
+use crate::sabotage::Rule;
 use crate::store::Merged;
 use crate::time::Stamp;
 use crate::wire::{self, Malformed};
@@ -38,7 +39,7 @@ impl Engine {
         self.meet(roster, members);
         let roster = theirs.filter(|theirs| *theirs != self.roster.fingerprint()).map(|_| self.roster.clone());
         let members = tell_members.then(|| self.swim.records());
-        let foreign = self.foreign.contains(&peer);
+        let foreign = self.foreign.contains(&peer) && !self.sabotage.breaks(Rule::TrustingIslands);
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
         state.buckets |= foreign;
         let buckets = state.buckets;
@@ -85,7 +86,7 @@ impl Engine {
         let Some(state) = self.streams.open.remove(&stream) else { return };
         self.outputs.push_back(Output::Close { stream });
         let (Some(peer), StreamPhase::Pulling(pull)) = (state.peer, state.phase) else { return };
-        if pull.refused == 0 {
+        if pull.refused == 0 || self.sabotage.breaks(Rule::CommitPastRefused) {
             self.store.raise_floor(floor);
             if !pull.buckets {
                 self.store.join_context(context);
@@ -107,7 +108,10 @@ impl Engine {
                 self.ask_digest(peer, false);
             }
         }
-        self.work.redraw();
+        // A row of a bucket may win though its dot was known. All else that sessions bring is noted as it comes.
+        if pull.buckets {
+            self.work.redraw();
+        }
         self.schedule_holes();
     }
 
@@ -123,7 +127,7 @@ impl Engine {
             Have::Buckets(hashes) => self.store.serve_buckets(hashes),
         };
         state.phase = StreamPhase::Serving(Box::new(Serve::new(serving)));
-        if knows != self.roster.fingerprint() {
+        if knows != self.roster.fingerprint() && !self.sabotage.breaks(Rule::BareSession) {
             let roster = self.roster.clone();
             self.frame(stream, &Control::Roster(roster));
         }
@@ -142,10 +146,14 @@ impl Engine {
     }
 
     fn serve_on(&mut self, stream: StreamId) {
+        #[cfg(feature = "sabotage")]
+        let claims = self.sabotage.breaks(Rule::ChunkContext);
         let Some(StreamPhase::Serving(serve)) = self.streams.open.get_mut(&stream).map(|state| &mut state.phase) else {
             return;
         };
         while let Some(next) = serve.poll() {
+            #[cfg(feature = "sabotage")]
+            let claim = (claims && matches!(next, ServeNext::Rows(_))).then(|| Control::Claim(serve.context().clone()));
             let bytes: Bytes = match next {
                 ServeNext::Rows(rows) => {
                     let front = wire::open_frame(kind::ROWS);
@@ -154,6 +162,8 @@ impl Engine {
                 ServeNext::End(context) => control_frame(&Control::End { context, floor: self.store.floor() }),
             };
             self.outputs.push_back(Output::Frame { stream, bytes });
+            #[cfg(feature = "sabotage")]
+            self.outputs.extend(claim.map(|claim| Output::Frame { stream, bytes: control_frame(&claim) }));
         }
     }
 

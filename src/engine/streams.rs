@@ -205,6 +205,11 @@ impl Engine {
                 self.session_end(stream, &context, floor);
                 true
             }
+            #[cfg(feature = "sabotage")]
+            (Ok(FrameBody::Control(Control::Claim(context))), StreamPhase::Pulling(_)) => {
+                self.store.join_context(&context);
+                true
+            }
             (Ok(FrameBody::Control(Control::Hello(hello))), StreamPhase::Greeted) => {
                 self.hello(stream, *hello);
                 true

@@ -14,6 +14,7 @@ use crate::roles::{
     self, Assignment, Candidate, Claim, ClaimState, Holding, Permit, Picture, RoleReport, RoleSpec, Supervisor,
     SupervisorConfig, SupervisorOutput,
 };
+use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Row, TableName};
 use crate::time::{Instant, Now};
 use crate::wire;
@@ -28,6 +29,7 @@ pub(super) struct Work {
     supervisor: Supervisor,
     drawn: Drawn,
     tables: Tables,
+    sabotage: Sabotage,
 }
 
 /// What has to be done anew. Reports come from everybody and change nothing but the agreement; the picture is dear.
@@ -63,13 +65,14 @@ impl Drawn {
 }
 
 impl Work {
-    pub(super) fn new(own: ReplicaId, timing: &Timing) -> Self {
+    pub(super) fn new(own: ReplicaId, timing: &Timing, sabotage: Sabotage) -> Self {
         let system = |name| TableName::new(name).expect("the names of system tables are well formed");
         Self {
             stale: Stale::Picture,
             reported: None,
-            agreement: Agreement::new(timing.settle, timing.patience),
-            supervisor: Supervisor::new(own, SupervisorConfig::default()),
+            agreement: Agreement::new(timing.settle, timing.patience).sabotaged(sabotage),
+            supervisor: Supervisor::new(own, SupervisorConfig::default()).sabotaged(sabotage),
+            sabotage,
             drawn: Drawn::default(),
             tables: Tables {
                 members: system(MEMBERS),
@@ -112,6 +115,8 @@ impl Work {
     /// Starting what is missing needs agreement, or has waited long enough for it; stopping and moving need more.
     fn permit(&self) -> Permit {
         match () {
+            () if self.sabotage.breaks(Rule::AssignUnagreed) => Permit::Move,
+            () if self.agreement.agreed() && self.sabotage.breaks(Rule::NoConvergenceToStop) => Permit::Move,
             () if self.agreement.converged() => Permit::Move,
             () if self.agreement.agreed() || self.agreement.impatient() => Permit::Start,
             () => Permit::Wait,
@@ -303,7 +308,8 @@ impl Engine {
         holdings.sort_by(|one, other| (&one.role, one.holder).cmp(&(&other.role, other.holder)));
         let mut drawn = Drawn { candidates, roles: specs, holdings, ..Drawn::default() };
         drawn.fingerprint = fingerprint(&drawn.picture());
-        drawn.assignment = roles::assign(&drawn.picture());
+        let who = self.sabotage.breaks(Rule::UnsortedOrphans).then_some(self.own);
+        drawn.assignment = roles::assign_as(&drawn.picture(), who);
         let before = std::mem::replace(&mut self.work.drawn, drawn);
         let was_there = |member: &Candidate| before.candidates.iter().any(|there| there.replica == member.replica);
         let joined =

@@ -17,6 +17,7 @@ use super::list::MemberList;
 use super::tap::Tap;
 use super::{Change, Identity, Liveness, Record, Timing, direct};
 use crate::id::ReplicaId;
+use crate::sabotage::{Rule, Sabotage};
 use crate::time::Instant;
 use crate::wire;
 
@@ -76,6 +77,7 @@ pub struct Swim {
     announce_down_at: Option<Instant>,
     left: bool,
     stats: SwimStats,
+    sabotage: Sabotage,
     #[cfg(test)]
     pub(super) unfiltered: bool,
 }
@@ -100,9 +102,16 @@ impl Swim {
             announce_down_at: None,
             left: false,
             stats: SwimStats::default(),
+            sabotage: Sabotage::default(),
             #[cfg(test)]
             unfiltered: false,
         }
+    }
+
+    /// Breaks rules on purpose.
+    #[must_use]
+    pub fn sabotaged(self, sabotage: Sabotage) -> Self {
+        Self { sabotage, ..self }
     }
 
     /// Who we are. `renewal`, and `boot` where a predecessor is ahead, may move.
@@ -134,6 +143,12 @@ impl Swim {
             self.stats.records_dropped += dropped;
             thin = rest;
             bytes = &thin;
+        }
+        let deaf;
+        if self.sabotage.breaks(Rule::NoIncarnation) {
+            let own = self.foca.identity().address;
+            deaf = direct::thin_out(bytes, |identity| identity.address != own);
+            bytes = deaf.as_ref().map_or(bytes, |(bytes, _)| bytes);
         }
         let before = self.foca.identity().clone();
         let outcome = self.foca.handle_data(bytes, &mut self.collector);
@@ -334,6 +349,7 @@ impl Swim {
     /// holds its sender as Down answers so, and both come back under a renewed identity.
     fn announce_to_down(&mut self) {
         let picked = match self.members.down() {
+            _ if self.sabotage.breaks(Rule::DownNotAnnouncedTo) => return,
             0 => return,
             down => self.rng.random_range(0..down),
         };

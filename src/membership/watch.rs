@@ -26,6 +26,7 @@ use std::time::Duration;
 use super::Identity;
 use super::ring::Ring;
 use crate::id::ReplicaId;
+use crate::sabotage::{Rule, Sabotage};
 use crate::time::Instant;
 
 /// How long another watcher's refusal stands beside our own.
@@ -108,6 +109,7 @@ pub struct Watchers {
     watches: BTreeMap<ReplicaId, Watch>,
     records: BTreeMap<ReplicaId, Record>,
     outputs: VecDeque<WatchOutput>,
+    sabotage: Sabotage,
 }
 
 impl Watchers {
@@ -119,7 +121,14 @@ impl Watchers {
             watches: BTreeMap::new(),
             records: BTreeMap::new(),
             outputs: VecDeque::new(),
+            sabotage: Sabotage::default(),
         }
+    }
+
+    /// Breaks rules on purpose.
+    #[must_use]
+    pub fn sabotaged(self, sabotage: Sabotage) -> Self {
+        Self { sabotage, ..self }
     }
 
     /// The members that are alive or suspect, ourselves included, in any order. Call it whenever they change.
@@ -227,6 +236,11 @@ impl Watchers {
         }
     }
 
+    /// Something makes us doubt this member, if we watch it: look afresh.
+    pub fn look(&mut self, now: Instant, about: ReplicaId) {
+        self.check(now, about);
+    }
+
     /// The target proved to be alive after we accused it, or came back as the same run after we declared it Down.
     pub fn refuted(&mut self, now: Instant, target: ReplicaId) {
         if let Some(watch) = self.watches.get_mut(&target) {
@@ -290,7 +304,7 @@ impl Watchers {
 
     /// Says Down if there are refusals enough; returns whether there are.
     fn judge(&mut self, now: Instant, target: ReplicaId) -> bool {
-        let only_two = self.ring.len() == 2;
+        let only_two = self.ring.len() == 2 || self.sabotage.breaks(Rule::OneRefusal);
         let lost = self.path_lost(now, target);
         let Some(watch) = self.watches.get_mut(&target) else { return false };
         let counts = |at: Instant| now.since(at) <= REFUSAL_COUNTS;

@@ -14,7 +14,8 @@ use crate::time::Instant;
 const PULLS_AT_ONCE: usize = 4;
 
 /// A difference that lasts this long is a reason for a session though the digests change all the time: under a steady
-/// stream of writes by one author, a lost row of another would otherwise never be missed.
+/// stream of writes by one author, a lost row of another would otherwise never be missed. But then every peer differs,
+/// in nothing but what is under way, and whoever is pulled from has nearly all: one such session at a time is enough.
 const PERSISTENT: Duration = Duration::from_secs(1);
 
 /// How many sessions follow each other over a difference that stays the same; then one per [`PERSISTENT`].
@@ -46,15 +47,21 @@ struct Difference {
     own: Compared,
     seen: u32,
     since: Instant,
+    /// Since when nothing changed here.
+    still: Instant,
 }
 
 /// Decides which sessions to start.
 #[derive(Debug, Default)]
 pub struct Scheduler {
+    /// How far apart two digests must be for a difference to have survived the second.
+    apart: Duration,
     differences: BTreeMap<ReplicaId, Difference>,
     holes: BTreeMap<ReplicaId, Instant>,
     pulling: BTreeMap<ReplicaId, Instant>,
     met: BTreeMap<ReplicaId, Instant>,
+    /// When the last session was due over a difference that did not hold still.
+    persisted: Option<Instant>,
     tried: BTreeMap<ReplicaId, Tried>,
 }
 
@@ -68,6 +75,12 @@ struct Tried {
 }
 
 impl Scheduler {
+    /// `apart` is longer than a row is under way, and shorter than the pause between digests after a change. Too short,
+    /// and two digests that cross take rows that are under way for lost ones; too long, and lost rows come late.
+    pub fn new(apart: Duration) -> Self {
+        Self { apart, ..Self::default() }
+    }
+
     /// Takes both sides of a comparison with `peer`; returns what is due with it now.
     pub fn compare(&mut self, now: Instant, peer: ReplicaId, own: Compared, theirs: Compared) -> Option<Due> {
         let due = match () {
@@ -82,17 +95,25 @@ impl Scheduler {
             }
             () => Due::Buckets,
         };
-        let difference = self.differences.entry(peer).or_insert(Difference { due, own, seen: 0, since: now });
+        let first = Difference { due, own, seen: 0, since: now, still: now };
+        let difference = self.differences.entry(peer).or_insert(first);
         if difference.due != due {
-            *difference = Difference { due, own, seen: 0, since: now };
+            *difference = Difference { due, own, seen: 0, since: now, still: now };
         }
         if difference.own != own {
             difference.own = own;
             difference.seen = 0;
+            difference.still = now;
         }
         difference.seen += 1;
-        let ripe = difference.seen >= 2 || now.since(difference.since) >= PERSISTENT;
-        (ripe && self.may_pull(peer) && self.may_try(now, peer, due, [own, theirs])).then_some(due)
+        let stands = difference.seen >= 2 && now.since(difference.still) >= self.apart;
+        let rested = self.persisted.is_none_or(|last| now.since(last) >= PERSISTENT);
+        let persists = now.since(difference.since) >= PERSISTENT && rested;
+        let ripe = (stands || persists) && self.may_pull(peer) && self.may_try(now, peer, due, [own, theirs]);
+        if ripe && !stands {
+            self.persisted = Some(now);
+        }
+        ripe.then_some(due)
     }
 
     /// Whether one more session may start over this difference. What a few sessions did not mend (a row that is refused
@@ -191,6 +212,33 @@ mod tests {
         assert_eq!(at_once, 3);
         let later = sessions(&mut scheduler, 500, 10_500, same);
         assert!((9..=10).contains(&later), "{later} in ten seconds");
+    }
+
+    #[test]
+    fn differences_that_do_not_hold_still_make_one_session_at_a_time() {
+        let mut scheduler = Scheduler::default();
+        let mut sessions = 0;
+        for ms in 0..10_000 {
+            let now = Instant::from_nanos(ms * 1_000_000);
+            let peer = ReplicaId(2 + ms % 50);
+            if scheduler.compare(now, peer, compared(2 * ms), compared(2 * ms + 1)).is_some() {
+                sessions += 1;
+                scheduler.started(now, peer);
+                scheduler.ended(peer);
+            }
+        }
+        assert!((8..=10).contains(&sessions), "{sessions} with fifty peers in ten seconds of writes");
+    }
+
+    #[test]
+    fn digests_that_cross_are_no_two() {
+        let mut scheduler = Scheduler::new(Duration::from_millis(50));
+        let mut compare = |ms: u64| {
+            let now = Instant::from_nanos(ms * 1_000_000);
+            scheduler.compare(now, ReplicaId(2), compared(1), compared(2))
+        };
+        assert_eq!([compare(0), compare(2), compare(49)], [None; 3]);
+        assert_eq!(compare(50), Some(Due::Rosters));
     }
 
     #[test]

@@ -65,6 +65,12 @@ impl Serve {
         })
     }
 
+    /// What the responder knew when the session began.
+    #[cfg(feature = "sabotage")]
+    pub(crate) fn context(&self) -> &Context {
+        self.serving.context()
+    }
+
     /// A frame left for the wire.
     pub fn flushed(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);

@@ -57,6 +57,11 @@ impl Assignment {
 
 /// Decides who should host what. Equal pictures give equal assignments, in whatever order their lists are.
 pub fn assign(picture: &Picture<'_>) -> Assignment {
+    assign_as(picture, None)
+}
+
+/// As [`assign`]; `who` computes it as it suits itself, which breaks a rule.
+pub(crate) fn assign_as(picture: &Picture<'_>, who: Option<ReplicaId>) -> Assignment {
     let mut candidates: Vec<&Candidate> = picture.candidates.iter().collect();
     candidates.sort_by_key(|candidate| (&candidate.node, candidate.replica));
     let mut roles: Vec<&RoleSpec> = picture.roles.iter().collect();
@@ -68,6 +73,7 @@ pub fn assign(picture: &Picture<'_>) -> Assignment {
     }
     let sorted = Picture { holdings: &holdings, ..*picture };
     let mut board = Board::new(&candidates, &roles, &sorted);
+    board.who = who;
     board.trim();
     board.place_orphans();
     board.shed();
@@ -96,6 +102,7 @@ struct Board<'a> {
     /// Instances per node, over all roles.
     load: Vec<usize>,
     cap: usize,
+    who: Option<ReplicaId>,
 }
 
 impl<'a> Board<'a> {
@@ -129,7 +136,7 @@ impl<'a> Board<'a> {
         let useful = useful.into_iter().filter(|useful| *useful).count();
         let wanted: usize = rows.iter().map(|row| row.wanted).sum();
         let cap = (5 * wanted).div_ceil(4 * useful.max(1));
-        Self { candidates, node_of, rows, load, cap }
+        Self { candidates, node_of, rows, load, cap, who: None }
     }
 
     /// Too many incumbents, after a heal or because fewer are wanted: those stay that run, on nodes within the cap, for
@@ -212,7 +219,8 @@ impl<'a> Board<'a> {
     }
 
     fn score(&self, index: usize, seat: Seat) -> u64 {
-        score(&self.rows[index].spec.name, &self.candidates[seat].node)
+        let score = score(&self.rows[index].spec.name, &self.candidates[seat].node);
+        self.who.map_or(score, |who| score.wrapping_mul(who.0 | 1))
     }
 
     fn finish(self) -> Assignment {

@@ -18,6 +18,7 @@ mod spec;
 mod standing;
 mod supervisor;
 
+pub(crate) use assign::assign_as;
 pub use assign::{Assignment, assign};
 pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};

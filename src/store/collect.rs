@@ -9,6 +9,7 @@ use super::stability::Report;
 use super::table::Origin;
 use super::{Store, row};
 use crate::id::ReplicaId;
+use crate::sabotage::Rule;
 use crate::time::{Now, Stamp};
 
 impl Store {
@@ -16,7 +17,7 @@ impl Store {
     pub fn report(&self, now: Now) -> Report {
         let mut core = self.lock();
         // The clock moves to estimated time even when nobody writes, or one idle member would hold up everybody.
-        let clock = core.clock.tick(now);
+        let clock = core.stamp(now);
         let departed = core.departed();
         let Core { stability, roster, context, seq, .. } = &mut *core;
         stability.report(roster, context, (*seq, clock), departed)
@@ -67,43 +68,32 @@ impl Store {
         graves.len()
     }
 
-    #[cfg(not(any(test, feature = "testkit")))]
-    fn collectable(&self, core: &Core, _now: Now) -> Vec<Grave> {
-        core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable))
-    }
-
-    #[cfg(any(test, feature = "testkit"))]
     fn collectable(&self, core: &Core, now: Now) -> Vec<Grave> {
-        use super::Sabotage;
-        match self.config.sabotage {
-            Some(Sabotage::AgeGc { age }) => {
-                let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                core.graves_until(Stamp::from_millis(now.wall_ms.saturating_sub(age_ms)))
+        match () {
+            () if core.sabotage.breaks(Rule::AgeGc) => {
+                core.graves_until(Stamp::from_millis(now.wall_ms.saturating_sub(300)))
             }
-            Some(Sabotage::DotGc) => {
-                let seen_by_all = |(_, table, key): &&Grave| {
-                    let table = self.table(table);
-                    let dot = Slot::new(&table, key).entry().map(|entry| entry.dot);
-                    let seen = |member: &ReplicaId| {
-                        *member == core.replica
-                            || core
-                                .fed_contexts
-                                .get(member)
-                                .zip(dot)
-                                .is_some_and(|(context, dot)| context.contains(dot))
-                    };
-                    core.roster.iter().all(seen)
-                };
-                core.graves.iter().filter(seen_by_all).cloned().collect()
-            }
-            Some(Sabotage::StaleReports) | None => {
-                core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable))
-            }
+            #[cfg(feature = "sabotage")]
+            () if core.sabotage.breaks(Rule::DotGc) => self.graves_seen_by_all(core),
+            () => core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable)),
         }
     }
 
-    /// Tells a store under [`Sabotage::DotGc`](super::Sabotage::DotGc) what a member knows.
-    #[cfg(any(test, feature = "testkit"))]
+    /// The tombstones whose dots every member is known to have seen.
+    #[cfg(feature = "sabotage")]
+    fn graves_seen_by_all(&self, core: &Core) -> Vec<Grave> {
+        let knows = |member: &ReplicaId, dot| {
+            *member == core.replica || core.fed_contexts.get(member).is_some_and(|context| context.contains(dot))
+        };
+        let seen_by_all = |(_, table, key): &&Grave| {
+            let entry = Slot::new(&self.table(table), key).entry();
+            entry.is_some_and(|entry| core.roster.iter().all(|member| knows(member, entry.dot)))
+        };
+        core.graves.iter().filter(seen_by_all).cloned().collect()
+    }
+
+    /// Tells a store that breaks [`Rule::DotGc`] what a member knows.
+    #[cfg(feature = "sabotage")]
     pub fn feed_context(&self, member: ReplicaId, context: crate::crdt::Context) {
         self.lock().fed_contexts.insert(member, context);
     }
@@ -113,6 +103,16 @@ impl Store {
     pub fn set_roster(&self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
         let mut core = self.lock();
         core.set_roster(members, fingerprint);
+        self.forget_owners(&mut core, |core, owner| !core.roster.contains(&owner));
+    }
+
+    /// Deletes the owner rows of a member that is Down.
+    #[cfg(feature = "sabotage")]
+    pub(crate) fn forget_owner(&self, gone: ReplicaId) {
+        self.forget_owners(&mut self.lock(), |_, owner| owner == gone);
+    }
+
+    fn forget_owners(&self, core: &mut Core, is_gone: impl Fn(&Core, ReplicaId) -> bool) {
         for table in self.all_tables().into_iter().filter(|table| table.name().is_owner()) {
             let shards = table.freeze();
             let mut gone: Vec<_> = shards
@@ -120,7 +120,7 @@ impl Store {
                 .flat_map(|shard| shard.keys())
                 .filter_map(|key| {
                     let (owner, _) = row::split_owner_key(key)?;
-                    (owner != core.replica && !core.roster.contains(&owner)).then(|| (owner, Arc::clone(key)))
+                    (owner != core.replica && is_gone(core, owner)).then(|| (owner, Arc::clone(key)))
                 })
                 .collect();
             drop(shards);

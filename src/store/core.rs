@@ -15,7 +15,8 @@ use super::table::{Change, Origin, StoredTable};
 use super::{StoreConfig, StoreStats};
 use crate::crdt::{Context, Dot, Entry};
 use crate::id::ReplicaId;
-use crate::time::{HybridClock, Stamp};
+use crate::sabotage::{Rule, Sabotage};
+use crate::time::{HybridClock, Now, Stamp};
 
 /// A table and a key, with the place of the key in it.
 #[derive(Clone, Copy)]
@@ -55,7 +56,8 @@ pub(super) struct Core {
     /// Hashes of the context, for the roster and for departed replicas, kept up to date dot by dot.
     members_hash: u64,
     departed_hash: u64,
-    #[cfg(any(test, feature = "testkit"))]
+    pub(super) sabotage: Sabotage,
+    #[cfg(feature = "sabotage")]
     pub(super) fed_contexts: std::collections::BTreeMap<ReplicaId, Context>,
 }
 
@@ -68,16 +70,22 @@ impl Core {
             context: Context::new(),
             roster: BTreeSet::from([config.replica]),
             outbox: Queue::new(config.outbox_bytes),
-            stability: Stability::new(config.replica),
+            stability: Stability::new(config.replica, config.sabotage),
             sums: Sums::default(),
             graves: BTreeSet::new(),
             stats: StoreStats::default(),
             floor: Stamp::default(),
             members_hash: 0,
             departed_hash: 0,
-            #[cfg(any(test, feature = "testkit"))]
+            sabotage: config.sabotage,
+            #[cfg(feature = "sabotage")]
             fed_contexts: std::collections::BTreeMap::new(),
         }
+    }
+
+    /// Draws a stamp above every stamp seen.
+    pub(super) fn stamp(&mut self, now: Now) -> Stamp {
+        if self.sabotage.breaks(Rule::WallClockOnly) { self.clock.estimated(now) } else { self.clock.tick(now) }
     }
 
     /// Draws the next dot of this replica and adds it to the context.

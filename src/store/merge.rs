@@ -8,6 +8,7 @@ use super::row::Row;
 use super::table::Origin;
 use crate::crdt::{Context, Dot, Entry};
 use crate::id::ReplicaId;
+use crate::sabotage::Rule;
 use crate::time::Now;
 
 /// What became of the rows that were merged.
@@ -47,7 +48,8 @@ impl Store {
         let mut merged = Merged::default();
         let mut wakes = false;
         self.merge_each(rows, &mut merged, |core, slot, row, merged| {
-            if row.owner() == Some(core.replica) && slot.entry().is_none() {
+            let own = row.owner() == Some(core.replica) && !core.sabotage.breaks(Rule::OwnerWithoutLastWord);
+            if own && slot.entry().is_none() {
                 wakes |= !self.is_closed() && core.disown(now, slot, row.entry);
                 return;
             }
@@ -105,7 +107,8 @@ impl Core {
     /// Adds the dots of a row; returns whether its own was unknown. Those it swallowed follow from it: they were
     /// replaced by the entry that it names.
     fn know_row(&mut self, row: &Row) -> bool {
-        for dot in row.swallowed_dots() {
+        let forgets = self.sabotage.breaks(Rule::SwallowedForgotten);
+        for dot in row.swallowed_dots().filter(|_| !forgets) {
             self.know(dot);
         }
         self.know(row.entry.dot)
@@ -133,6 +136,9 @@ impl Core {
     /// whose clock is wrong.
     fn observe(&mut self, now: Now, entry: &Entry, merged: &mut Merged) {
         let _ = self.clock.observe(now, entry.rank_time);
+        if self.sabotage.breaks(Rule::AnyFuture) {
+            self.clock.raise(entry.stamp);
+        }
         if let Err(ahead) = self.clock.observe(now, entry.stamp) {
             self.stats.ahead += 1;
             if merged.ahead.is_none_or(|(_, most)| most < ahead) {

@@ -28,8 +28,6 @@ mod merge;
 mod newcomer;
 mod outbox;
 mod row;
-#[cfg(any(test, feature = "testkit"))]
-mod sabotage;
 mod serving;
 mod stability;
 mod table;
@@ -43,8 +41,6 @@ pub use buckets::{BucketHashes, Digest};
 pub use merge::Merged;
 pub use outbox::Outbox;
 pub use row::{Key, MAX_KEY, MAX_VALUE, Row, TableName, TableNameError, owner_key, split_owner_key};
-#[cfg(any(test, feature = "testkit"))]
-pub use sabotage::Sabotage;
 pub use serving::Serving;
 pub use stability::Report;
 pub use table::{Change, ChangeSink, Origin, Snapshot, StoredTable};
@@ -53,6 +49,7 @@ pub use write::{Update, WriteError};
 use self::core::Core;
 use crate::crdt::{Context, Dot, Value};
 use crate::id::ReplicaId;
+use crate::sabotage::Sabotage;
 
 /// How a store is set up.
 #[derive(Clone, Debug)]
@@ -64,21 +61,14 @@ pub struct StoreConfig {
     /// How many bytes of local writes may wait for the engine. Too small: bursts are left to repair, which is slower.
     /// Too large: a stalled engine holds that much memory.
     pub outbox_bytes: usize,
-    /// A rule to break.
-    #[cfg(any(test, feature = "testkit"))]
-    pub sabotage: Option<Sabotage>,
+    /// The rules that this replica breaks: none.
+    pub sabotage: Sabotage,
 }
 
 impl StoreConfig {
     /// The defaults, with an outbox of 16 MiB.
     pub fn new(replica: ReplicaId, hash_seed: u64) -> Self {
-        Self {
-            replica,
-            hash_seed,
-            outbox_bytes: 16 << 20,
-            #[cfg(any(test, feature = "testkit"))]
-            sabotage: None,
-        }
+        Self { replica, hash_seed, outbox_bytes: 16 << 20, sabotage: Sabotage::default() }
     }
 }
 
@@ -122,7 +112,7 @@ impl Store {
     /// An empty store, not yet open for writes, whose roster is its own replica.
     pub fn new(config: StoreConfig) -> Self {
         let core = Core::new(&config);
-        let store = Self {
+        Self {
             config,
             open: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -130,18 +120,17 @@ impl Store {
             core: Mutex::new(core),
             servings: Arc::default(),
             waker: Mutex::default(),
-        };
-        #[cfg(any(test, feature = "testkit"))]
-        {
-            let stale = store.config.sabotage == Some(Sabotage::StaleReports);
-            store.lock().stability.stale_reports_count = stale;
         }
-        store
     }
 
     /// The replica that this store belongs to.
     pub fn replica(&self) -> ReplicaId {
         self.config.replica
+    }
+
+    /// The rules that this replica breaks: none.
+    pub(crate) fn sabotage(&self) -> Sabotage {
+        self.config.sabotage
     }
 
     /// Lets writes in.
@@ -203,7 +192,11 @@ impl Store {
 
     /// The live rows of an owner table as (owner, name, value), in order.
     pub fn owner_rows(&self, table: &TableName) -> Vec<(ReplicaId, Vec<u8>, Value)> {
-        let rows = self.table(table).snapshot().iter().filter_map(|(key, value)| {
+        let table = self.table(table);
+        if table.is_empty() {
+            return Vec::new();
+        }
+        let rows = table.snapshot().iter().filter_map(|(key, value)| {
             let (owner, name) = split_owner_key(&key)?;
             Some((owner, name.to_vec(), value))
         });

@@ -84,7 +84,9 @@ impl Queue {
 
     /// Takes the oldest rows.
     pub(super) fn take(&mut self, max_rows: usize) -> Outbox {
-        let rows = self.forget_first(max_rows.min(self.rows.len()));
+        let count = max_rows.min(self.rows.len());
+        // The engine asks after every input.
+        let rows = if count == 0 { Vec::new() } else { self.forget_first(count) };
         Outbox { rows, overflowed: std::mem::take(&mut self.overflowed) }
     }
 

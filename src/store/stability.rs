@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crdt::Context;
 use crate::id::ReplicaId;
+use crate::sabotage::{Rule, Sabotage};
 use crate::time::Stamp;
 
 /// What a member tells about itself so that tombstones can be collected. All taken at one instant.
@@ -103,19 +104,18 @@ pub(super) struct Stability {
     /// The other member that is covered least, and up to when. What is covered only grows, so the least stays the least
     /// for as long as that one does not move.
     least: Option<(Stamp, ReplicaId)>,
-    /// Reports made under another roster count as well: what a test must find out.
-    pub(super) stale_reports_count: bool,
+    sabotage: Sabotage,
 }
 
 impl Stability {
-    pub(super) fn new(me: ReplicaId) -> Self {
-        Self { me, fingerprint: 0, version: 0, known: BTreeMap::new(), least: None, stale_reports_count: false }
+    pub(super) fn new(me: ReplicaId, sabotage: Sabotage) -> Self {
+        Self { me, fingerprint: 0, version: 0, known: BTreeMap::new(), least: None, sabotage }
     }
 
     pub(super) fn set_roster(&mut self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
         self.fingerprint = fingerprint;
         self.least = None;
-        let stale = self.stale_reports_count;
+        let stale = self.sabotage.breaks(Rule::StaleReports);
         self.known.retain(|replica, known| {
             known.report = known.report.filter(|report| stale || report.roster == fingerprint);
             members.contains(replica)
@@ -134,6 +134,10 @@ impl Stability {
         departed: u64,
     ) -> Report {
         let covered = self.least_covered(roster, context).map_or(clock, |least| least.min(clock));
+        // Read before the writes of the last moment, which are stamped below the clock.
+        let before = self.known.get(&self.me).and_then(|known| known.report);
+        let early = before.filter(|_| self.sabotage.breaks(Rule::UnlockedPromise));
+        let seq = early.map_or(seq, |report| report.seq);
         self.version += 1;
         let version = self.version;
         let report = Report { replica: self.me, version, seq, clock, covered, roster: self.fingerprint, departed };
@@ -171,7 +175,8 @@ impl Stability {
         let mut stable = None;
         for member in roster {
             let report = self.known.get(member)?.report?;
-            let counts = (report.roster == self.fingerprint || self.stale_reports_count) && report.departed == departed;
+            let fresh = report.roster == self.fingerprint || self.sabotage.breaks(Rule::StaleReports);
+            let counts = fresh && report.departed == departed;
             if !counts {
                 return None;
             }

@@ -67,10 +67,12 @@ pub struct StoredTable {
 
 impl StoredTable {
     pub(super) fn new(name: TableName, hash_seed: u64) -> Self {
+        let empty = Arc::new(Shard::with_hasher(Seeded(hash_seed)));
         Self {
             hash: hash::table_hash(&name),
             name,
-            shards: std::array::from_fn(|_| RwLock::new(Arc::new(Shard::with_hasher(Seeded(hash_seed))))),
+            // Shared until the first row of each comes: most tables of most nodes are small.
+            shards: std::array::from_fn(|_| RwLock::new(Arc::clone(&empty))),
             live: AtomicUsize::new(0),
             watched: AtomicBool::new(false),
             sinks: Mutex::default(),

@@ -7,6 +7,7 @@ use super::core::{Core, Slot};
 use super::row::{self, Key, MAX_KEY, MAX_VALUE, Row, TableName};
 use super::table::Origin;
 use crate::crdt::{Dot, Entry, Value};
+use crate::sabotage::Rule;
 use crate::time::{Now, Stamp};
 
 /// Why a write was refused.
@@ -126,7 +127,7 @@ impl Store {
 
     /// Draws a stamp above everything seen so far.
     pub fn tick(&self, now: Now) -> Stamp {
-        self.lock().clock.tick(now)
+        self.lock().stamp(now)
     }
 
     fn check(&self, table: &TableName, own: bool, key_bytes: usize) -> Result<(), WriteError> {
@@ -166,7 +167,7 @@ fn check_value(value: &[u8]) -> Result<(), WriteError> {
 
 impl Core {
     fn put(&mut self, now: Now, slot: Slot<'_>, value: Value) -> (Dot, Option<Row>) {
-        let stamp = self.clock.tick(now);
+        let stamp = self.stamp(now);
         // Above what is there, also if that came from a far future that did not advance the clock.
         let above = slot.entry().map_or(stamp, |observed| observed.rank_time.next());
         let rank_time = stamp.max(above);
@@ -182,8 +183,11 @@ impl Core {
 
     /// Puts a tombstone in the place of a value that was observed, here or elsewhere.
     pub(super) fn bury(&mut self, now: Now, slot: Slot<'_>, observed: Entry) -> Row {
-        let stamp = self.clock.tick(now);
-        let entry = Entry { dot: self.draw_dot(), stamp, value: None, ..observed };
+        let stamp = self.stamp(now);
+        let mut entry = Entry { dot: self.draw_dot(), stamp, value: None, ..observed };
+        if self.sabotage.breaks(Rule::OwnStampRemoval) {
+            (entry.rank_time, entry.rank_author) = (stamp, self.replica);
+        }
         self.apply_local(slot, entry)
     }
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::tenant::Tenant;
 use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
+use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Store, StoreConfig};
 use crate::time::{Instant, Now};
 
@@ -23,12 +25,14 @@ pub struct NodeIndex(pub(super) usize);
 /// What a simulated node is made of.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
+    pub(super) cluster: String,
     pub(super) node: NodeId,
     pub(super) timing: Timing,
     pub(super) kinds: BTreeSet<String>,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
+    pub(super) sabotage: Sabotage,
 }
 
 impl NodeOptions {
@@ -40,12 +44,14 @@ impl NodeOptions {
     pub fn named(name: &str) -> Self {
         let node = NodeId::new(name).expect("the name of a simulated node is well formed");
         Self {
+            cluster: "simulated".to_owned(),
             node,
             timing: Timing::lan(),
             kinds: BTreeSet::new(),
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            sabotage: Sabotage::default(),
         }
     }
 
@@ -69,6 +75,14 @@ impl NodeOptions {
     #[must_use]
     pub fn tombstone_quota(mut self, quota: u64) -> Self {
         self.tombstone_quota = quota;
+        self
+    }
+
+    /// Lets this node break a rule, besides those that it breaks already.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn sabotage(mut self, rule: Rule) -> Self {
+        self.sabotage = self.sabotage.and(rule);
         self
     }
 
@@ -105,6 +119,8 @@ pub(super) struct Host {
     /// The host is up and on the network.
     pub(super) plugged: bool,
     pub(super) replies: Vec<(u64, crate::engine::Reply)>,
+    /// The application, where it is a real one.
+    pub(super) tenant: Option<Box<dyn Tenant>>,
 }
 
 impl Host {
@@ -128,6 +144,7 @@ impl Host {
             backlog: VecDeque::new(),
             plugged: true,
             replies: Vec::new(),
+            tenant: None,
         }
     }
 
@@ -139,17 +156,20 @@ impl Host {
         self.wake_at = None;
         self.paused = false;
         self.backlog.clear();
+        self.tenant = None;
     }
 
     /// Starts a new process, with a replica id and a seed of its own and nothing remembered.
     pub(super) fn boot(&mut self, now: Now, replica: ReplicaId, seed: u64) -> EngineConfig {
         self.end();
         self.life += 1;
-        self.store = Arc::new(Store::new(StoreConfig::new(replica, seed)));
+        let sabotage = self.options.sabotage;
+        let replica = if sabotage.breaks(Rule::ReuseId) && self.life > 1 { self.store.replica() } else { replica };
+        self.store = Arc::new(Store::new(StoreConfig { sabotage, ..StoreConfig::new(replica, seed) }));
         let identity =
             Identity { address: self.address, node: self.options.node.clone(), replica, boot: now.wall_ms, renewal: 0 };
         let config = EngineConfig {
-            cluster: "simulated".to_owned(),
+            cluster: self.options.cluster.clone(),
             identity,
             timing: self.options.timing.clone(),
             kinds: self.options.kinds.clone(),

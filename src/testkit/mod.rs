@@ -15,15 +15,21 @@
 //! ```
 //!
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
+//!
+//! To test an application, with its own roles and through its own handles, use [`TestCluster`]: it puts whole nodes on
+//! this network. Its page is a tutorial.
 
+mod cluster;
 mod host;
 mod invariants;
 mod network;
 mod rng;
 mod simulation;
+mod tenant;
 mod trace;
 mod trial;
 
+pub use cluster::{Differences, Partition, TestCluster, Unsettled};
 pub use host::{NodeIndex, NodeOptions};
 pub use network::{Delay, Guard, Network, Rule};
 pub use rng::Rng;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
 mod architecture;
+mod canaries;
 mod engines;
 mod processes;
 mod scenarios;
@@ -11,4 +12,11 @@ mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod test_cluster;
 mod trials;
+
+/// The rules to be broken, as the environment says: `UNISONO_VARIANT=bare-session,commit-past-refused`.
+fn broken() -> Vec<unisono::sabotage::Rule> {
+    let names = std::env::var("UNISONO_VARIANT").unwrap_or_default();
+    names.split_terminator(',').map(|name| name.parse().expect("a broken variant")).collect()
+}

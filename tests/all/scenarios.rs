@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use unisono::engine::{Event, Reply, Timing};
 use unisono::roles::RoleSpec;
+use unisono::sabotage::Rule;
 use unisono::store::TableName;
-use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
+use unisono::testkit::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,7 +28,7 @@ fn put(simulation: &mut Simulation, node: NodeIndex, key: &str) {
 fn what_died_with_its_author_is_not_asked_for_for_ever() {
     for seed in 0..10 {
         let (mut simulation, nodes) = cluster(seed, 3);
-        let lossy = simulation.network().add(Rule::loss(0.6));
+        let lossy = simulation.network().add(NetworkRule::loss(0.6));
         for number in 0..10 {
             put(&mut simulation, nodes[0], &format!("k{number}"));
             simulation.run_for(Duration::from_micros(10));
@@ -84,33 +85,40 @@ fn the_dead_keep_nothing_for_one_that_leaves() {
 #[test]
 fn a_claim_that_its_owner_gave_up_does_not_come_back() {
     for seed in 0..10 {
-        let mut simulation = Simulation::new(seed);
-        let mut timing = Timing::lan();
-        timing.evict_after = 5 * SECOND;
-        let options = |name| NodeOptions::named(name).timing(timing.clone()).role(RoleSpec::new("one"));
-        let nodes = ["n0", "n1", "n2", "n3"].map(|name| simulation.add(options(name)));
-        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
-        simulation.run_for(SECOND);
-        let [older] = simulation.running("one")[..] else { panic!("seed {seed}") };
-        let others: Vec<_> = nodes.into_iter().filter(|node| *node != older).collect();
-        let (near, far) = ([older, others[0]], [others[1], others[2]]);
-        simulation.network().cut(&near, &far).keep();
-        simulation.run_for(15 * SECOND);
-        let younger = *simulation.running("one").iter().find(|node| far.contains(node)).unwrap();
-        let witness = if younger == far[0] { far[1] } else { far[0] };
-        // The younger meets the older half, gives the role up, and its claim is collected without the witness.
-        simulation.network().heal();
-        simulation.network().cut(&[witness], &[near[0], near[1], younger]).keep();
-        simulation.run_until(5 * SECOND, |simulation| simulation.running("one") == [older]).unwrap();
-        simulation.run_until(5 * SECOND, |simulation| simulation.store(younger).stats().tombstones == 0).unwrap();
-        simulation.network().heal();
-        simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
-        simulation.kill(older);
-        simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 1).unwrap();
-        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
-        let roles = &simulation.status(witness).unwrap().roles;
-        assert_eq!((roles[0].hosts.len(), simulation.running("one").len()), (1, 1), "seed {seed}");
+        claim_given_up(seed, &[]).unwrap();
     }
+}
+
+pub(crate) fn claim_given_up(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let mut timing = Timing::lan();
+    timing.evict_after = 5 * SECOND;
+    let options = |name| NodeOptions::named(name).timing(timing.clone()).role(RoleSpec::new("one"));
+    let options = |name| broken.iter().fold(options(name), |options, rule| options.sabotage(*rule));
+    let nodes = ["n0", "n1", "n2", "n3"].map(|name| simulation.add(options(name)));
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    simulation.run_for(SECOND);
+    let [older] = simulation.running("one")[..] else { panic!("seed {seed}") };
+    let others: Vec<_> = nodes.into_iter().filter(|node| *node != older).collect();
+    let (near, far) = ([older, others[0]], [others[1], others[2]]);
+    simulation.network().cut(&near, &far).keep();
+    simulation.run_for(15 * SECOND);
+    let younger = *simulation.running("one").iter().find(|node| far.contains(node)).unwrap();
+    let witness = if younger == far[0] { far[1] } else { far[0] };
+    // The younger meets the older half, gives the role up, and its claim is collected without the witness.
+    simulation.network().heal();
+    simulation.network().cut(&[witness], &[near[0], near[1], younger]).keep();
+    simulation.run_until(5 * SECOND, |simulation| simulation.running("one") == [older]).unwrap();
+    simulation.run_until(5 * SECOND, |simulation| simulation.store(younger).stats().tombstones == 0).unwrap();
+    simulation.network().heal();
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    simulation.kill(older);
+    let runs = simulation.run_until(10 * SECOND, |simulation| simulation.running("one").len() == 1);
+    runs.map_err(|_| format!("seed {seed}: nobody runs the role"))?;
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    let roles = &simulation.status(witness).unwrap().roles;
+    assert_eq!((roles[0].hosts.len(), simulation.running("one").len()), (1, 1), "seed {seed}");
+    Ok(())
 }
 
 #[test]
@@ -145,5 +153,36 @@ fn two_of_one_name_end_in_an_event_and_no_endless_loop() {
         assert!(before.iter().zip(&after).all(|(before, after)| after - before <= 5), "{seed}: {before:?} {after:?}");
         assert!(simulation.converged(&alive), "seed {seed}");
         assert_eq!(simulation.running("all"), alive, "seed {seed}");
+    }
+}
+
+/// A newcomer that was struck from the roster while it was cut off in the middle of its join could never join again: it
+/// asked for buckets as an island would, and was served nothing.
+#[test]
+fn a_newcomer_that_was_struck_while_it_tried_to_join_still_gets_in() {
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(seed);
+        let mut timing = Timing::lan();
+        timing.evict_after = 3 * SECOND;
+        let options = |name: &str| NodeOptions::named(name).timing(timing.clone());
+        let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        put(&mut simulation, nodes[0], "key");
+        let newcomer = simulation.add(options("n3"));
+        let admitted = |simulation: &Simulation| {
+            simulation.status(nodes[0]).unwrap().members.iter().any(|member| member.node.as_str() == "n3")
+        };
+        simulation.run_until(5 * SECOND, admitted).unwrap();
+        let cut = simulation.network().cut(&nodes, &[newcomer]);
+        let struck = |simulation: &Simulation| {
+            let struck = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("too long"));
+            simulation.events(nodes[0]).iter().any(struck)
+        };
+        // Some were ready before they were cut off: then they are an island, which is another story.
+        let in_time = simulation.run_until(60 * SECOND, struck).is_ok();
+        cut.heal();
+        simulation.run_until(40 * SECOND, Simulation::all_converged).unwrap();
+        assert_eq!(simulation.view(nodes[0]).len(), 4, "seed {seed}, struck: {in_time}");
+        assert!(simulation.store(newcomer).get(&TableName::new("lot").unwrap(), b"key").is_some(), "seed {seed}");
     }
 }

@@ -118,6 +118,19 @@ fn a_newer_run_replaces_the_older_for_good() {
 }
 
 #[test]
+fn parts_make_the_whole_again() {
+    let mut roster = Roster::new();
+    for id in 1..=30 {
+        roster.admit(ReplicaId(id), node(id % 7), id);
+    }
+    roster.evict(ReplicaId(28));
+    let parts = roster.parts(4);
+    assert_eq!((parts.len(), parts.iter().map(Roster::len).max()), (8, Some(4)));
+    let whole = parts.iter().rev().fold(Roster::new(), joined);
+    assert_eq!((whole.fingerprint(), whole.member_set()), (roster.fingerprint(), roster.member_set()));
+}
+
+#[test]
 fn what_is_out_of_order_or_never_admitted_is_not_decoded() {
     let one = |id: u64, length: u32| (ReplicaId(id), Admission { length, node: node(1), boot: 1 });
     for forged in [vec![one(1, 0)], vec![one(2, 1), one(1, 1)], vec![one(1, 1), one(1, 1)]] {

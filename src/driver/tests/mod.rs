@@ -138,7 +138,7 @@ impl Node {
         let driver = bound.run(RunConfig {
             engine: Scripted { shared: Arc::clone(&shared), inputs: sender, status: status(replica) },
             store,
-            clock,
+            clock: clock.clone(),
             cluster: setup.cluster,
             strategies: setup.strategies,
             beacon: setup.beacon.then_some(BeaconConfig { replica, seed: replica.0 }),

@@ -6,6 +6,7 @@ use super::{Swim, SwimOutput};
 use crate::membership::collector::Queued;
 use crate::membership::tap::Kind;
 use crate::membership::{Change, Identity, Liveness, direct};
+use crate::sabotage::Rule;
 
 impl Swim {
     /// Takes over what `foca` just did: its news, its datagrams, and whom it accused.
@@ -16,6 +17,12 @@ impl Swim {
         let own = self.identity().address;
         let applied = std::mem::take(&mut self.tap.seen().applied);
         for member in applied.into_iter().filter(|member| member.id().address != own) {
+            let held = self.members.at(member.id().address).filter(|held| held.state == Liveness::Down);
+            if held.is_some_and(|held| held.identity.replica == member.id().replica)
+                && self.sabotage.breaks(Rule::ForgetDown)
+            {
+                continue;
+            }
             self.members.put(member.into(), &mut changes);
         }
         if self.members.down() > 0 && !self.left && self.announce_down_at.is_none() {

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::sim::{Op, ROLES, World};
+use crate::sabotage::{Rule, Sabotage};
 
 fn op() -> impl Strategy<Value = Op> {
     let spec = (0..ROLES.len(), any::<bool>(), any::<bool>(), 1_u32..4);
@@ -18,8 +19,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn play(seed: u64, ops: &[(Op, u64)], hasty: bool) -> Result<usize, String> {
-    let mut world = World::new(seed, hasty);
+fn play(seed: u64, ops: &[(Op, u64)], sabotage: Sabotage) -> Result<usize, String> {
+    let mut world = World::new(seed, sabotage);
     for (op, steps) in ops {
         world.run(*steps)?;
         world.apply(op)?;
@@ -36,7 +37,7 @@ proptest! {
         seed in any::<u64>(),
         ops in proptest::collection::vec((op(), 0_u64..80), 0..12),
     ) {
-        let played = play(seed, &ops, false);
+        let played = play(seed, &ops, Sabotage::default());
         prop_assert!(played.is_ok(), "{}", played.unwrap_err());
     }
 
@@ -46,7 +47,7 @@ proptest! {
         ops in proptest::collection::vec(
             (prop_oneof![op(), any::<u64>().prop_map(Op::Part), Just(Op::Heal)], 0_u64..80), 0..12),
     ) {
-        let played = play(seed, &ops, false);
+        let played = play(seed, &ops, Sabotage::default());
         prop_assert!(played.is_ok(), "{}", played.unwrap_err());
     }
 }
@@ -55,7 +56,7 @@ proptest! {
 fn two_and_two_meet_again() {
     for seed in 0..100 {
         let split = [(Op::Join, 30), (Op::Rest, 0), (Op::Part(0b0101), 0), (Op::Heal, 100)];
-        play(seed, &split, false).unwrap();
+        play(seed, &split, Sabotage::default()).unwrap();
     }
 }
 
@@ -63,8 +64,11 @@ fn two_and_two_meet_again() {
 #[test]
 fn starting_before_the_other_stopped_is_caught() {
     let joins = [(Op::Rest, 0), (Op::Join, 0), (Op::Rest, 0), (Op::Join, 0), (Op::Rest, 0)];
-    let caught =
-        (0..20).filter(|seed| play(*seed, &joins, true).is_err_and(|why| why.contains("instances of"))).count();
+    let caught = (0..20)
+        .filter(|seed| {
+            play(*seed, &joins, Rule::StartBeforeStopped.into()).is_err_and(|why| why.contains("instances of"))
+        })
+        .count();
     assert!(caught > 0);
-    assert!((0..20).all(|seed| play(seed, &joins, false).is_ok()));
+    assert!((0..20).all(|seed| play(seed, &joins, Sabotage::default()).is_ok()));
 }

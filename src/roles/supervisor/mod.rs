@@ -14,6 +14,7 @@ pub use types::{Permit, RoleReport, SupervisorConfig, SupervisorOutput};
 use super::standing::{Standing, answered};
 use super::{Assignment, FencingToken, Picture};
 use crate::id::ReplicaId;
+use crate::sabotage::{Rule, Sabotage};
 use crate::time::{Instant, Now, Stamp};
 
 /// How old a token must be for the clock alone to be above it, whatever its correction. Younger ones are remembered.
@@ -48,9 +49,7 @@ pub struct Supervisor {
     highest: BTreeMap<String, Stamp>,
     outputs: VecDeque<SupervisorOutput>,
     leaving: bool,
-    /// Starts without waiting for the other to stop: the broken variant that the tests must catch.
-    #[cfg(test)]
-    hasty: bool,
+    sabotage: Sabotage,
 }
 
 impl Supervisor {
@@ -63,9 +62,14 @@ impl Supervisor {
             highest: BTreeMap::new(),
             outputs: VecDeque::new(),
             leaving: false,
-            #[cfg(test)]
-            hasty: false,
+            sabotage: Sabotage::default(),
         }
+    }
+
+    /// Breaks rules on purpose.
+    #[must_use]
+    pub fn sabotaged(self, sabotage: Sabotage) -> Self {
+        Self { sabotage, ..self }
     }
 
     /// Takes note of a token, so that later ones of this node are above it. [`decide`](Self::decide) does so for the claims
@@ -104,7 +108,8 @@ impl Supervisor {
             if self.instances.contains_key(&spec.name) || !assignment.wants(&spec.name, self.own) {
                 continue;
             }
-            if self.hasty() || Standing::new(picture, assignment, &spec.name).may_start(self.own) {
+            let hasty = self.sabotage.breaks(Rule::StartBeforeStopped);
+            if hasty || Standing::new(picture, assignment, &spec.name).may_start(self.own) {
                 let token = self.token(&spec.name, stamps());
                 self.instances.insert(spec.name.clone(), Instance::new(Arc::new(spec.clone()), token));
                 self.launch(&spec.name, token);
@@ -202,6 +207,7 @@ impl Supervisor {
                     self.remove(role);
                 }
             }
+            _ if !wanted && self.sabotage.breaks(Rule::NeverStopExtra) => {}
             _ if !wanted => {
                 let to = Standing::new(picture, assignment, role).successor(own);
                 self.give_up(role, to);
@@ -272,6 +278,9 @@ impl Supervisor {
     fn token(&mut self, role: &str, stamp: Stamp) -> FencingToken {
         let seen = self.highest.get(role).copied();
         let stamp = seen.map_or(stamp, |seen| stamp.max(seen.next()));
+        if self.sabotage.breaks(Rule::TokenNotAbove) {
+            return FencingToken { stamp: seen.unwrap_or(stamp), replica: self.own };
+        }
         assert!(seen.is_none_or(|seen| stamp > seen), "fencing tokens of {role} ran out");
         self.highest.insert(role.to_owned(), stamp);
         FencingToken { stamp, replica: self.own }
@@ -284,17 +293,6 @@ impl Supervisor {
         let memory_ms = u64::try_from(TOKEN_MEMORY.as_millis()).unwrap_or(u64::MAX);
         let young = now.wall_ms.saturating_sub(memory_ms);
         self.highest.retain(|role, stamp| stamp.as_millis() >= young || picture.spec(role).is_some());
-    }
-
-    #[cfg(test)]
-    fn hasty(&self) -> bool {
-        self.hasty
-    }
-
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self)]
-    const fn hasty(&self) -> bool {
-        false
     }
 }
 

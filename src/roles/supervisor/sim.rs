@@ -72,7 +72,7 @@ pub(super) struct World {
     limit: BTreeMap<String, usize>,
     /// Sides that part may each run the full count.
     parted: bool,
-    hasty: bool,
+    sabotage: Sabotage,
     pub(super) starts: usize,
 }
 
@@ -98,7 +98,7 @@ fn kinds(replica: ReplicaId) -> BTreeSet<String> {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, hasty: bool) -> Self {
+    pub(super) fn new(seed: u64, sabotage: Sabotage) -> Self {
         let mut world = Self {
             dice: Dice(seed),
             step: 0,
@@ -109,7 +109,7 @@ impl World {
             post: Vec::new(),
             limit: BTreeMap::new(),
             parted: false,
-            hasty,
+            sabotage,
             starts: 0,
         };
         (0..3).for_each(|_| world.join());
@@ -155,8 +155,7 @@ impl World {
             window: Duration::from_millis(200),
             exclusion: Duration::from_millis(300),
         };
-        let mut supervisor = Supervisor::new(id, config);
-        supervisor.hasty = self.hasty;
+        let mut supervisor = Supervisor::new(id, config).sabotaged(self.sabotage);
         let sponsor = self.nodes.values().next();
         for ((role, _), (_, claim)) in sponsor.iter().flat_map(|s| &s.rows) {
             claim.iter().for_each(|claim| supervisor.see(role, claim.token));

@@ -1,9 +1,8 @@
 //! When tombstones may be collected, and above all when not.
 
-use std::time::Duration;
-
 use super::*;
 use crate::crdt::Rank;
+use crate::sabotage::Rule;
 
 fn report(from: &Store, to: &[&Arc<Store>], ms: u64) -> Report {
     let report = from.report(at(ms));
@@ -200,21 +199,21 @@ fn two_removals_of_one_put_leave_one_tombstone() {
 
 #[test]
 fn sabotage_collects_too_early() {
-    let sabotaged = |sabotage| {
-        let config = StoreConfig { sabotage: Some(sabotage), ..StoreConfig::new(id(1), 1) };
+    let sabotaged = |rule: Rule| {
+        let config = StoreConfig { sabotage: rule.into(), ..StoreConfig::new(id(1), 1) };
         let store = store_with(config);
         put(&store, 1_000, "k", "v");
         remove(&store, 1_001, "k");
         store
     };
-    let age = sabotaged(Sabotage::AgeGc { age: Duration::from_millis(100) });
-    assert_eq!((age.collect(at(1_050)), age.collect(at(1_200))), (0, 1));
-    let dots = sabotaged(Sabotage::DotGc);
+    let age = sabotaged(Rule::AgeGc);
+    assert_eq!((age.collect(at(1_250)), age.collect(at(1_400))), (0, 1));
+    let dots = sabotaged(Rule::DotGc);
     dots.feed_context(id(2), dots.context());
     assert_eq!(dots.collect(at(9_000)), 0);
     dots.feed_context(id(3), dots.context());
     assert_eq!(dots.collect(at(9_000)), 1);
-    let stale = sabotaged(Sabotage::StaleReports);
+    let stale = sabotaged(Rule::StaleReports);
     let others = [store(2), store(3)];
     let rows = sent(&stale);
     others.iter().for_each(|store| drop(store.merge(at(1_001), rows.clone())));

@@ -36,7 +36,7 @@ impl Invariant for FinalValue {
 /// Removed rows may be forgotten, so "absent" stands for a removal that ranks high enough. Where removals do not bind,
 /// only those puts do that nobody removed, nor anything above them.
 fn check(scene: Scene<'_>, store: &Store, key: &str, written: &[&Written]) -> Verdict {
-    let removals_bind = scene.facts.plan.removals_bind();
+    let removals_bind = scene.facts.removals_bind();
     let removed = |rank: Rank| written.iter().any(|other| other.entry.is_tombstone() && other.entry.rank() > rank);
     let binding = written.iter().filter(|written| written.survives).map(|written| written.entry.rank());
     match store.get(scene.story.table(), key.as_bytes()) {

@@ -66,7 +66,7 @@ impl Invariant for KnownIsHeld {
 fn check(scene: Scene<'_>, node: NodeIndex, store: &Store, context: &Context, key: &str) -> Verdict {
     let known =
         || scene.story.written().iter().filter(|written| written.key == key && context.contains(written.entry.dot));
-    let removals = scene.facts.plan.removals_bind();
+    let removals = scene.facts.removals_bind();
     // Where removals do not bind, a put that some removal outranks binds nobody either.
     let removed = |rank| known().any(|other| other.entry.is_tombstone() && other.entry.rank() > rank);
     let highest = known().map(|written| &written.entry).max_by_key(|entry| (entry.rank(), entry.dot));

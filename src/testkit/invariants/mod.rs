@@ -78,7 +78,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<dots::Dots>::default(),
         Box::<known_is_held::KnownIsHeld>::default(),
         Box::new(equal_context::EqualContext),
-        Box::new(no_return::NoReturn),
+        Box::<no_return::NoReturn>::default(),
         Box::<false_down::FalseDown>::default(),
         Box::<fencing::Fencing>::default(),
         Box::<role_count::RoleCount>::default(),

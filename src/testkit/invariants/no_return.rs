@@ -1,26 +1,51 @@
-//! Nothing that was collected as removed comes back.
+//! What is known to be removed stays away.
 //!
 //! Tombstones go when every member of the roster has promised to write nothing below them and knows all that was written
-//! before (rule 6 of the replicated map). If a row comes back after that, somebody was forgotten.
+//! before (rule 6 of the replicated map). If a row comes back after that, somebody was forgotten. Only where parts of the
+//! cluster lived on their own may one still have had what the other had collected (rule 8).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Invariant, Scene, Verdict};
-use crate::testkit::NodeIndex;
 
 /// See the module.
-pub(crate) struct NoReturn;
+#[derive(Default)]
+pub(crate) struct NoReturn {
+    checked: Duration,
+}
 
 impl Invariant for NoReturn {
     fn name(&self) -> &'static str {
-        "what was collected stays away"
+        "what was removed stays away"
     }
 
-    fn at_change(&mut self, scene: Scene<'_>, node: NodeIndex) -> Verdict {
-        if scene.facts.plan.evicts() {
+    fn look(&mut self, scene: Scene<'_>) -> Verdict {
+        if scene.now() < self.checked + Duration::from_secs(1) {
             return Ok(());
         }
-        match scene.simulation.store(node).stats().resurrected {
-            0 => Ok(()),
-            rows => Err(format!("{rows} rows came back at {node:?}")),
+        self.checked = scene.now();
+        self.at_rest(scene)
+    }
+
+    fn at_rest(&mut self, scene: Scene<'_>) -> Verdict {
+        if !scene.facts.removals_bind() {
+            return Ok(());
         }
+        for node in scene.simulation.alive() {
+            let store = scene.simulation.store(node);
+            let context = store.context();
+            let mut highest = BTreeMap::new();
+            for written in scene.story.written().iter().filter(|written| context.contains(written.entry.dot)) {
+                let rank = highest.entry(&written.key).or_insert(written.entry.rank());
+                *rank = written.entry.rank().max(*rank);
+            }
+            for (key, rank) in highest.into_iter().filter(|(_, rank)| rank.removal) {
+                if let Some(value) = store.get(scene.story.table(), key.as_bytes()) {
+                    return Err(format!("{node:?} knows that {key:?} was removed ({rank:?}) and holds {value:?}"));
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use rand::RngExt;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Happening, Simulation};
-use crate::engine::{Engine, Input, Output, Phase, Reply, RoleReport};
+use crate::engine::{Engine, Input, Output, Phase};
 use crate::id::ReplicaId;
 use crate::testkit::host::{NodeIndex, OWN_BUFFER};
 use crate::testkit::trace::Step;
@@ -188,20 +188,19 @@ impl Simulation {
             Output::Frame { stream, bytes } => self.send_frame((host, life, stream), bytes),
             Output::Close { stream } => self.hang_up((host, life, stream)),
             Output::StartRole { spec, token } => {
-                self.hosts[host].tasks.insert(spec.name.clone());
-                let report = RoleReport::Running { role: spec.name.clone(), token };
-                self.input(host, Duration::ZERO, Input::Role(report));
+                if let Some(report) = self.hosts[host].start_role(spec, token) {
+                    self.input(host, Duration::ZERO, Input::Role(report));
+                }
             }
             Output::StopRole { role, token } => {
-                self.hosts[host].tasks.remove(&role);
-                self.input(host, Duration::from_millis(1), Input::Role(RoleReport::Stopped { role, token }));
+                if let Some(report) = self.hosts[host].stop_role(role, token) {
+                    self.input(host, Duration::from_millis(1), Input::Role(report));
+                }
             }
-            Output::Status(status) => self.hosts[host].status = Some(status),
-            Output::Event(event) => self.hosts[host].events.push(event),
+            Output::Status(status) => self.hosts[host].publish(status),
+            Output::Event(event) => self.hosts[host].tell(event),
             Output::Reply { request, reply } => {
-                let left = matches!(reply, Reply::Left | Reply::LeftWithUnsaved(_));
-                self.hosts[host].replies.push((request, reply));
-                if left {
+                if self.hosts[host].reply(request, reply) {
                     // What was sent is under way; the process ends.
                     self.kill(NodeIndex(host));
                 }

@@ -69,7 +69,7 @@ pub struct Simulation {
 }
 
 /// The wall clock at the start of every simulation.
-const WALL_START_MS: u64 = 1_800_000_000_000;
+pub(super) const WALL_START_MS: u64 = 1_800_000_000_000;
 
 impl Simulation {
     /// A network without hosts.
@@ -194,6 +194,11 @@ impl Simulation {
         self.run_to(self.now + span);
     }
 
+    /// When something happens next, if nobody does anything before.
+    pub(super) fn next_event(&self) -> Option<Instant> {
+        self.queue.next()
+    }
+
     /// Lets time pass up to a moment.
     pub(super) fn run_to(&mut self, end: Instant) {
         while self.step(end).is_some() {}
@@ -233,7 +238,7 @@ impl Simulation {
     }
 
     /// Whether anything gets from one host to another.
-    fn way(&self, from: usize, to: usize) -> Way {
+    pub(super) fn way(&self, from: usize, to: usize) -> Way {
         if !self.hosts[from].plugged || !self.hosts[to].plugged {
             return Way::Silent;
         }

@@ -141,9 +141,9 @@ impl Course {
         let alive = self.simulation.alive();
         let Some(node) = self.pick(&alive).filter(|_| alive.len() > 1) else { return };
         if action == Action::Kill {
-            self.simulation.kill(node)
+            self.simulation.kill(node);
         } else {
-            self.simulation.unplug(node)
+            self.simulation.unplug(node);
         }
         self.facts.leaving.retain(|leaver| *leaver != node);
         self.harm.died(node, self.simulation.elapsed());

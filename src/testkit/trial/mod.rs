@@ -27,9 +27,11 @@ use self::plan::Profile;
 use super::invariants::{self, Invariant, Scene, Verdict};
 use super::rng::Rng;
 use super::trace::Trace;
-use super::{NodeIndex, NodeOptions, Rule, Simulation};
-use crate::engine::{Phase, Reply};
+use super::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
+use crate::engine::{Event, Phase, Reply};
 use crate::roles::RoleSpec;
+#[cfg(feature = "sabotage")]
+use crate::sabotage::Rule;
 use crate::store::{Digest, TableName};
 use crate::time::Instant;
 
@@ -60,6 +62,8 @@ pub struct Trial {
     nodes: usize,
     plan: Option<Plan>,
     records: bool,
+    #[cfg(feature = "sabotage")]
+    broken: Vec<Rule>,
 }
 
 /// What a trial came to.
@@ -86,7 +90,14 @@ pub struct Report {
 impl Trial {
     /// The trial of a seed, with 5 nodes and a plan that follows from the seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed, nodes: 5, plan: None, records: false }
+        Self {
+            seed,
+            nodes: 5,
+            plan: None,
+            records: false,
+            #[cfg(feature = "sabotage")]
+            broken: Vec::new(),
+        }
     }
 
     /// With so many nodes to begin with, at least 2.
@@ -100,6 +111,14 @@ impl Trial {
     #[must_use]
     pub fn plan(mut self, plan: Plan) -> Self {
         self.plan = Some(plan);
+        self
+    }
+
+    /// With nodes that break these rules, to see whether anything notices.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn sabotage(mut self, broken: &[Rule]) -> Self {
+        self.broken = broken.to_vec();
         self
     }
 
@@ -142,10 +161,14 @@ struct Course {
     invariants: Vec<Box<dyn Invariant>>,
     /// What each node held when it was looked at last.
     held: BTreeMap<NodeIndex, (u64, Digest)>,
+    /// How many events of each node were looked at.
+    events: BTreeMap<NodeIndex, usize>,
     steps: u64,
     looked_at: Duration,
     /// What was done and what happened, in words, the last of it.
     log: violation::Log,
+    #[cfg(feature = "sabotage")]
+    broken: Vec<Rule>,
 }
 
 impl Course {
@@ -167,15 +190,18 @@ impl Course {
             harm: Harm::default(),
             invariants: invariants::all(),
             held: BTreeMap::new(),
+            events: BTreeMap::new(),
             steps: 0,
             looked_at: Duration::ZERO,
             log: violation::Log::default(),
+            #[cfg(feature = "sabotage")]
+            broken: trial.broken.clone(),
             profile,
         };
         let nodes: Vec<NodeIndex> = (0..trial.nodes).map(|_| course.add_node()).collect();
         if course.profile.plan == Plan::Islands {
             let (one, other) = nodes.split_at(course.rng.between(1, nodes.len() - 1));
-            course.hurt_by(&format!("islands {one:?} | {other:?}"), Rule::cut().between(one, other), true);
+            course.hurt_by(&format!("islands {one:?} | {other:?}"), NetworkRule::cut().between(one, other), true);
         }
         course
     }
@@ -185,6 +211,8 @@ impl Course {
         let skew = i64::try_from(self.rng.below(2 * self.profile.skew_ms + 1)).unwrap_or_default() - spread;
         let name = format!("n{:02}", self.simulation.nodes().len());
         let options = NodeOptions::named(&name).timing(self.profile.timing.clone()).skew_ms(skew);
+        #[cfg(feature = "sabotage")]
+        let options = self.broken.iter().fold(options, |options, rule| options.sabotage(*rule));
         self.facts.processes += 1;
         self.simulation.add(options.role(RoleSpec::new("one")).role(RoleSpec::new("two").count(2)))
     }
@@ -239,6 +267,7 @@ impl Course {
                 self.looked_at = self.simulation.elapsed();
                 self.note_leavers()?;
                 self.note_calm();
+                self.note_islands();
                 self.ask(|invariant, scene| invariant.look(scene))?;
             }
         }
@@ -295,6 +324,15 @@ impl Course {
             calm => Some(calm.unwrap_or(now)),
         };
         self.facts.stood_still.extend(still.into_iter().map(|node| (node, now)));
+    }
+
+    /// Parts that met and had lived on their own: what one had removed the other may still have had.
+    fn note_islands(&mut self) {
+        for node in self.simulation.nodes() {
+            let events = self.simulation.events(node);
+            let from = self.events.insert(node, events.len()).unwrap_or_default();
+            self.facts.islands_met |= events[from..].iter().any(|event| matches!(event, Event::IslandsMerged { .. }));
+        }
     }
 
     fn process_ended(&mut self) -> Vec<crate::crdt::Dot> {

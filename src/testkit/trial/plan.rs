@@ -50,11 +50,6 @@ impl Plan {
     pub(crate) fn evicts(self) -> bool {
         matches!(self, Self::Struck | Self::Islands)
     }
-
-    /// A removal is final: it is neither forgotten before all know it, nor stamped by a clock that is far off.
-    pub(crate) fn removals_bind(self) -> bool {
-        matches!(self, Self::Hurt | Self::Lossy)
-    }
 }
 
 /// What is done next.

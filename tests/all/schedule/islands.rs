@@ -6,12 +6,12 @@
 //! lose a live key. A key whose removal was collected on one side may come back; that is counted.
 
 use unisono::id::ReplicaId;
+use unisono::sabotage::Sabotage;
 
 use super::Rng;
 use super::counts::Counts;
 use super::network::pull;
 use super::profile::Profile;
-use super::variants::Variant;
 use super::world::World;
 
 impl World {
@@ -99,7 +99,7 @@ fn two_islands_that_wrote_and_collected_merge_without_losing_a_key() {
     let total = each(200, |mut rng| {
         let profile = Profile::new(&mut rng);
         let sizes = [rng.between(2, 3), rng.between(2, 3)];
-        let mut world = World::new(rng, Variant::Rules, profile, &sizes);
+        let mut world = World::new(rng, Sabotage::default(), profile, &sizes);
         world.run(3_000)?;
         world.meet_and_go_on()
     });
@@ -112,7 +112,7 @@ fn two_islands_that_wrote_and_collected_merge_without_losing_a_key() {
 fn a_node_that_wrote_before_it_joined_keeps_what_it_wrote() {
     let total = each(200, |mut rng| {
         let profile = Profile::new(&mut rng);
-        let mut world = World::new(rng, Variant::Rules, profile, &[3, 1]);
+        let mut world = World::new(rng, Sabotage::default(), profile, &[3, 1]);
         world.run(2_000)?;
         let mine = world.nodes[3].live();
         world.finish_joiners();
@@ -134,7 +134,7 @@ fn halves_that_evicted_each_other_take_each_other_back() {
     let total = each(200, |mut rng| {
         let mut profile = Profile::new(&mut rng);
         profile.most_nodes = 4;
-        let mut world = World::new(rng, Variant::Rules, profile, &[4]);
+        let mut world = World::new(rng, Sabotage::default(), profile, &[4]);
         world.run(200)?;
         world.finish_joiners();
         world.net.clear();
@@ -165,7 +165,7 @@ fn a_joiner_comes_while_the_roster_changes_elsewhere() {
     let total = each(200, |mut rng| {
         let mut profile = Profile::new(&mut rng);
         profile.keys = 3;
-        let mut world = World::new(rng, Variant::Rules, profile, &[4]);
+        let mut world = World::new(rng, Sabotage::default(), profile, &[4]);
         world.run(150)?;
         world.meet();
         // Nodes 2 and 3 fall at once; 0 lets 2 in again and 1 lets 3 in, and neither hears of the other at first.

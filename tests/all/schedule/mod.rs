@@ -20,7 +20,7 @@ mod network;
 mod oracle;
 mod profile;
 mod replica;
-mod variants;
+pub(crate) mod variants;
 mod world;
 
 // What a schedule is drawn from. The fuzz target of the same name puts bytes in its place.

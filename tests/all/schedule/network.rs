@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
+use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Report, Row, Serving};
 use unisono::time::Stamp;
 
 use super::Rng;
 use super::replica::Replica;
-use super::variants::Variant;
 
 /// What a packet carries.
 #[derive(Clone)]
@@ -112,6 +112,8 @@ enum Responder {
 pub(crate) struct Session {
     responder: Responder,
     frames: VecDeque<Frame>,
+    /// How many rows were refused.
+    refused: usize,
 }
 
 /// How a session stands after a step.
@@ -125,7 +127,7 @@ pub(crate) enum Progress {
 
 impl Session {
     pub(crate) fn new(have: Context) -> Self {
-        Self { responder: Responder::Requested(have), frames: VecDeque::new() }
+        Self { responder: Responder::Requested(have), frames: VecDeque::new(), refused: 0 }
     }
 
     /// Lets one thing happen: the request or a frame arrives, or the responder sends a frame.
@@ -135,7 +137,7 @@ impl Session {
         wall_ms: u64,
         requester: &mut Replica,
         responder: &Replica,
-        variant: Variant,
+        sabotage: Sabotage,
     ) -> Progress {
         let send_first = self.frames.is_empty() || rng.percent(50);
         match &mut self.responder {
@@ -145,7 +147,7 @@ impl Session {
                     return Progress::Refused;
                 }
                 self.responder = Responder::Streaming(responder.store.serve(have));
-                if variant != Variant::BareSession {
+                if !sabotage.breaks(Rule::BareSession) {
                     self.frames.push_back(Frame::Roster(responder.roster().clone()));
                 }
                 Progress::Going
@@ -154,7 +156,7 @@ impl Session {
                 let frame_bytes = *rng.pick(&[1, 100, 1_000]);
                 match serving.next_rows(frame_bytes) {
                     Some(rows) => {
-                        if variant == Variant::ChunkContext {
+                        if sabotage.breaks(Rule::ChunkContext) {
                             requester.store.join_context(serving.context());
                         }
                         self.frames.push_back(Frame::Rows(rows));
@@ -166,11 +168,11 @@ impl Session {
                 }
                 Progress::Going
             }
-            _ => self.arrive(wall_ms, requester, responder.id),
+            _ => self.arrive(wall_ms, requester, responder.id, sabotage),
         }
     }
 
-    fn arrive(&mut self, wall_ms: u64, requester: &mut Replica, responder: ReplicaId) -> Progress {
+    fn arrive(&mut self, wall_ms: u64, requester: &mut Replica, responder: ReplicaId, sabotage: Sabotage) -> Progress {
         if !requester.hears(responder) {
             return Progress::Refused;
         }
@@ -182,9 +184,11 @@ impl Session {
                 Progress::Going
             }
             Some(Frame::Rows(rows)) => {
-                requester.store.merge(requester.now(wall_ms), rows);
+                self.refused += requester.store.merge(requester.now(wall_ms), rows).refused;
                 Progress::Going
             }
+            // Its end would claim rows that are not here.
+            Some(Frame::Done(..)) if self.refused > 0 && !sabotage.breaks(Rule::CommitPastRefused) => Progress::Refused,
             Some(Frame::Done(context, floor)) => {
                 requester.store.raise_floor(floor);
                 requester.store.join_context(&context);
@@ -200,9 +204,9 @@ pub(crate) fn pull(rng: &mut Rng, wall_ms: u64, nodes: &mut [Replica], requester
     let [requester, responder] = nodes.get_disjoint_mut([requester, responder]).expect("two replicas");
     let mut session = Session::new(requester.store.context());
     loop {
-        match session.step(rng, wall_ms, requester, responder, Variant::Rules) {
+        match session.step(rng, wall_ms, requester, responder, Sabotage::default()) {
             Progress::Going => {}
-            Progress::Refused => panic!("{:?} and {:?} are strangers", requester.id, responder.id),
+            Progress::Refused => panic!("{:?} and {:?} refuse each other or their rows", requester.id, responder.id),
             Progress::Complete => return,
         }
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use unisono::crdt::{Context, Roster};
 use unisono::id::ReplicaId;
-use unisono::store::{Row, Store, TableName};
+use unisono::sabotage::{Rule, Sabotage};
+use unisono::store::{Row, Store, StoreConfig, TableName};
 use unisono::time::{Instant, Now};
 
 use super::oracle::Live;
-use super::variants::Variant;
 
 /// A replica and what its engine would hold beside the store.
 pub(crate) struct Replica {
@@ -30,8 +30,8 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn new(id: ReplicaId, variant: Variant, roster: Roster, skew_ms: i64) -> Self {
-        let store = Arc::new(Store::new(variant.store_config(id)));
+    pub(crate) fn new(id: ReplicaId, sabotage: Sabotage, roster: Roster, skew_ms: i64) -> Self {
+        let store = Arc::new(Store::new(StoreConfig { sabotage, ..StoreConfig::new(id, 7) }));
         let mut replica = Self {
             id,
             store,
@@ -41,7 +41,7 @@ impl Replica {
             sponsor: None,
             queue: Vec::new(),
             island: 0,
-            contexts: (variant == Variant::DotGc).then(BTreeMap::new),
+            contexts: (sabotage.breaks(Rule::DotGc)).then(BTreeMap::new),
         };
         replica.set_roster(roster);
         replica

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use unisono::NodeId;
 use unisono::crdt::{Roster, Value};
 use unisono::id::ReplicaId;
+use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Outbox, TableName, Update};
 
 use super::Rng;
@@ -21,12 +22,11 @@ use super::network::{Body, Network, Packet, Progress, Session};
 use super::oracle::{Oracle, Write};
 use super::profile::{Action, Profile};
 use super::replica::Replica;
-use super::variants::Variant;
 
 /// The cluster and its story.
 pub(crate) struct World {
     pub(crate) rng: Rng,
-    pub(crate) variant: Variant,
+    pub(crate) sabotage: Sabotage,
     pub(crate) profile: Profile,
     pub(crate) wall_ms: u64,
     pub(crate) nodes: Vec<Replica>,
@@ -44,7 +44,7 @@ pub(crate) fn claims() -> TableName {
 
 impl World {
     /// A cluster whose islands, told by their sizes, were founded each on its own.
-    pub(crate) fn new(mut rng: Rng, variant: Variant, profile: Profile, islands: &[usize]) -> Self {
+    pub(crate) fn new(mut rng: Rng, sabotage: Sabotage, profile: Profile, islands: &[usize]) -> Self {
         let mut nodes = Vec::new();
         for (island, &size) in islands.iter().enumerate() {
             let mut roster = Roster::default();
@@ -53,17 +53,17 @@ impl World {
                 roster.admit(*id, node_id(nodes.len() + i), 1);
             }
             for id in ids {
-                let mut replica = Replica::new(id, variant, roster.clone(), profile.skew(&mut rng));
+                let mut replica = Replica::new(id, sabotage, roster.clone(), profile.skew(&mut rng));
                 replica.island = island;
                 replica.store.open();
                 nodes.push(replica);
             }
         }
         let mut oracle = Oracle::default();
-        oracle.authors_may_go_back = variant == Variant::ReuseId;
+        oracle.authors_may_go_back = sabotage.breaks(Rule::ReuseId);
         Self {
             rng,
-            variant,
+            sabotage,
             profile,
             wall_ms: 1_700_000_000_000,
             nodes,
@@ -236,7 +236,7 @@ impl World {
             return;
         }
         match body {
-            Body::Rows(_) if !self.nodes[i].is_ready() && self.variant != Variant::EarlyEager => {
+            Body::Rows(_) if !self.nodes[i].is_ready() && !self.sabotage.breaks(Rule::EarlyEager) => {
                 self.counts.refused += 1;
             }
             Body::Rows(rows) => {
@@ -269,7 +269,7 @@ impl World {
         let (Some(a), Some(b)) = (self.index_of(ends.0), self.index_of(ends.1)) else { return };
         let session = self.net.sessions.get_mut(&ends).expect("it was just picked");
         let [requester, responder] = self.nodes.get_disjoint_mut([a, b]).expect("two replicas");
-        match session.step(&mut self.rng, self.wall_ms, requester, responder, self.variant) {
+        match session.step(&mut self.rng, self.wall_ms, requester, responder, self.sabotage) {
             Progress::Going => return,
             Progress::Refused => self.counts.refused += 1,
             Progress::Complete if self.nodes[a].sponsor == Some(ends.1) => self.nodes[a].become_ready(),
@@ -337,7 +337,7 @@ impl World {
     /// Starts node `i`, again or for the first time, and `sponsor` admits it.
     pub(crate) fn start(&mut self, i: usize, sponsor: usize) {
         let old = self.nodes.get(i).map(|node| node.id);
-        let reused = old.filter(|_| self.variant == Variant::ReuseId);
+        let reused = old.filter(|_| self.sabotage.breaks(Rule::ReuseId));
         let id = reused.unwrap_or_else(|| ReplicaId(self.rng.next()));
         self.boot += 1;
         let (boot, evict) = (self.boot, self.rng.percent(50));
@@ -349,7 +349,7 @@ impl World {
             }
         });
         let skew_ms = self.profile.skew(&mut self.rng);
-        let mut replica = Replica::new(id, self.variant, self.nodes[sponsor].roster().clone(), skew_ms);
+        let mut replica = Replica::new(id, self.sabotage, self.nodes[sponsor].roster().clone(), skew_ms);
         replica.island = self.nodes[sponsor].island;
         replica.sponsor = Some(self.nodes[sponsor].id);
         match old {

@@ -1,0 +1,94 @@
+//! What lies between whoever drives an engine and the handle to it that the application holds.
+//!
+//! ```text
+//!   event loop, or a simulated host                     the application's handle
+//!     Face ── publish ─▶ status ──────────────────────────▶ Driver::status
+//!          ── tell ────▶ events ──────────────────────────▶ Driver::events
+//!          ── reply ───▶ Waiting ─▶ Requests                    ▲
+//!     Orders ◀── (number, Command) ───────────────────────── Driver::commander
+//!   Life, which ends with the Driver ◀─────────────────────── Driver
+//! ```
+//!
+//! It knows neither sockets nor role tasks, so that a node on a simulated network has the same face.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc};
+
+use super::Driver;
+use super::command::{Commander, Order, Waiting};
+use super::counts::Counts;
+use super::latest::Latest;
+use crate::discovery::BeaconCounts;
+use crate::engine::{Command, Event, Reply, Status};
+
+/// How many events a reader may be behind before it misses some.
+const EVENTS: usize = 1_024;
+
+/// The end of whoever owns the engine.
+#[derive(Debug)]
+pub(crate) struct Face {
+    status: Latest<Arc<Status>>,
+    events: broadcast::Sender<Event>,
+    waiting: Waiting,
+}
+
+/// What the application asks for, in order.
+pub(crate) type Orders = mpsc::UnboundedReceiver<Order>;
+
+/// What a [`Driver`] owns besides: dropped with it, it stops the node.
+pub(crate) trait Life: fmt::Debug + Send + Sync {}
+
+impl<T: fmt::Debug + Send + Sync> Life for T {}
+
+/// All that is needed for a [`Driver`], but for what keeps it alive.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    status: super::Reader<Arc<Status>>,
+    events: broadcast::WeakSender<Event>,
+    commander: Commander,
+}
+
+impl Face {
+    /// A face that shows this status, and the ends of it.
+    pub(crate) fn new(status: Arc<Status>) -> (Self, Orders, Ends) {
+        let (commander, orders) = Commander::channel();
+        let status = Latest::new(status);
+        let events = broadcast::Sender::new(EVENTS);
+        let ends = Ends { status: status.reader(), events: events.downgrade(), commander };
+        (Self { status, events, waiting: Waiting::default() }, orders, ends)
+    }
+
+    pub(crate) fn publish(&self, status: Arc<Status>) {
+        self.status.set(status);
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // An error means that nobody listens.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn reply(&mut self, request: u64, reply: Reply) {
+        self.waiting.reply(request, reply);
+    }
+
+    /// What an order says to the engine; nothing, if it is about a request that is over.
+    pub(crate) fn command(&mut self, order: Order) -> Option<Command> {
+        match order {
+            Order::Request { request, command, replies } => {
+                self.waiting.wait(request, replies);
+                Some(command)
+            }
+            Order::Forget { request } => self.waiting.forget(request).then_some(Command::Forget { request }),
+        }
+    }
+}
+
+impl Ends {
+    /// The handle, which ends `life` when it is dropped.
+    pub(crate) fn driver(self, counts: Arc<Counts>, beacons: Arc<BeaconCounts>, life: impl Life + 'static) -> Driver {
+        let Self { status, events, commander } = self;
+        Driver { status, events, commander, counts, beacons, _life: Box::new(life) }
+    }
+}

@@ -1,0 +1,158 @@
+//! The checkers are checked: every rule is broken on purpose, and something must notice within a minute.
+//!
+//! ```text
+//!   Rule ──▶ a workload, with all nodes breaking it ──▶ complaint of the invariant that is meant to catch it
+//!     └────▶ the same workload with nothing broken ───▶ no complaint
+//! ```
+//!
+//! A workload is a schedule over seeds, of the map alone or of whole engines, or a story written for the rule where
+//! schedules would take too long to come across it. `UNISONO_VARIANT=dot-gc cargo test --test all schedule::variants::by_hand`
+//! runs the schedules of the map with a rule broken.
+
+mod calm;
+mod stories;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use unisono::sabotage::{Rule, Sabotage};
+use unisono::testkit::{Plan, Trial};
+
+use crate::scenarios::claim_given_up;
+use crate::schedule;
+
+/// What is run with a rule broken.
+#[derive(Clone, Copy)]
+enum Workload {
+    /// The map alone under hostile schedules, from this seed on.
+    Map(u64),
+    /// Whole engines under hostile schedules.
+    Engines,
+    /// The same, struck from the roster so soon that islands form.
+    Islands,
+    /// A story, told with several seeds.
+    Story(fn(u64, &[Rule]) -> Result<(), String>),
+}
+
+/// A rule, those that must be broken along with it since they would make good for it, the workload, and what the
+/// invariant says that catches it.
+struct Canary {
+    rule: Rule,
+    with: &'static [Rule],
+    workload: Workload,
+    says: &'static str,
+}
+
+const fn canary(rule: Rule, workload: Workload, says: &'static str) -> Canary {
+    Canary { rule, with: &[], workload, says }
+}
+
+const CANARIES: &[Canary] = &[
+    canary(Rule::ChunkContext, Workload::Map(0), "came back"),
+    // Each of the two makes good for the other.
+    Canary { with: &[Rule::BareSession], ..canary(Rule::CommitPastRefused, Workload::Map(0), "came back") },
+    Canary { with: &[Rule::CommitPastRefused], ..canary(Rule::BareSession, Workload::Map(0), "came back") },
+    canary(Rule::ReuseId, Workload::Engines, "heals"),
+    canary(Rule::EarlyEager, Workload::Story(stories::newcomer), "before its first pull"),
+    canary(Rule::AgeGc, Workload::Map(0), "came back"),
+    canary(Rule::DotGc, Workload::Map(100), "bucket repair was needed"),
+    canary(Rule::StaleReports, Workload::Map(1_600), "came back"),
+    canary(Rule::UnlockedPromise, Workload::Map(0), "came back"),
+    canary(Rule::SwallowedForgotten, Workload::Story(stories::coalesced), "although nothing was lost"),
+    canary(Rule::OwnerRowsOfTheDown, Workload::Story(stories::partition), "came back"),
+    canary(Rule::OwnerWithoutLastWord, Workload::Story(claim_given_up), "nobody runs the role"),
+    // Bucket repair, which contexts that lie make necessary, makes good for it.
+    Canary { with: &[Rule::NoBucketRepair], ..canary(Rule::TrustingIslands, Workload::Islands, "heals") },
+    Canary { with: &[Rule::TrustingIslands], ..canary(Rule::NoBucketRepair, Workload::Islands, "heals") },
+    canary(Rule::OwnStampRemoval, Workload::Map(0), "must be"),
+    canary(Rule::WallClockOnly, Workload::Map(0), "does not come after"),
+    canary(Rule::AnyFuture, Workload::Story(stories::wrong_clock), "ahead of time"),
+    canary(Rule::DownReplacesRoster, Workload::Story(stories::partition), "was struck"),
+    canary(Rule::OneRefusal, Workload::Story(stories::firewall), "was found Down"),
+    canary(Rule::NoIncarnation, Workload::Story(stories::lossy), "was found Down"),
+    canary(Rule::ForgetDown, Workload::Engines, "heals"),
+    canary(Rule::DiscoveryStops, Workload::Story(stories::two_clusters), "did not become one"),
+    canary(Rule::DownNotAnnouncedTo, Workload::Story(stories::silent_discovery), "did not become one"),
+    canary(Rule::AssignUnagreed, Workload::Story(calm::growth), "without convergence"),
+    canary(Rule::SelfAgreement, Workload::Story(calm::one_is_mute), "agrees on a fingerprint that"),
+    canary(Rule::NoConvergenceToStop, Workload::Story(calm::growth), "without convergence"),
+    canary(Rule::StartBeforeStopped, Workload::Story(calm::growth), "instances of"),
+    canary(Rule::TokenNotAbove, Workload::Engines, "was started with"),
+    canary(Rule::UnsortedOrphans, Workload::Engines, "in the converged component"),
+    canary(Rule::NeverStopExtra, Workload::Engines, "in the converged component"),
+];
+
+/// Runs one seed with these rules broken.
+fn run(workload: Workload, seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let engines = |plan| {
+        let nodes = 3 + usize::try_from(seed % 4).unwrap();
+        let outcome = Trial::new(seed).nodes(nodes).plan(plan).sabotage(broken).run();
+        outcome.map(drop).map_err(|violation| violation.to_string())
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| match workload {
+        Workload::Map(first) => {
+            let sabotage = broken.iter().fold(Sabotage::default(), |all, rule| all.and(*rule));
+            schedule::variants::run(first + seed, sabotage).map(drop)
+        }
+        Workload::Engines => engines(Plan::Hurt),
+        Workload::Islands => engines(Plan::Struck),
+        Workload::Story(story) => story(seed, broken),
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    })
+}
+
+/// So long may it take until a broken rule is noticed.
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn is_caught(canary: &Canary) {
+    let began = Instant::now();
+    let broken = [&[canary.rule], canary.with].concat();
+    let mut seed = 0;
+    let why = loop {
+        match run(canary.workload, seed, &broken) {
+            Err(why) if why.contains(canary.says) => break why,
+            other => {
+                assert!(began.elapsed() < MINUTE, "{broken:?} was not caught in {seed} seeds, the last: {other:?}");
+            }
+        }
+        seed += 1;
+    };
+    let why: String = why.lines().next().unwrap_or_default().chars().take(120).collect();
+    println!("{:<24} seed {seed:>3} {:>7.2?} {why}", canary.rule.name(), began.elapsed());
+    // The schedules have their own tests that the rules hold.
+    if let Workload::Story(_) = canary.workload {
+        assert_eq!(run(canary.workload, seed, &[]), Ok(()), "nothing was broken");
+    }
+}
+
+/// The canaries of every n-th rule: several tests, to use several processors.
+fn every(nth: usize, from: usize) {
+    CANARIES.iter().skip(from).step_by(nth).for_each(is_caught);
+}
+
+#[test]
+fn each_broken_rule_is_caught_1() {
+    every(2, 0);
+}
+
+#[test]
+fn each_broken_rule_is_caught_2() {
+    every(2, 1);
+}
+
+#[test]
+fn every_rule_has_its_canary() {
+    for rule in Rule::ALL {
+        assert_eq!(CANARIES.iter().filter(|canary| canary.rule == *rule).count(), 1, "{rule:?}");
+    }
+}
+
+/// Runs the canary that the environment names: `UNISONO_VARIANT=early-eager`.
+#[test]
+fn by_hand() {
+    let named = crate::broken();
+    CANARIES.iter().filter(|canary| named.contains(&canary.rule)).for_each(is_caught);
+}

@@ -1,0 +1,161 @@
+//! Stories that end well unless one rule is broken, where schedules would take too long to come across it.
+
+use std::time::Duration;
+
+use unisono::crdt::Context;
+use unisono::engine::{Event, Phase};
+use unisono::roles::RoleSpec;
+use unisono::sabotage::Rule;
+use unisono::store::TableName;
+use unisono::testkit::{Delay, NodeIndex, NodeOptions, Simulation};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn options(name: &str, broken: &[Rule]) -> NodeOptions {
+    broken.iter().fold(NodeOptions::named(name), |options, rule| options.sabotage(*rule))
+}
+
+fn start(seed: u64, size: usize, broken: &[Rule]) -> (Simulation, Vec<NodeIndex>) {
+    let mut simulation = Simulation::new(seed);
+    let nodes = (0..size).map(|number| simulation.add(options(&format!("n{number}"), broken))).collect();
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    (simulation, nodes)
+}
+
+fn nobody_down(simulation: &Simulation) -> Result<(), String> {
+    for node in simulation.alive() {
+        if let Some(Event::Down { node: down, .. }) =
+            simulation.events(node).iter().find(|event| matches!(event, Event::Down { .. }))
+        {
+            return Err(format!("{down} was found Down at {node:?}, and it is alive and within reach"));
+        }
+    }
+    Ok(())
+}
+
+/// A firewall between two of four rejects everything: nobody is dead.
+pub(super) fn firewall(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let (mut simulation, nodes) = start(seed, 4, broken);
+    simulation.network().reject(&nodes[..1], &nodes[1..2]).keep();
+    simulation.run_for(20 * SECOND);
+    nobody_down(&simulation)
+}
+
+/// A tenth of all datagrams is lost: nobody is dead.
+pub(super) fn lossy(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let (mut simulation, _) = start(seed, 5, broken);
+    simulation.network().add(unisono::testkit::Rule::loss(0.1)).keep();
+    simulation.run_for(120 * SECOND);
+    nobody_down(&simulation)
+}
+
+/// Two clusters that formed without each other meet.
+pub(super) fn two_clusters(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let nodes = ["n0", "n1", "n2", "n3"].map(|name| simulation.add(options(name, broken)));
+    simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
+    let both = |simulation: &Simulation| simulation.converged(&nodes[..2]) && simulation.converged(&nodes[2..]);
+    simulation.run_until(20 * SECOND, both).unwrap();
+    simulation.network().heal();
+    let one = simulation.run_until(60 * SECOND, Simulation::all_converged);
+    one.map(drop).map_err(|timeout| format!("they did not become one cluster: {timeout}"))
+}
+
+/// The halves of a cluster meet again soon, not only when the next beacon comes.
+pub(super) fn silent_discovery(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let (mut simulation, nodes) = start(seed, 4, broken);
+    simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
+    simulation.run_for(15 * SECOND);
+    simulation.network().heal();
+    let one = simulation.run_until(5 * SECOND, Simulation::all_converged);
+    one.map(drop).map_err(|timeout| format!("they did not become one cluster again: {timeout}"))
+}
+
+/// A cluster is parted for a while and meets again: nobody had to go for that, and nothing was lost.
+pub(super) fn partition(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let (mut simulation, nodes) = start(seed, 4, broken);
+    simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
+    simulation.run_for(15 * SECOND);
+    simulation.network().heal();
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    for node in nodes {
+        if let Some(event) = simulation.events(node).iter().find(|event| matches!(event, Event::Evicted { .. })) {
+            return Err(format!("a member was struck from the roster: {event:?}"));
+        }
+        match simulation.store(node).stats().resurrected {
+            0 => {}
+            rows => return Err(format!("{rows} rows came back at {node:?}, as if they had been lost there")),
+        }
+    }
+    Ok(())
+}
+
+/// Rows of one owner replace each other before they are sent: the receivers know of all of them.
+pub(super) fn coalesced(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let (mut simulation, nodes) = start(seed, 3, broken);
+    let load = TableName::new("@load").unwrap();
+    for round in 0..10_u8 {
+        let now = simulation.now_at(nodes[0]);
+        for value in 0..3 {
+            simulation.store(nodes[0]).put_own(now, &load, b"cpu", &[round, value]).unwrap();
+        }
+        simulation.wrote(nodes[0]);
+        simulation.run_for(Duration::from_millis(10));
+        for node in &nodes {
+            if !simulation.store(*node).gaps().is_empty() {
+                return Err(format!("{node:?} misses writes although nothing was lost"));
+            }
+        }
+        simulation.run_for(SECOND);
+    }
+    Ok(())
+}
+
+/// One clock is a minute ahead: the others' stamps stay where they belong.
+pub(super) fn wrong_clock(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let wrong = simulation.add(options("n0", broken).skew_ms(60_000));
+    simulation.run_for(SECOND);
+    let others = ["n1", "n2"].map(|name| simulation.add(options(name, broken)));
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    let table = TableName::new("lot").unwrap();
+    simulation.store(wrong).put(simulation.now_at(wrong), &table, b"k", b"v").unwrap();
+    simulation.wrote(wrong);
+    simulation.run_for(SECOND);
+    for node in others {
+        let now = simulation.now_at(node);
+        let ahead = simulation.store(node).tick(now).as_millis().saturating_sub(now.wall_ms);
+        if ahead > 1_000 {
+            return Err(format!("{node:?} stamps its writes {ahead} ms ahead of time"));
+        }
+    }
+    Ok(())
+}
+
+/// A newcomer holds nothing but what its sponsor gave it, however much is written meanwhile.
+pub(super) fn newcomer(seed: u64, broken: &[Rule]) -> Result<(), String> {
+    let (mut simulation, nodes) = start(seed, 3, broken);
+    let table = TableName::new("lot").unwrap();
+    let slow = Delay::Uniform(Duration::from_millis(1), Duration::from_millis(30));
+    simulation.network().set_base_delay(slow);
+    let newcomer = simulation.add(options("n9", broken).role(RoleSpec::new("any")));
+    for number in 0..2_000_u16 {
+        let node = nodes[usize::from(number) % 3];
+        simulation.store(node).put(simulation.now_at(node), &table, &number.to_be_bytes(), b"v").unwrap();
+        simulation.wrote(node);
+        simulation.run_for(Duration::from_micros(500));
+        if simulation.status(newcomer).is_some_and(|status| status.phase != Phase::Joining) {
+            return Ok(());
+        }
+        let known = simulation.store(newcomer).context();
+        let sponsors = nodes.iter().map(|node| simulation.store(*node).context());
+        let within = |of: &Context| {
+            let mut joined = of.clone();
+            !joined.join(&known)
+        };
+        if !sponsors.into_iter().any(|sponsor| within(&sponsor)) {
+            return Err(format!("seed {seed}: the newcomer knows of writes before its first pull is complete"));
+        }
+    }
+    Ok(())
+}
