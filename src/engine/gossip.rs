@@ -19,6 +19,10 @@ use crate::time::Instant;
 /// heard about four times a pause, however large the cluster.
 const ASK: usize = 2;
 
+/// How many of those that differed are asked again at a time. While everybody writes everybody differs, in what is under
+/// way; what is lost goes on to differ.
+const RECHECK: usize = 4;
+
 /// How many reports of others a digest passes on: what fits a datagram beside the rest, generously counted.
 const REPORTS: usize = 6;
 
@@ -154,7 +158,9 @@ impl Engine {
         self.peers.hear(self.now, sender, counts, digest);
         let own = self.compared();
         if own != theirs {
-            self.gossip.recheck.insert(sender);
+            if self.gossip.recheck.len() < RECHECK {
+                self.gossip.recheck.insert(sender);
+            }
             self.timers.set_earlier(Timer::Digest, self.now.instant + self.config.timing.digest_busy);
         }
         let due = self.scheduler.compare(self.now.instant, sender, own, theirs);

@@ -198,6 +198,12 @@ impl Engine {
         self.own
     }
 
+    /// Who belongs to the cluster, as far as this node knows.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
     /// Lets what changed run through the subsystems until nothing moves any more.
     fn turn(&mut self) {
         loop {

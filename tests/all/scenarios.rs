@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use unisono::engine::{Event, Reply, Timing};
 use unisono::roles::RoleSpec;
-use unisono::sabotage::Rule;
+use unisono::sabotage;
 use unisono::store::TableName;
 use unisono::testkit::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
 
@@ -89,7 +89,7 @@ fn a_claim_that_its_owner_gave_up_does_not_come_back() {
     }
 }
 
-pub(crate) fn claim_given_up(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(crate) fn claim_given_up(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
     let mut timing = Timing::lan();
     timing.evict_after = 5 * SECOND;

@@ -16,7 +16,7 @@ impl Invariant for EqualContext {
     }
 
     fn at_change(&mut self, scene: Scene<'_>, node: NodeIndex) -> Verdict {
-        if scene.facts.plan.evicts() || scene.facts.islands_met {
+        if scene.facts.plan.evicts() || scene.facts.islands {
             return Ok(());
         }
         let store = scene.simulation.store(node);

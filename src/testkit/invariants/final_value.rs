@@ -3,12 +3,9 @@
 //! The promise to the application: a write that was acknowledged, and whose holders did not all die, is there for ever,
 //! unless a later one replaced or removed it.
 
-use std::collections::BTreeMap;
-
 use super::{Invariant, Scene, Verdict};
 use crate::crdt::Rank;
 use crate::store::Store;
-use crate::testkit::trial::Written;
 
 /// See the module.
 pub(crate) struct FinalValue;
@@ -19,14 +16,10 @@ impl Invariant for FinalValue {
     }
 
     fn at_rest(&mut self, scene: Scene<'_>) -> Verdict {
-        let mut by_key: BTreeMap<&str, Vec<&Written>> = BTreeMap::new();
-        for written in scene.story.written() {
-            by_key.entry(&written.key).or_default().push(written);
-        }
         for node in scene.simulation.alive() {
             let store = scene.simulation.store(node);
-            for (key, written) in &by_key {
-                check(scene, store, key, written).map_err(|why| format!("{node:?}: key {key:?} {why}"))?;
+            for key in scene.story.keys() {
+                check(scene, store, key).map_err(|why| format!("{node:?}: key {key:?} {why}"))?;
             }
         }
         Ok(())
@@ -35,14 +28,16 @@ impl Invariant for FinalValue {
 
 /// Removed rows may be forgotten, so "absent" stands for a removal that ranks high enough. Where removals do not bind,
 /// only those puts do that nobody removed, nor anything above them.
-fn check(scene: Scene<'_>, store: &Store, key: &str, written: &[&Written]) -> Verdict {
+fn check(scene: Scene<'_>, store: &Store, key: &str) -> Verdict {
+    let mut written = scene.story.of(key);
     let removals_bind = scene.facts.removals_bind();
-    let removed = |rank: Rank| written.iter().any(|other| other.entry.is_tombstone() && other.entry.rank() > rank);
-    let binding = written.iter().filter(|written| written.survives).map(|written| written.entry.rank());
+    let all = written.clone();
+    let removed = |rank: Rank| all.clone().any(|other| other.entry.is_tombstone() && other.entry.rank() > rank);
+    let binding = written.clone().filter(|written| written.survives).map(|written| written.entry.rank());
     match store.get(scene.story.table(), key.as_bytes()) {
         Some(value) => {
             let least = binding.filter(|rank| removals_bind || (!rank.removal && !removed(*rank))).max();
-            match written.iter().find(|written| written.entry.value.as_ref() == Some(&value)) {
+            match written.find(|written| written.entry.value.as_ref() == Some(&value)) {
                 None => Err(format!("holds {value:?}, which nobody wrote")),
                 Some(author) if Some(author.entry.rank()) < least => {
                     Err(format!("holds {:?}, though {least:?} survived", author.entry))

@@ -4,7 +4,6 @@
 //! before (rule 6 of the replicated map). If a row comes back after that, somebody was forgotten. Only where parts of the
 //! cluster lived on their own may one still have had what the other had collected (rule 8).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Invariant, Scene, Verdict};
@@ -35,12 +34,10 @@ impl Invariant for NoReturn {
         for node in scene.simulation.alive() {
             let store = scene.simulation.store(node);
             let context = store.context();
-            let mut highest = BTreeMap::new();
-            for written in scene.story.written().iter().filter(|written| context.contains(written.entry.dot)) {
-                let rank = highest.entry(&written.key).or_insert(written.entry.rank());
-                *rank = written.entry.rank().max(*rank);
-            }
-            for (key, rank) in highest.into_iter().filter(|(_, rank)| rank.removal) {
+            for key in scene.story.keys() {
+                let known = scene.story.of(key).filter(|written| context.contains(written.entry.dot));
+                let highest = known.map(|written| written.entry.rank()).max();
+                let Some(rank) = highest.filter(|rank| rank.removal) else { continue };
                 if let Some(value) = store.get(scene.story.table(), key.as_bytes()) {
                     return Err(format!("{node:?} knows that {key:?} was removed ({rank:?}) and holds {value:?}"));
                 }

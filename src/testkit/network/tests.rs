@@ -1,3 +1,5 @@
+//! Each rule does to packets what it says, composes with the others, and ends with its guard.
+
 use rand::SeedableRng;
 
 use super::*;

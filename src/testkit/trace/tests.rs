@@ -1,3 +1,5 @@
+//! What is recorded is repeated step by step, survives its file, and tells when an engine answers otherwise.
+
 use std::time::Duration;
 
 use super::*;

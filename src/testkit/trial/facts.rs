@@ -20,8 +20,8 @@ pub(crate) struct Facts {
     pub(crate) first_nodes: usize,
     /// How many processes were started.
     pub(crate) processes: u64,
-    /// Parts of the cluster met that had lived on their own.
-    pub(crate) islands_met: bool,
+    /// There were parts of the cluster that did not know each other.
+    pub(crate) islands: bool,
     /// When each node stood still last.
     pub(crate) stood_still: BTreeMap<NodeIndex, Duration>,
 }
@@ -35,14 +35,14 @@ impl Facts {
             calm_since: Some(Duration::ZERO),
             first_nodes,
             processes: 0,
-            islands_met: false,
+            islands: false,
             stood_still: BTreeMap::new(),
         }
     }
 
     /// A removal is final: it is neither forgotten before all know it, nor stamped by a clock that is far off.
     pub(crate) fn removals_bind(&self) -> bool {
-        matches!(self.plan, Plan::Hurt | Plan::Lossy) && !self.islands_met
+        matches!(self.plan, Plan::Hurt | Plan::Lossy) && !self.islands
     }
 
     /// Whether a node stood still at some time after `since`.

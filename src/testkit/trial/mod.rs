@@ -1,7 +1,7 @@
 //! A trial: a cluster is hurt by a schedule that follows from its seed, then no longer, and then it has to heal.
 //!
 //! ```text
-//!   seed ──▶ plan, profile ──▶ hurt for 2 to 30 virtual seconds ──▶ mend ──▶ healed in time? ──▶ at rest
+//!   seed ──▶ plan, profile ──▶ hurt for 1 to 20 virtual seconds ──▶ mend ──▶ healed in time? ──▶ at rest
 //!                                 └── invariants look on all the time ────────────┴──────────────┘
 //! ```
 //!
@@ -267,7 +267,6 @@ impl Course {
                 self.looked_at = self.simulation.elapsed();
                 self.note_leavers()?;
                 self.note_calm();
-                self.note_islands();
                 self.ask(|invariant, scene| invariant.look(scene))?;
             }
         }
@@ -278,6 +277,7 @@ impl Course {
         if self.simulation.engine(node).is_none() {
             return Ok(());
         }
+        self.note_islands(node);
         let store = self.simulation.store(node);
         let held = (store.replica().0, store.digest());
         if self.held.get(&node) == Some(&held) {
@@ -326,18 +326,27 @@ impl Course {
         self.facts.stood_still.extend(still.into_iter().map(|node| (node, now)));
     }
 
-    /// Parts that met and had lived on their own: what one had removed the other may still have had.
-    fn note_islands(&mut self) {
-        for node in self.simulation.nodes() {
-            let events = self.simulation.events(node);
-            let from = self.events.insert(node, events.len()).unwrap_or_default();
-            self.facts.islands_met |= events[from..].iter().any(|event| matches!(event, Event::IslandsMerged { .. }));
+    /// A node that became ready on its own while others are, who do not know each other: from now on there are islands,
+    /// and what one removes another may still have.
+    fn note_islands(&mut self, node: NodeIndex) {
+        let events = self.simulation.events(node);
+        let from = self.events.insert(node, events.len()).unwrap_or_default();
+        if !events[from..].contains(&Event::Ready) {
+            return;
         }
+        let apart = |one: NodeIndex, other: NodeIndex| {
+            let engine = self.simulation.engine(one).filter(|_| self.simulation.store(one).is_open());
+            engine.is_some_and(|engine| !engine.roster().is_admitted(self.simulation.store(other).replica()))
+        };
+        let alive = self.simulation.alive();
+        self.facts.islands |= alive.into_iter().any(|other| other != node && apart(node, other) && apart(other, node));
     }
 
     fn process_ended(&mut self) -> Vec<crate::crdt::Dot> {
         let alive = self.simulation.alive();
-        let others: Vec<_> = alive.iter().map(|node| self.simulation.store(*node)).collect();
+        let stores = alive.iter().map(|node| self.simulation.store(*node));
+        // A newcomer whose first pull breaks off begins it anew, with nothing.
+        let others: Vec<_> = stores.filter(|store| store.is_open()).collect();
         self.story.lost(&others)
     }
 

@@ -146,7 +146,7 @@ impl Profile {
             keys: rng.between(2, 30),
             timing,
             skew_ms,
-            hurt: Duration::from_millis(*rng.pick(&[2_000, 4_000, 8_000, 8_000, 16_000, 30_000])),
+            hurt: Duration::from_millis(*rng.pick(&[1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 20_000])),
             most_pause_ms: *rng.pick(&[30, 100, 300, 1_500]),
             weights: weights.to_vec(),
         }

@@ -3,6 +3,7 @@
 //! A write *survives* as long as some process that knows it lives on. What nobody knew but a process that ended is gone,
 //! and binds nobody.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::crdt::{Dot, Entry};
@@ -24,11 +25,13 @@ pub(crate) struct Story {
     table: TableName,
     /// In the order in which they were made.
     written: Vec<Written>,
+    /// Which of them were of each key.
+    by_key: BTreeMap<String, Vec<usize>>,
 }
 
 impl Story {
     pub(super) fn new(table: TableName) -> Self {
-        Self { table, written: Vec::new() }
+        Self { table, written: Vec::new(), by_key: BTreeMap::new() }
     }
 
     /// The table that all is written to.
@@ -39,6 +42,17 @@ impl Story {
     /// All writes, in the order in which they were made.
     pub(crate) fn written(&self) -> &[Written] {
         &self.written
+    }
+
+    /// All keys that were ever written.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.by_key.keys().map(String::as_str)
+    }
+
+    /// All writes of a key, in the order in which they were made.
+    pub(crate) fn of(&self, key: &str) -> impl Iterator<Item = &Written> + Clone {
+        let indices = self.by_key.get(key).map(Vec::as_slice).unwrap_or_default();
+        indices.iter().map(|index| &self.written[*index])
     }
 
     /// Takes down the write that a store acknowledged last.
@@ -56,6 +70,7 @@ impl Story {
         let Some(row) = row.filter(|row| row.table == self.table && *row.key == *key.as_bytes()) else {
             return Err(format!("{node:?} acknowledged a write to {key:?} and serves no row for it"));
         };
+        self.by_key.entry(key.to_owned()).or_default().push(self.written.len());
         self.written.push(Written { key: key.to_owned(), entry: row.entry, survives: true });
         Ok(&self.written[self.written.len() - 1])
     }

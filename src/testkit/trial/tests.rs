@@ -1,3 +1,5 @@
+//! Trials of every plan end well, and repeat.
+
 use super::*;
 
 #[test]

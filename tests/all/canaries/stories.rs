@@ -5,17 +5,17 @@ use std::time::Duration;
 use unisono::crdt::Context;
 use unisono::engine::{Event, Phase};
 use unisono::roles::RoleSpec;
-use unisono::sabotage::Rule;
+use unisono::sabotage;
 use unisono::store::TableName;
-use unisono::testkit::{Delay, NodeIndex, NodeOptions, Simulation};
+use unisono::testkit::{Delay, NodeIndex, NodeOptions, Rule, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(super) fn options(name: &str, broken: &[Rule]) -> NodeOptions {
+pub(super) fn options(name: &str, broken: &[sabotage::Rule]) -> NodeOptions {
     broken.iter().fold(NodeOptions::named(name), |options, rule| options.sabotage(*rule))
 }
 
-fn start(seed: u64, size: usize, broken: &[Rule]) -> (Simulation, Vec<NodeIndex>) {
+fn start(seed: u64, size: usize, broken: &[sabotage::Rule]) -> (Simulation, Vec<NodeIndex>) {
     let mut simulation = Simulation::new(seed);
     let nodes = (0..size).map(|number| simulation.add(options(&format!("n{number}"), broken))).collect();
     simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
@@ -34,7 +34,7 @@ fn nobody_down(simulation: &Simulation) -> Result<(), String> {
 }
 
 /// A firewall between two of four rejects everything: nobody is dead.
-pub(super) fn firewall(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn firewall(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes) = start(seed, 4, broken);
     simulation.network().reject(&nodes[..1], &nodes[1..2]).keep();
     simulation.run_for(20 * SECOND);
@@ -42,41 +42,41 @@ pub(super) fn firewall(seed: u64, broken: &[Rule]) -> Result<(), String> {
 }
 
 /// A tenth of all datagrams is lost: nobody is dead.
-pub(super) fn lossy(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn lossy(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, _) = start(seed, 5, broken);
-    simulation.network().add(unisono::testkit::Rule::loss(0.1)).keep();
+    simulation.network().add(Rule::loss(0.1)).keep();
     simulation.run_for(120 * SECOND);
     nobody_down(&simulation)
 }
 
 /// Two clusters that formed without each other meet.
-pub(super) fn two_clusters(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn two_clusters(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
     let nodes = ["n0", "n1", "n2", "n3"].map(|name| simulation.add(options(name, broken)));
-    simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
+    let cut = simulation.network().cut(&nodes[..2], &nodes[2..]);
     let both = |simulation: &Simulation| simulation.converged(&nodes[..2]) && simulation.converged(&nodes[2..]);
     simulation.run_until(20 * SECOND, both).unwrap();
-    simulation.network().heal();
+    cut.heal();
     let one = simulation.run_until(60 * SECOND, Simulation::all_converged);
     one.map(drop).map_err(|timeout| format!("they did not become one cluster: {timeout}"))
 }
 
 /// The halves of a cluster meet again soon, not only when the next beacon comes.
-pub(super) fn silent_discovery(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn silent_discovery(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes) = start(seed, 4, broken);
-    simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
+    let cut = simulation.network().cut(&nodes[..2], &nodes[2..]);
     simulation.run_for(15 * SECOND);
-    simulation.network().heal();
+    cut.heal();
     let one = simulation.run_until(5 * SECOND, Simulation::all_converged);
     one.map(drop).map_err(|timeout| format!("they did not become one cluster again: {timeout}"))
 }
 
 /// A cluster is parted for a while and meets again: nobody had to go for that, and nothing was lost.
-pub(super) fn partition(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn partition(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes) = start(seed, 4, broken);
-    simulation.network().cut(&nodes[..2], &nodes[2..]).keep();
+    let cut = simulation.network().cut(&nodes[..2], &nodes[2..]);
     simulation.run_for(15 * SECOND);
-    simulation.network().heal();
+    cut.heal();
     simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
     for node in nodes {
         if let Some(event) = simulation.events(node).iter().find(|event| matches!(event, Event::Evicted { .. })) {
@@ -91,7 +91,7 @@ pub(super) fn partition(seed: u64, broken: &[Rule]) -> Result<(), String> {
 }
 
 /// Rows of one owner replace each other before they are sent: the receivers know of all of them.
-pub(super) fn coalesced(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn coalesced(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes) = start(seed, 3, broken);
     let load = TableName::new("@load").unwrap();
     for round in 0..10_u8 {
@@ -112,7 +112,7 @@ pub(super) fn coalesced(seed: u64, broken: &[Rule]) -> Result<(), String> {
 }
 
 /// One clock is a minute ahead: the others' stamps stay where they belong.
-pub(super) fn wrong_clock(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn wrong_clock(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
     let wrong = simulation.add(options("n0", broken).skew_ms(60_000));
     simulation.run_for(SECOND);
@@ -133,7 +133,7 @@ pub(super) fn wrong_clock(seed: u64, broken: &[Rule]) -> Result<(), String> {
 }
 
 /// A newcomer holds nothing but what its sponsor gave it, however much is written meanwhile.
-pub(super) fn newcomer(seed: u64, broken: &[Rule]) -> Result<(), String> {
+pub(super) fn newcomer(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes) = start(seed, 3, broken);
     let table = TableName::new("lot").unwrap();
     let slow = Delay::Uniform(Duration::from_millis(1), Duration::from_millis(30));
