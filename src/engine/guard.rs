@@ -50,7 +50,7 @@ impl Bucket {
 pub(super) struct Guard {
     members: BTreeMap<ReplicaId, Bucket>,
     strangers: Bucket,
-    /// While a datagram of a stranger is handled: his address, and how much he sent.
+    /// While a datagram of a stranger is handled: his address, and how much of what he sent is not yet answered.
     answering: Option<(SocketAddr, usize)>,
 }
 
@@ -80,9 +80,19 @@ impl Guard {
         self.members.entry(sender).or_insert(Bucket { tokens: MEMBER.at_once, filled: now }).take(now, MEMBER)
     }
 
-    /// Whether this may be sent: a stranger who just said something gets no longer answer than what he said.
+    /// Whether this may be sent: a stranger who just said something gets no more for an answer, in however many
+    /// pieces, than what he said.
     pub(super) fn may_send(&self, to: SocketAddr, length: usize) -> bool {
-        self.answering.is_none_or(|(stranger, said)| stranger != to || length <= said)
+        self.answering.is_none_or(|(stranger, left)| stranger != to || length <= left)
+    }
+
+    /// This was sent.
+    pub(super) fn sent(&mut self, to: SocketAddr, length: usize) {
+        if let Some((stranger, left)) = &mut self.answering
+            && *stranger == to
+        {
+            *left = left.saturating_sub(length);
+        }
     }
 
     /// Whether no datagram of a stranger is being handled.
@@ -110,6 +120,8 @@ mod tests {
         assert!(guard.admits(Instant::ZERO, ReplicaId(1), (address(1), 100), false));
         assert!(guard.may_send(address(1), 100));
         assert!(!guard.may_send(address(1), 101));
+        guard.sent(address(1), 60);
+        assert!(guard.may_send(address(1), 40) && !guard.may_send(address(1), 41), "not in two pieces either");
         assert!(guard.may_send(address(2), 1_400), "others are not concerned");
         guard.done();
         assert!(guard.may_send(address(1), 1_400));

@@ -105,6 +105,7 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     status: status::Published,
     stats: EngineStats,
+    packing: rows::Packing,
     sabotage: Sabotage,
 }
 
@@ -148,6 +149,7 @@ impl Engine {
             status: status::Published::default(),
             stats: EngineStats::default(),
             cluster: wire::cluster_hash(&config.cluster),
+            packing: rows::Packing::default(),
             sabotage,
             store,
             config,
@@ -221,7 +223,9 @@ impl Engine {
 
     fn deadline(&mut self) {
         let now = self.now.instant;
-        self.swim.handle_deadline(now);
+        // Whoever was admitted once has answered on a stream, and is no stranger whose address was forged.
+        let roster = &self.roster;
+        self.swim.handle_deadline(now, |replica| roster.get(replica).is_some());
         self.watchers.handle_deadline(now);
         // The housekeeping below counts the Down, so whoever was just found to be is told first.
         self.drain_membership();
@@ -342,6 +346,7 @@ impl Engine {
             self.stats.answers_withheld += 1;
             return;
         }
+        self.guard.sent(to, bytes.len());
         self.stats.datagrams_sent += 1;
         self.outputs.push_back(Output::Datagram { to, bytes });
     }

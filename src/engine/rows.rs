@@ -17,7 +17,29 @@ const BATCH: usize = 512;
 /// For how long news are gathered before they are passed on.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// How much is put into one datagram of rows, behind its envelope, and into one frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packing {
+    body: usize,
+    pub(super) frame: usize,
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self { body: MAX_BODY, frame: replication::FRAME_BYTES }
+    }
+}
+
 impl Engine {
+    /// Makes datagrams of rows no larger than this, envelope included, and frames of a session about as large as that:
+    /// for tests, in which everything comes in pieces. A row that fits no datagram is fetched by a session, and each
+    /// frame carries one row at least. More than usual changes nothing.
+    #[cfg(feature = "testkit")]
+    pub fn set_packing(&mut self, datagram_bytes: usize, frame_bytes: usize) {
+        let body = datagram_bytes.saturating_sub(Envelope::BYTES);
+        self.packing = Packing { body: body.min(MAX_BODY), frame: frame_bytes.min(replication::FRAME_BYTES) };
+    }
+
     /// Sends what was written here since the last time. Returns whether there was anything.
     pub(super) fn drain_outbox(&mut self) -> bool {
         let mut moved = false;
@@ -67,7 +89,7 @@ impl Engine {
             return;
         }
         let envelope = self.envelope(kind::ROWS);
-        let packed = replication::pack(rows, MAX_BODY, || envelope.open());
+        let packed = replication::pack(rows, self.packing.body, || envelope.open());
         let addresses: Vec<_> = targets.iter().filter_map(|target| self.address_of(*target)).collect();
         for body in packed.bodies {
             let bytes = Envelope::seal(body);

@@ -126,7 +126,7 @@ impl Engine {
             Have::Context(context) => self.store.serve(context),
             Have::Buckets(hashes) => self.store.serve_buckets(hashes),
         };
-        state.phase = StreamPhase::Serving(Box::new(Serve::new(serving)));
+        state.phase = StreamPhase::Serving(Box::new(Serve::new(serving, self.packing.frame)));
         if knows != self.roster.fingerprint() && !self.sabotage.breaks(Rule::BareSession) {
             let roster = self.roster.clone();
             self.frame(stream, &Control::Roster(roster));

@@ -164,8 +164,9 @@ impl Swim {
         })
     }
 
-    /// Fires what is due.
-    pub fn handle_deadline(&mut self, now: Instant) {
+    /// Fires what is due. Who is Down is announced to now and then only if `acquainted` knows that run: one datagram with
+    /// a forged source would otherwise set us talking to somebody for as long as the Down are remembered.
+    pub fn handle_deadline(&mut self, now: Instant, acquainted: impl Fn(ReplicaId) -> bool) {
         self.collector.now = now;
         if let Some(due) = self.collector.next_deadline()
             && now.since(due) > self.timing.probe_timeout
@@ -187,7 +188,7 @@ impl Swim {
         }
         if self.announce_down_at.is_some_and(|at| at <= now) {
             self.announce_down_at = None;
-            self.announce_to_down();
+            self.announce_to_down(acquainted);
             self.settle();
         }
     }
@@ -347,13 +348,16 @@ impl Swim {
     /// Picks one Down member. `foca` does this only while it is connected, and a node that lost all its peers, or two
     /// nodes that hold each other as Down, would never meet again. An announcement is accepted by address; whoever
     /// holds its sender as Down answers so, and both come back under a renewed identity.
-    fn announce_to_down(&mut self) {
-        let picked = match self.members.down() {
-            _ if self.sabotage.breaks(Rule::DownNotAnnouncedTo) => return,
+    fn announce_to_down(&mut self, acquainted: impl Fn(ReplicaId) -> bool) {
+        if self.sabotage.breaks(Rule::DownNotAnnouncedTo) {
+            return;
+        }
+        let is_down = |record: &&Record| record.state == Liveness::Down && acquainted(record.identity.replica);
+        let picked = match self.members.iter().filter(is_down).count() {
             0 => return,
             down => self.rng.random_range(0..down),
         };
-        let mut down = self.members.iter().filter(|record| record.state == Liveness::Down);
+        let mut down = self.members.iter().filter(is_down);
         let picked = down.nth(picked).map(|record| record.identity.clone());
         drop(down);
         if let Some(identity) = picked {

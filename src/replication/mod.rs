@@ -20,4 +20,4 @@ mod session;
 pub use clock::{PeerClock, median_offset_ms};
 pub use eager::{EAGER_TO_ALL, FANOUT, Packed, pack, targets, unpack};
 pub use scheduler::{Compared, Due, Scheduler};
-pub use session::{Pull, Serve, ServeNext, WINDOW};
+pub use session::{FRAME_BYTES, Pull, Serve, ServeNext, WINDOW};

@@ -19,7 +19,7 @@ use crate::wire::MAX_FRAME;
 pub const WINDOW: usize = 4;
 
 /// How much a frame of rows holds, about. Small against the largest frame, so that other streams get their turn.
-const FRAME_BYTES: usize = 128 << 10;
+pub const FRAME_BYTES: usize = 128 << 10;
 
 /// What a row takes beside its key and value, amply: names, numbers, and what it swallowed.
 const ROW_BYTES: usize = MAX_KEY + MAX_VALUE + (16 << 10);
@@ -31,6 +31,7 @@ const _: () = assert!(FRAME_BYTES + ROW_BYTES <= MAX_FRAME);
 #[derive(Debug)]
 pub struct Serve {
     serving: Serving,
+    frame_bytes: usize,
     under_way: usize,
     ended: bool,
 }
@@ -45,9 +46,9 @@ pub enum ServeNext {
 }
 
 impl Serve {
-    /// Begins to serve a snapshot.
-    pub fn new(serving: Serving) -> Self {
-        Self { serving, under_way: 0, ended: false }
+    /// Begins to serve a snapshot, with about `frame_bytes` in a frame, at most [`FRAME_BYTES`].
+    pub fn new(serving: Serving, frame_bytes: usize) -> Self {
+        Self { serving, frame_bytes: frame_bytes.min(FRAME_BYTES), under_way: 0, ended: false }
     }
 
     /// The next thing to send, while the window has room.
@@ -56,7 +57,7 @@ impl Serve {
             return None;
         }
         self.under_way += 1;
-        Some(match self.serving.next_rows(FRAME_BYTES) {
+        Some(match self.serving.next_rows(self.frame_bytes) {
             Some(rows) => ServeNext::Rows(rows),
             None => {
                 self.ended = true;

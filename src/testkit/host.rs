@@ -32,6 +32,8 @@ pub struct NodeOptions {
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
+    /// The largest datagram of rows and about the largest frame.
+    pub(super) packing: (usize, usize),
     pub(super) sabotage: Sabotage,
 }
 
@@ -51,8 +53,16 @@ impl NodeOptions {
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            packing: (usize::MAX, usize::MAX),
             sabotage: Sabotage::default(),
         }
+    }
+
+    /// Makes this a node of another cluster on the same network; without it all are of one.
+    #[must_use]
+    pub fn cluster(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.cluster);
+        self
     }
 
     /// Sets how fast everything goes.
@@ -75,6 +85,14 @@ impl NodeOptions {
     #[must_use]
     pub fn tombstone_quota(mut self, quota: u64) -> Self {
         self.tombstone_quota = quota;
+        self
+    }
+
+    /// Lets this node send rows in datagrams of at most so many bytes, and in sessions in frames of about so many: so
+    /// that everything comes in pieces. See [`Engine::set_packing`].
+    #[must_use]
+    pub fn packing(mut self, datagram_bytes: usize, frame_bytes: usize) -> Self {
+        self.packing = (datagram_bytes, frame_bytes);
         self
     }
 
@@ -177,7 +195,9 @@ impl Host {
             tombstone_quota: self.options.tombstone_quota,
             seed,
         };
-        self.engine = Some(Engine::new(now, config.clone(), self.store.clone()));
+        let mut engine = Engine::new(now, config.clone(), self.store.clone());
+        engine.set_packing(self.options.packing.0, self.options.packing.1);
+        self.engine = Some(engine);
         config
     }
 }

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod canaries;
+mod elsewhere;
 mod engines;
 mod processes;
 mod scenarios;

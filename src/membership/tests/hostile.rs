@@ -33,7 +33,7 @@ fn exercise(swim: &mut Swim, bytes: &[u8]) {
     }
     for _ in 0..5 {
         if let Some(at) = swim.poll_timeout() {
-            swim.handle_deadline(at);
+            swim.handle_deadline(at, |_| true);
         }
     }
     assert!(swim.mirrors_foca());

@@ -30,6 +30,23 @@ fn two_and_twenty_nodes_find_each_other_by_announcing_to_one() {
 }
 
 #[test]
+fn who_has_no_news_wakes_for_its_probes_only() {
+    let mut network = Network::joined(3, &Timing::lan(), 1);
+    network.run(secs(20));
+    let before = network.woken;
+    network.run(secs(10));
+    // Two probes a second with two deadlines each. Gossip would come ten times a second.
+    let woken = network.woken - before;
+    assert!((3 * 20..=3 * 45).contains(&woken), "{woken} deadlines of three nodes in ten seconds");
+    let alive = network.swim(0).member(ReplicaId(2)).map(|(identity, _)| identity.replica);
+    network.act(0, |swim, now| alive.map(|alive| swim.suspect(now, alive)));
+    let (before, usual) = (network.woken, woken / 10);
+    network.run(secs(1));
+    let woken = network.woken - before;
+    assert!(woken > usual + 3, "{woken} deadlines, {usual} without news: it is gossiped again");
+}
+
+#[test]
 fn a_crash_is_known_everywhere_within_the_stated_time() {
     let timing = Timing::lan();
     let stated = 2 * timing.probe_period + timing.suspicion + 5 * timing.gossip_interval;
@@ -128,7 +145,7 @@ fn whoever_pings_a_suspect_tells_it_what_it_is_suspected_of() {
     swim.apply(Instant::ZERO, vec![Record { identity: identity(1), incarnation: 0, state: Liveness::Suspect }]);
     assert_eq!(swim.stats().suspects_told, 0, "others accused it");
     while let Some(at) = swim.poll_timeout().filter(|at| at.since(Instant::ZERO) <= timing.probe_period) {
-        swim.handle_deadline(at);
+        swim.handle_deadline(at, |_| true);
     }
     assert_eq!(swim.stats().suspects_told, 1);
 }
@@ -184,15 +201,15 @@ fn a_node_that_was_stopped_for_a_while_accuses_nobody_when_it_goes_on() {
     // Runs in time until a probe is under way and its verdict is due next, then stops for a minute.
     while now.since(Instant::ZERO) < timing.probe_period + timing.probe_timeout {
         now = swim.poll_timeout().unwrap();
-        swim.handle_deadline(now);
+        swim.handle_deadline(now, |_| true);
     }
-    swim.handle_deadline(now + secs(60));
+    swim.handle_deadline(now + secs(60), |_| true);
     assert_eq!(swim.member(ReplicaId(2)).unwrap().1, Liveness::Alive);
     assert_eq!(swim.stats().stalls, 1);
     // The probe still fails if nobody answers in the time that is left.
     let end = now + secs(70);
     while let Some(at) = swim.poll_timeout().filter(|at| *at < end) {
-        swim.handle_deadline(at.max(now + secs(60)));
+        swim.handle_deadline(at.max(now + secs(60)), |_| true);
     }
     assert_eq!(swim.member(ReplicaId(2)).unwrap().1, Liveness::Down);
 }
@@ -206,7 +223,7 @@ fn one_who_renews_goes_on_probing_although_nobody_speaks() {
     assert_eq!(swim.handle_datagram(Instant::ZERO, &notice), Ok(()));
     assert_eq!(swim.identity().renewal, 1);
     while let Some(at) = swim.poll_timeout().filter(|at| at.since(Instant::ZERO) < secs(10)) {
-        swim.handle_deadline(at);
+        swim.handle_deadline(at, |_| true);
     }
     assert_eq!(swim.member(ReplicaId(2)).unwrap().1, Liveness::Down);
 }

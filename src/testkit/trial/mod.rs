@@ -298,14 +298,15 @@ impl Course {
 
     /// Those that were asked to leave and are gone: what they handed over must be there.
     fn note_leavers(&mut self) -> Result<(), Broken> {
-        for leaver in self.harm.gone(&self.simulation) {
+        let gone = self.harm.gone(&self.simulation);
+        for leaver in &gone {
             self.facts.leaving.retain(|node| *node != leaver.node);
             let lost = self.process_ended();
             let reply = self.simulation.replies(leaver.node).get(leaver.replies).map(|(_, reply)| reply.clone());
             self.log.note(self.simulation.elapsed(), format_args!("{:?} left: {reply:?}, lost {lost:?}", leaver.node));
             let own = self.simulation.store(leaver.node).replica();
             // What it handed over may have gone with its new holder meanwhile.
-            let others_stayed = self.harm.ended_at < leaver.since;
+            let others_stayed = self.harm.ended_at < leaver.since && gone.len() == 1;
             self.harm.ended_at = self.simulation.elapsed();
             if others_stayed && reply == Some(Reply::Left) && lost.iter().any(|dot| dot.replica == own) {
                 let why = format!("{:?} ({own}) left in order and these of its writes are lost: {lost:?}", leaver.node);
@@ -319,9 +320,10 @@ impl Course {
         let now = self.simulation.elapsed();
         let still: Vec<NodeIndex> =
             self.simulation.nodes().into_iter().filter(|node| self.simulation.is_paused(*node)).collect();
-        self.facts.calm_since = match self.facts.calm_since {
+        self.facts.whole_since = match self.facts.whole_since {
             _ if self.harm.is_harsh() || !still.is_empty() => None,
-            calm => Some(calm.unwrap_or(now)),
+            None => self.simulation.all_converged().then_some(now),
+            since => since,
         };
         self.facts.stood_still.extend(still.into_iter().map(|node| (node, now)));
     }

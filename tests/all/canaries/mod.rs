@@ -12,6 +12,7 @@
 mod calm;
 mod stories;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -78,7 +79,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::NoConvergenceToStop, Workload::Story(calm::growth), "without convergence"),
     canary(Rule::StartBeforeStopped, Workload::Story(calm::growth), "instances of"),
     canary(Rule::TokenNotAbove, Workload::Engines, "was started with"),
-    canary(Rule::UnsortedOrphans, Workload::Engines, "in the converged component"),
+    canary(Rule::UnsortedOrphans, Workload::Engines, "equal fingerprints mean equal assignments"),
     canary(Rule::NeverStopExtra, Workload::Engines, "in the converged component"),
 ];
 
@@ -156,4 +157,34 @@ fn every_rule_has_its_canary() {
 fn by_hand() {
     let named = crate::broken();
     CANARIES.iter().filter(|canary| named.contains(&canary.rule)).for_each(is_caught);
+}
+
+/// Which invariant of the trials complains of which broken rule: a table, for the environment's `UNISONO_SEEDS` seeds of
+/// each plan and the rules in `UNISONO_VARIANT`, or all of them with `UNISONO_VARIANT=` left out.
+#[test]
+fn matrix_by_hand() {
+    let Some(seeds) = std::env::var("UNISONO_SEEDS").ok().and_then(|text| text.parse::<u64>().ok()) else { return };
+    let named = crate::broken();
+    for rule in Rule::ALL.iter().filter(|rule| named.is_empty() || named.contains(rule)) {
+        let mut found = BTreeMap::new();
+        for plan in Plan::ALL {
+            for seed in 0..seeds {
+                let nodes = 3 + usize::try_from(seed % 4).unwrap();
+                let trial = Trial::new(seed).nodes(nodes).plan(plan).sabotage(&[*rule]);
+                let outcome = catch_unwind(AssertUnwindSafe(|| trial.run().map(drop)));
+                let name = match outcome {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(violation)) => violation.invariant,
+                    Err(_) => "(panic)".to_owned(),
+                };
+                let (count, first) = found.entry((name, plan.name())).or_insert((0, seed));
+                *count += 1;
+                *first = seed.min(*first);
+            }
+        }
+        println!("{}", rule.name());
+        for ((invariant, plan), (count, first)) in found {
+            println!("    {count:>4} {plan:<8} first {first:>3} {invariant}");
+        }
+    }
 }

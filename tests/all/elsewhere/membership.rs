@@ -1,0 +1,115 @@
+//! Who leaves stays away, who is lost is found again, and nobody is counted twice.
+
+use unisono::engine::Event;
+use unisono::testkit::{Delay, NodeOptions, Rule, Simulation};
+
+use super::{MILLISECOND, SECOND, cluster};
+
+/// libcluster 86 and 202: a node that was draining was connected to again by those who discovered it. Leaving is for
+/// good for this run of it, however late its last words arrive.
+#[test]
+fn who_leaves_is_not_brought_back_by_what_was_under_way() {
+    for seed in 0..30 {
+        let (mut simulation, nodes) = cluster(seed, 4, |options| options);
+        simulation.network().set_base_delay(Delay::Exponential { mean: 40 * MILLISECOND });
+        let copies = simulation.network().add(Rule::duplication(0.3));
+        let gone = simulation.store(nodes[1]).replica();
+        simulation.leave(nodes[1], 5 * SECOND);
+        simulation.run_until(20 * SECOND, |simulation| simulation.engine(nodes[1]).is_none()).unwrap();
+        simulation.run_for(60 * SECOND);
+        copies.heal();
+        let stay = [nodes[0], nodes[2], nodes[3]];
+        assert!(simulation.converged(&stay), "seed {seed}");
+        for node in stay {
+            let after = simulation.events(node).iter().skip_while(|event| !matches!(event, Event::Left { .. }));
+            let back = after.clone().find(|event| match event {
+                Event::Joined { replica, .. } | Event::Rejoined { replica, .. } => *replica == gone,
+                _ => false,
+            });
+            assert!(after.count() > 0 && back.is_none(), "seed {seed}: {back:?} at {node:?}");
+        }
+        // Its next run is welcome.
+        simulation.restart(nodes[1]);
+        simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    }
+}
+
+/// foca 15: a node that lost everybody for long never found them again; libcluster 148: nor did one that had given up
+/// looking.
+#[test]
+fn who_was_alone_for_long_is_found_again() {
+    for (seed, minutes) in (0..).zip([1_u32, 10, 50, 70]) {
+        let (mut simulation, nodes) = cluster(seed, 4, |options| options);
+        let cut = simulation.network().cut(&nodes[..1], &nodes[1..]);
+        simulation.run_for(60 * SECOND * minutes);
+        cut.heal();
+        simulation
+            .run_until(40 * SECOND, Simulation::all_converged)
+            .unwrap_or_else(|timeout| panic!("after {minutes} minutes: {timeout}"));
+    }
+}
+
+/// foca 16: a node that came back at its address with an identity that loses against its former one renewed it for
+/// ever. Here its clock is set back while it restarts, again and again.
+#[test]
+fn an_address_that_is_used_again_does_not_loop() {
+    for seed in 0..20 {
+        let (mut simulation, nodes) = cluster(seed, 3, |options| options);
+        for step in 1..6 {
+            simulation.set_skew_ms(nodes[1], -60_000 * step);
+            simulation.restart(nodes[1]);
+            simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+        }
+        simulation.run_for(10 * SECOND);
+        let sent = |simulation: &Simulation| -> u64 {
+            nodes.iter().map(|node| simulation.engine(*node).unwrap().stats().datagrams_sent).sum()
+        };
+        let before = sent(&simulation);
+        simulation.run_for(10 * SECOND);
+        let per_second = (sent(&simulation) - before) / 10;
+        assert!(per_second < 100, "seed {seed}: {per_second} datagrams a second while nothing happens");
+    }
+}
+
+/// foca 31: 400 nodes that restarted were seen as 6,000.
+#[test]
+fn nodes_that_restart_are_not_counted_anew() {
+    const NODES: usize = 20;
+    let (mut simulation, nodes) = cluster(1, NODES, |options| options);
+    for round in 0..10 {
+        for node in &nodes[round..round + 5] {
+            simulation.restart(*node);
+            simulation.run_for(200 * MILLISECOND);
+        }
+    }
+    simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
+    simulation.run_for(10 * SECOND);
+    for node in nodes {
+        assert_eq!(simulation.status(node).unwrap().members.len(), NODES, "{node:?}");
+    }
+}
+
+/// consul 843, mimir 6187: an address went from one cluster to another, and the two became one.
+#[test]
+fn clusters_of_other_names_stay_apart_also_when_an_address_changes_sides() {
+    for seed in 0..10 {
+        let mut simulation = Simulation::new(seed);
+        let [a0, a1, a2] = ["a0", "a1", "a2"].map(|name| simulation.add(NodeOptions::named(name)));
+        let [b0, b1] = ["b0", "b1"].map(|name| simulation.add(NodeOptions::named(name).cluster("other")));
+        let apart = |simulation: &Simulation| simulation.converged(&[a0, a1, a2]) && simulation.converged(&[b0, b1]);
+        simulation.run_until(20 * SECOND, apart).unwrap();
+        simulation.kill(a2);
+        simulation.reconfigure(a2, |options| options.cluster("other"));
+        simulation.restart(a2);
+        let moved = |simulation: &Simulation| simulation.converged(&[a0, a1]) && simulation.converged(&[a2, b0, b1]);
+        simulation.run_until(20 * SECOND, moved).unwrap();
+        simulation.run_for(60 * SECOND);
+        assert!(moved(&simulation), "seed {seed}");
+        let of_others = simulation.engine(a0).unwrap().stats().foreign_cluster;
+        assert!(of_others > 0, "seed {seed}: they never heard of each other, which proves nothing");
+        for node in [a0, a1] {
+            let names = simulation.status(node).unwrap().members.iter().filter(|member| member.node.as_str() < "b");
+            assert_eq!(names.count(), simulation.status(node).unwrap().members.len(), "seed {seed}");
+        }
+    }
+}
