@@ -196,6 +196,11 @@ impl Roster {
         entries.chunks(replicas.max(1)).map(part).collect()
     }
 
+    /// The newest run of a node: its boot and its replica.
+    pub fn newest_of(&self, node: &NodeId) -> Option<(u64, ReplicaId)> {
+        self.newest.get(node).copied()
+    }
+
     /// Whether this replica belongs to the cluster.
     pub fn is_admitted(&self, replica: ReplicaId) -> bool {
         self.members.contains(&replica)

@@ -42,6 +42,17 @@ impl Engine {
         });
     }
 
+    /// Whether a later run of the same node is here and lives. What then asks to be admitted is mostly a hello that was
+    /// long under way, of a process that is no more; a new process whose clock was set back asks again, and is admitted
+    /// once its predecessor is known to be gone.
+    pub(super) fn is_outrun(&self, identity: &Identity) -> bool {
+        let newest = self.roster.newest_of(&identity.node);
+        newest.filter(|(_, newest)| *newest != identity.replica).is_some_and(|(boot, newest)| {
+            let lives = self.swim.member(newest).is_some_and(|(_, liveness)| liveness != Liveness::Down);
+            lives && self.roster.is_admitted(newest) && boot >= identity.boot
+        })
+    }
+
     /// Strikes a member and tells the others.
     pub(super) fn evict(&mut self, replica: ReplicaId, why: &str) {
         if self.roster.is_admitted(replica) {

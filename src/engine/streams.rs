@@ -243,7 +243,9 @@ impl Engine {
             Some(Refusal::Protocol(PROTOCOL_MIN, PROTOCOL_MAX))
         } else if admits && (!self.formed() || self.leaving.is_some()) {
             Some(Refusal::NotFormed)
-        } else if admits && self.streams.serving() >= SERVE_AT_ONCE {
+        } else if hello.purpose == Purpose::Join && self.is_outrun(&hello.identity)
+            || admits && self.streams.serving() >= SERVE_AT_ONCE
+        {
             Some(Refusal::Busy)
         } else {
             None

@@ -6,7 +6,7 @@ use unisono::engine::{Event, Reply, Timing};
 use unisono::roles::RoleSpec;
 use unisono::sabotage;
 use unisono::store::TableName;
-use unisono::testkit::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
+use unisono::testkit::{Delay, NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -184,5 +184,27 @@ fn a_newcomer_that_was_struck_while_it_tried_to_join_still_gets_in() {
         simulation.run_until(40 * SECOND, Simulation::all_converged).unwrap();
         assert_eq!(simulation.view(nodes[0]).len(), 4, "seed {seed}, struck: {in_time}");
         assert!(simulation.store(newcomer).get(&TableName::new("lot").unwrap(), b"key").is_some(), "seed {seed}");
+    }
+}
+
+/// The hello of a process that died meanwhile was long under way (TCP sends again, with growing pauses). It was taken for
+/// a process that came after the one that lives, and that one was struck.
+#[test]
+fn a_late_hello_of_a_dead_process_does_not_replace_the_living_one() {
+    for seed in 0..100 {
+        let mut simulation = Simulation::new(seed);
+        let nodes = ["n0", "n1"].map(|name| simulation.add(NodeOptions::named(name)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        let third = simulation.add(NodeOptions::named("n2"));
+        simulation.run_until(SECOND, |simulation| simulation.open_streams(third) > 0).unwrap();
+        // Streams are about to open, one of them to ask for admission; what is sent from then on takes a second.
+        simulation.run_for(Duration::from_micros(50 * (seed % 20)));
+        let slow = simulation.network().add(NetworkRule::delay(Delay::Fixed(SECOND)).from(&[third]));
+        simulation.run_for(Duration::from_millis(2));
+        slow.heal();
+        simulation.restart(third);
+        simulation.run_until(2 * SECOND, Simulation::all_converged).unwrap();
+        let struck = |simulation: &Simulation| nodes.iter().any(|node| simulation.view(*node).len() < 3);
+        assert!(simulation.run_until(5 * SECOND, struck).is_err(), "seed {seed}: the living process was struck");
     }
 }

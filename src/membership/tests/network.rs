@@ -34,6 +34,8 @@ pub(super) struct Network {
     /// Which side of a cut each node is on; datagrams between sides are lost.
     pub(super) side: Vec<u8>,
     pub(super) sent: u64,
+    /// How many deadlines came.
+    pub(super) woken: u64,
     pub(super) refused: u64,
     wire: BTreeMap<(Instant, u64), (usize, Bytes)>,
     by_address: BTreeMap<SocketAddr, usize>,
@@ -51,6 +53,7 @@ impl Network {
             loss: 0.0,
             side: vec![0; size],
             sent: 0,
+            woken: 0,
             refused: 0,
             wire: BTreeMap::new(),
             by_address: (0..size).map(|n| (identity(n).address, n)).collect(),
@@ -135,6 +138,7 @@ impl Network {
                 self.refused += 1;
             }
         } else if let Some((_, node)) = deadline {
+            self.woken += 1;
             self.act(node, |swim, now| swim.handle_deadline(now, |_| true));
         }
         true

@@ -30,6 +30,23 @@ fn two_and_twenty_nodes_find_each_other_by_announcing_to_one() {
 }
 
 #[test]
+fn who_has_no_news_wakes_for_its_probes_only() {
+    let mut network = Network::joined(3, &Timing::lan(), 1);
+    network.run(secs(20));
+    let before = network.woken;
+    network.run(secs(10));
+    // Two probes a second with two deadlines each. Gossip would come ten times a second.
+    let woken = network.woken - before;
+    assert!((3 * 20..=3 * 45).contains(&woken), "{woken} deadlines of three nodes in ten seconds");
+    let alive = network.swim(0).member(ReplicaId(2)).map(|(identity, _)| identity.replica);
+    network.act(0, |swim, now| alive.map(|alive| swim.suspect(now, alive)));
+    let (before, usual) = (network.woken, woken / 10);
+    network.run(secs(1));
+    let woken = network.woken - before;
+    assert!(woken > usual + 3, "{woken} deadlines, {usual} without news: it is gossiped again");
+}
+
+#[test]
 fn a_crash_is_known_everywhere_within_the_stated_time() {
     let timing = Timing::lan();
     let stated = 2 * timing.probe_period + timing.suspicion + 5 * timing.gossip_interval;

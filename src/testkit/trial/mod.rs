@@ -298,14 +298,15 @@ impl Course {
 
     /// Those that were asked to leave and are gone: what they handed over must be there.
     fn note_leavers(&mut self) -> Result<(), Broken> {
-        for leaver in self.harm.gone(&self.simulation) {
+        let gone = self.harm.gone(&self.simulation);
+        for leaver in &gone {
             self.facts.leaving.retain(|node| *node != leaver.node);
             let lost = self.process_ended();
             let reply = self.simulation.replies(leaver.node).get(leaver.replies).map(|(_, reply)| reply.clone());
             self.log.note(self.simulation.elapsed(), format_args!("{:?} left: {reply:?}, lost {lost:?}", leaver.node));
             let own = self.simulation.store(leaver.node).replica();
             // What it handed over may have gone with its new holder meanwhile.
-            let others_stayed = self.harm.ended_at < leaver.since;
+            let others_stayed = self.harm.ended_at < leaver.since && gone.len() == 1;
             self.harm.ended_at = self.simulation.elapsed();
             if others_stayed && reply == Some(Reply::Left) && lost.iter().any(|dot| dot.replica == own) {
                 let why = format!("{:?} ({own}) left in order and these of its writes are lost: {lost:?}", leaver.node);
