@@ -223,8 +223,6 @@ fn who_leaves_alone_names_what_goes_with_it_up_to_a_thousand() {
 /// 16 MiB of writes wait for the engine; beyond that they are left to repair.
 #[test]
 fn bursts_around_what_the_outbox_holds_arrive() {
-    let row = Row::max_size;
-    let _ = row;
     for rows in [255, 256, 257, 300_usize] {
         let (mut simulation, nodes) = cluster(1, 2, |options| options);
         let now = simulation.now_at(nodes[0]);
