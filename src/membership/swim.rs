@@ -152,10 +152,14 @@ impl Swim {
         }
         let before = self.foca.identity().clone();
         let outcome = self.foca.handle_data(bytes, &mut self.collector);
-        self.settle();
         let source = self.tap.seen().source.take();
+        let renewed = self.foca.identity().clone();
         // Whoever made us move holds us as Down, and hears of us soonest by an announcement of the new identity.
-        if let (true, Some(source)) = (before != *self.foca.identity(), source) {
+        if let (true, Some(source)) = (before != renewed, &source) {
+            let _ = self.foca.announce(source.clone(), &mut self.collector);
+        }
+        self.settle();
+        if let (true, Some(source)) = (renewed != *self.foca.identity(), source) {
             self.announce_to(source);
         }
         outcome.map_err(|error| {

@@ -236,3 +236,20 @@ fn islands_that_lived_apart_for_a_day_meet_and_lose_nothing() {
         }
     }
 }
+
+/// Two groups that had heard of each other before they were cut apart, and admitted nobody of the other, meet at the next
+/// beacon. Each told the other only that it was Down, had nothing left to say of what strangers may be answered with, and
+/// went on without it until chance broke the tie.
+#[test]
+fn islands_that_had_only_heard_of_each_other_meet_at_the_next_beacon() {
+    for seed in 0..40 {
+        let mut simulation = Simulation::new(seed);
+        let nodes = ["n0", "n1", "n2", "n3"].map(|name| simulation.add(NodeOptions::named(name)));
+        simulation.run_for(Duration::from_millis(128));
+        let cut = simulation.network().cut(&nodes[..2], &nodes[2..]);
+        simulation.run_for(4 * SECOND);
+        cut.heal();
+        let took = simulation.run_until(33 * SECOND, Simulation::all_converged);
+        assert!(took.is_ok(), "seed {seed}: {took:?}");
+    }
+}

@@ -29,7 +29,11 @@ impl Swim {
             self.announce_down_at = Some(self.collector.now + self.timing.announce_down);
         }
         self.outputs.extend(changes.into_iter().map(SwimOutput::Change));
-        for queued in std::mem::take(&mut self.collector.queued) {
+        let mut queued = std::mem::take(&mut self.collector.queued);
+        // A stranger is answered with no more than he said. To come back oneself goes before telling him that he must,
+        // which he learns from the answer anyhow; of two that told each other only that, neither would come back.
+        queued.sort_by_key(|queued| queued.kind == Kind::TurnUndead);
+        for queued in queued {
             self.pass(queued);
         }
         if self.foca.updates_backlog() > 0 {
