@@ -64,6 +64,9 @@ pub struct Trial {
     records: bool,
     #[cfg(feature = "sabotage")]
     broken: Vec<Rule>,
+    /// Judged by this invariant alone.
+    #[cfg(feature = "sabotage")]
+    judge: Option<String>,
 }
 
 /// What a trial came to.
@@ -97,6 +100,8 @@ impl Trial {
             records: false,
             #[cfg(feature = "sabotage")]
             broken: Vec::new(),
+            #[cfg(feature = "sabotage")]
+            judge: None,
         }
     }
 
@@ -120,6 +125,20 @@ impl Trial {
     pub fn sabotage(mut self, broken: &[Rule]) -> Self {
         self.broken = broken.to_vec();
         self
+    }
+
+    /// Judged by the invariant of this name alone, besides having to heal: to see that it can fail where others would
+    /// have been first.
+    #[cfg(feature = "sabotage")]
+    #[must_use]
+    pub fn judge(mut self, invariant: &str) -> Self {
+        self.judge = Some(invariant.to_owned());
+        self
+    }
+
+    /// The names of the invariants that a trial is judged by.
+    pub fn invariants() -> Vec<&'static str> {
+        invariants::all().iter().map(|invariant| invariant.name()).collect()
     }
 
     /// Runs the trial.
@@ -198,6 +217,8 @@ impl Course {
             broken: trial.broken.clone(),
             profile,
         };
+        #[cfg(feature = "sabotage")]
+        course.invariants.retain(|invariant| trial.judge.as_ref().is_none_or(|judge| judge == invariant.name()));
         let nodes: Vec<NodeIndex> = (0..trial.nodes).map(|_| course.add_node()).collect();
         if course.profile.plan == Plan::Islands {
             let (one, other) = nodes.split_at(course.rng.between(1, nodes.len() - 1));
