@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use unisono::testkit::{Report, Trial};
@@ -45,17 +45,14 @@ impl Sum {
     }
 }
 
+/// The outcome of a seed, or the story of what went wrong.
+type Outcome = (u64, Result<Report, String>);
+
 pub(crate) fn run(options: &Options, threads: usize, failures: usize, trace: Option<&str>) -> Result<(), String> {
     if let Some(file) = trace {
         record(options, file)?;
     }
-    // What a trial's panic says is told with its seed, below.
-    let said = Mutex::new(String::new());
-    let told = std::sync::Arc::new(said);
-    let hook = std::sync::Arc::clone(&told);
-    std::panic::set_hook(Box::new(move |panic| {
-        *hook.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = panic.to_string();
-    }));
+    let last_words = LastWords::listen();
     let next = AtomicU64::new(options.first);
     let end = options.first + options.seeds;
     let (sender, outcomes) = mpsc::channel();
@@ -64,24 +61,8 @@ pub(crate) fn run(options: &Options, threads: usize, failures: usize, trace: Opt
     let mut failed = Vec::new();
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            let (sender, next, told) = (sender.clone(), &next, &told);
-            scope.spawn(move || {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        break;
-                    }
-                    let outcome = catch_unwind(AssertUnwindSafe(|| trial(options, seed).run()));
-                    let outcome = match outcome {
-                        Ok(outcome) => outcome.map_err(|violation| violation.story()),
-                        Err(_) => Err(told.lock().map(|said| said.clone()).unwrap_or_default()),
-                    };
-                    // An error means that enough has failed.
-                    if sender.send((seed, outcome)).is_err() {
-                        break;
-                    }
-                }
-            });
+            let (sender, next, last_words) = (sender.clone(), &next, &last_words);
+            scope.spawn(move || work(options, last_words, next, &sender));
         }
         drop(sender);
         for (seed, outcome) in outcomes {
@@ -110,6 +91,46 @@ pub(crate) fn run(options: &Options, threads: usize, failures: usize, trace: Opt
         sum.steps, sum.writes, sum.collected, sum.resurrected, sum.slowest, sum.hash
     );
     summary(&failed)
+}
+
+/// Runs one trial after the other, until there are no more or nobody wants to hear of them.
+fn work(options: &Options, last_words: &LastWords, next: &AtomicU64, sender: &mpsc::Sender<Outcome>) {
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= options.first + options.seeds {
+            return;
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| trial(options, seed).run()));
+        let outcome = match outcome {
+            Ok(outcome) => outcome.map_err(|violation| violation.story()),
+            Err(_) => Err(last_words.said()),
+        };
+        if sender.send((seed, outcome)).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a trial that panicked said, to be told with its seed instead of in between.
+struct LastWords(Arc<Mutex<Vec<(ThreadId, String)>>>);
+
+impl LastWords {
+    fn listen() -> Self {
+        let words = Arc::<Mutex<Vec<(ThreadId, String)>>>::default();
+        let hook = Arc::clone(&words);
+        std::panic::set_hook(Box::new(move |panic| {
+            let mut words = hook.lock().unwrap_or_else(PoisonError::into_inner);
+            words.push((std::thread::current().id(), panic.to_string()));
+        }));
+        Self(words)
+    }
+
+    fn said(&self) -> String {
+        let thread = std::thread::current().id();
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = words.iter().rposition(|(spoke, _)| *spoke == thread);
+        said.map(|at| words.swap_remove(at).1).unwrap_or_default()
+    }
 }
 
 fn summary(failed: &[Failure]) -> Result<(), String> {

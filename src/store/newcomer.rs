@@ -10,6 +10,9 @@ use crate::crdt::Context;
 use crate::time::Stamp;
 
 impl Store {
+    /// No floor is above this, in the year 4199.
+    const MAX_FLOOR: Stamp = Stamp(Row::MAX_STAMP.0 / 2);
+
     /// Forgets everything that was pulled; for a newcomer whose sponsor was lost half-way. Whoever is asked next may
     /// never have heard of this replica, and so may have collected removals of rows that it holds already: they would
     /// come back with it. Does nothing once writes are let in.
@@ -38,9 +41,10 @@ impl Store {
     /// Lifts the clock above a floor. Where a removal was collected, nothing tells any more that a write stamped below
     /// it came too late, while another replica, which has not collected yet, still knows: a newcomer with a slow clock
     /// would write rows that win here and lose there. No bound on drift applies: a floor is the least of what all
-    /// members have promised, so no single clock can push it ahead. One beyond all time is damage and dropped.
+    /// members have promised, so no single clock can push it ahead. One beyond all time is damage and dropped, and so
+    /// is one that leaves no room: what is stamped above [`Row::MAX_STAMP`], all others would refuse.
     pub fn raise_floor(&self, floor: Stamp) {
-        if floor > Row::MAX_STAMP {
+        if floor > Self::MAX_FLOOR {
             return;
         }
         let mut core = self.lock();
@@ -54,7 +58,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::id::ReplicaId;
-    use crate::store::{Store, StoreConfig, TableName};
+    use crate::store::{Row, Store, StoreConfig, TableName};
     use crate::time::{Instant, Now, Stamp};
 
     fn at(wall_ms: u64) -> Now {
@@ -96,5 +100,17 @@ mod tests {
         newcomer.raise_floor(Stamp::from_millis(5_000_000));
         assert!(newcomer.tick(at(1_000)) > Stamp::from_millis(5_000_000));
         assert_eq!(newcomer.floor(), Stamp::from_millis(5_000_000));
+    }
+
+    #[test]
+    fn no_floor_makes_a_newcomer_write_what_others_refuse() {
+        for floor in [Store::MAX_FLOOR, Row::MAX_STAMP, Stamp(u64::MAX)] {
+            let (member, newcomer) = (replica(1), replica(2));
+            newcomer.raise_floor(floor);
+            newcomer.open();
+            newcomer.put(at(1_000), &TableName::new("cars").unwrap(), b"own", b"in").unwrap();
+            let merged = member.merge(at(1_000), newcomer.take_outbox(1).rows);
+            assert_eq!((merged.refused, merged.news.len()), (0, 1), "above {floor:?}");
+        }
     }
 }

@@ -139,7 +139,7 @@ impl Row {
     /// The most earlier writes that one row replaces.
     pub const MAX_SWALLOWED: usize = 64;
 
-    /// No stamp is above this, in the year 4,461,763: a greater one is damage, not a clock, and leaves no room above
+    /// No stamp is above this, in the year 6429: a greater one is damage, not a clock, and leaves no room above
     /// it for the write that ought to win over it.
     pub(super) const MAX_STAMP: Stamp = Stamp(1 << 63);
 

@@ -1,5 +1,18 @@
 //! A simulated cluster on virtual time: the same engines as in production, on a network that does as it is told.
 //!
+//! ```text
+//!   your test ──▶ TestCluster   whole nodes, with your roles and handles, on tokio's paused clock
+//!                      │
+//!   Trial ─────────────┼──▶ Simulation   one engine per host, one queue of what happens when, one seed
+//!     ├ plan, harm     │        ├ Network   rules that compose, and heal when their guards are dropped
+//!     ├ story          │        ├ faults    kill, unplug, pause, restart, wrong clocks
+//!     └ invariants     │        └ Trace     what happened to each engine, to be replayed without all this
+//! ```
+//!
+//! Three ways in: [`TestCluster`] tests an application, with its own roles and through its own handles; its page is a
+//! tutorial. [`Simulation`] is for stories of single nodes, told step by step. [`Trial`] hurts a cluster as its seed says,
+//! stops, demands that it heals, and judges all the while; `examples/simulate` runs them by the thousand.
+//!
 //! ```
 //! use std::time::Duration;
 //! use unisono::testkit::{NodeOptions, Simulation};
@@ -15,9 +28,6 @@
 //! ```
 //!
 //! Nothing sleeps, nothing is random but by the seed: a run of a minute takes milliseconds and repeats exactly.
-//!
-//! To test an application, with its own roles and through its own handles, use [`TestCluster`]: it puts whole nodes on
-//! this network. Its page is a tutorial.
 
 mod cluster;
 mod host;

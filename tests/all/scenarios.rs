@@ -208,3 +208,31 @@ fn a_late_hello_of_a_dead_process_does_not_replace_the_living_one() {
         assert!(simulation.run_until(5 * SECOND, struck).is_err(), "seed {seed}: the living process was struck");
     }
 }
+
+/// Two islands live apart for more than a day, each forgets the other long before, and meet.
+#[test]
+fn islands_that_lived_apart_for_a_day_meet_and_lose_nothing() {
+    let mut simulation = Simulation::new(1);
+    let options = |name| NodeOptions::named(name).role(RoleSpec::new("one"));
+    let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name)));
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    put(&mut simulation, nodes[0], "before");
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    let cut = simulation.network().cut(&nodes[..2], &nodes[2..]);
+    let day = 26 * 3_600 * SECOND;
+    simulation.run_for(day);
+    assert!(simulation.events(nodes[0]).iter().any(|event| matches!(event, Event::Evicted { .. })));
+    put(&mut simulation, nodes[1], "here");
+    put(&mut simulation, nodes[2], "there");
+    simulation.run_for(60 * SECOND);
+    cut.heal();
+    let met = |simulation: &Simulation| simulation.all_converged() && simulation.running("one").len() == 1;
+    let took = simulation.run_until(40 * SECOND, met).unwrap();
+    println!("healed after {took:?}");
+    for node in nodes {
+        for key in ["before", "here", "there"] {
+            let value = simulation.store(node).get(&TableName::new("lot").unwrap(), key.as_bytes());
+            assert!(value.is_some(), "{node:?} has no {key:?}");
+        }
+    }
+}

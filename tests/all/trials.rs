@@ -82,3 +82,23 @@ fn clusters_around_the_size_where_eager_rows_are_passed_on_heal() {
         (Trial::new(seed).nodes(nodes), nodes, None)
     });
 }
+
+/// Set where this test runs itself: the seed to tell the trace hash of.
+const SEED: &str = "UNISONO_TRACE_HASH_OF";
+
+#[test]
+fn a_seed_means_the_same_in_another_process() {
+    let trace_hash = |seed| Trial::new(seed).nodes(4).run().unwrap().trace_hash;
+    if let Some(seed) = number(SEED) {
+        println!("the trace hash is {:016x}", trace_hash(seed));
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "trials::a_seed_means_the_same_in_another_process", "--nocapture"])
+        .env(SEED, "11")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(&format!("the trace hash is {:016x}", trace_hash(11))), "{said}");
+    assert_ne!(trace_hash(11), trace_hash(12));
+}

@@ -17,8 +17,9 @@ pub(crate) struct FalseDown {
     events: BTreeMap<NodeIndex, usize>,
 }
 
-/// How long after the network was worse than stated, or somebody stood still, somebody may still be taken for dead.
-const AFTERMATH: Duration = Duration::from_secs(10);
+/// How long after the network was worse than stated, or somebody stood still, and all know each other again, somebody may
+/// still be taken for dead. (Where parts meet that had lost each other, they also exchange whom they hold for dead.)
+const AFTERMATH: Duration = Duration::from_secs(5);
 
 impl Invariant for FalseDown {
     fn name(&self) -> &'static str {
@@ -26,7 +27,7 @@ impl Invariant for FalseDown {
     }
 
     fn look(&mut self, scene: Scene<'_>) -> Verdict {
-        let calm = scene.facts.calm_since.is_some_and(|since| scene.now() >= since + AFTERMATH || since.is_zero());
+        let calm = scene.facts.whole_since.is_some_and(|since| scene.now() >= since + AFTERMATH);
         let alive = scene.simulation.alive();
         for node in &alive {
             let events = scene.simulation.events(*node);

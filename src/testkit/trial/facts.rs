@@ -14,8 +14,8 @@ pub(crate) struct Facts {
     pub(crate) most_skew_ms: u64,
     /// Nodes that were asked to leave and still run.
     pub(crate) leaving: Vec<NodeIndex>,
-    /// Since when the network has been no worse than stated, and nobody stood still.
-    pub(crate) calm_since: Option<Duration>,
+    /// Since when all have known each other, while the network was no worse than stated and nobody stood still.
+    pub(crate) whole_since: Option<Duration>,
     /// How many nodes there were in the beginning.
     pub(crate) first_nodes: usize,
     /// How many processes were started.
@@ -32,7 +32,7 @@ impl Facts {
             plan,
             most_skew_ms,
             leaving: Vec::new(),
-            calm_since: Some(Duration::ZERO),
+            whole_since: None,
             first_nodes,
             processes: 0,
             islands: false,

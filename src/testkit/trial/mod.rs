@@ -341,9 +341,10 @@ impl Course {
         let now = self.simulation.elapsed();
         let still: Vec<NodeIndex> =
             self.simulation.nodes().into_iter().filter(|node| self.simulation.is_paused(*node)).collect();
-        self.facts.calm_since = match self.facts.calm_since {
+        self.facts.whole_since = match self.facts.whole_since {
             _ if self.harm.is_harsh() || !still.is_empty() => None,
-            calm => Some(calm.unwrap_or(now)),
+            None => self.simulation.all_converged().then_some(now),
+            since => since,
         };
         self.facts.stood_still.extend(still.into_iter().map(|node| (node, now)));
     }
