@@ -8,6 +8,8 @@
 //! In two phases always, as TigerBeetle's simulator does it: a cluster that is being hurt must not go wrong, and one that
 //! no longer is must get well. Everything follows from the seed: a failing one repeats.
 
+#[cfg(feature = "sabotage")]
+mod canary;
 mod facts;
 mod harm;
 mod plan;
@@ -117,28 +119,6 @@ impl Trial {
     pub fn plan(mut self, plan: Plan) -> Self {
         self.plan = Some(plan);
         self
-    }
-
-    /// With nodes that break these rules, to see whether anything notices.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn sabotage(mut self, broken: &[Rule]) -> Self {
-        self.broken = broken.to_vec();
-        self
-    }
-
-    /// Judged by the invariant of this name alone, besides having to heal: to see that it can fail where others would
-    /// have been first.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn judge(mut self, invariant: &str) -> Self {
-        self.judge = Some(invariant.to_owned());
-        self
-    }
-
-    /// The names of the invariants that a trial is judged by.
-    pub fn invariants() -> Vec<&'static str> {
-        invariants::all().iter().map(|invariant| invariant.name()).collect()
     }
 
     /// Runs the trial.
