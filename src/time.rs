@@ -66,6 +66,20 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
+impl Now {
+    /// By how many milliseconds the wall clock was set since `earlier`: what it moved beyond what time passed. A clock
+    /// that is only slewed, as NTP does it, stays below [`MAX_SLEW_MS`] and counts as not set.
+    pub fn stepped_ms(self, earlier: Self) -> Option<i64> {
+        let passed = u64::try_from(self.instant.since(earlier.instant).as_millis()).unwrap_or(u64::MAX);
+        let expected = earlier.wall_ms.saturating_add(passed);
+        let stepped = self.wall_ms.wrapping_sub(expected).cast_signed();
+        (self.instant >= earlier.instant && stepped.unsigned_abs() > MAX_SLEW_MS).then_some(stepped)
+    }
+}
+
+/// So much a wall clock may stray from the monotone one between two readings without having been set.
+const MAX_SLEW_MS: u64 = 250;
+
 /// A reading of the hybrid logical clock: milliseconds since the Unix epoch times 2^16, plus a counter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Stamp(pub u64);
@@ -104,6 +118,8 @@ impl fmt::Debug for Stamp {
 pub struct HybridClock {
     last: Stamp,
     offset_ms: i64,
+    /// When the clocks were read last.
+    read: Option<Now>,
 }
 
 /// How far ahead of estimated time a foreign stamp may be and still advance the local clock.
@@ -115,8 +131,17 @@ impl HybridClock {
         Stamp::from_millis(now.wall_ms.saturating_add_signed(self.offset_ms))
     }
 
+    /// Goes on as before where the wall clock was set meanwhile, until the offset is measured anew: time passed as it did.
+    fn read(&mut self, now: Now) {
+        if let Some(stepped) = self.read.and_then(|before| now.stepped_ms(before)) {
+            self.offset_ms = self.offset_ms.saturating_sub(stepped);
+        }
+        self.read = Some(now);
+    }
+
     /// Draws a stamp above every stamp drawn or observed before.
     pub fn tick(&mut self, now: Now) -> Stamp {
+        self.read(now);
         self.last = self.last.next().max(self.estimated(now));
         self.last
     }
@@ -124,6 +149,7 @@ impl HybridClock {
     /// Takes a foreign stamp into account, unless it is more than [`MAX_DRIFT`] ahead of estimated time; then it
     /// returns by how much it is ahead and the local clock stays where it is, so that no bad clock wins for ever.
     pub fn observe(&mut self, now: Now, stamp: Stamp) -> Result<(), Duration> {
+        self.read(now);
         let ahead = Duration::from_millis(stamp.as_millis().saturating_sub(self.estimated(now).as_millis()));
         if ahead > MAX_DRIFT {
             return Err(ahead);
@@ -147,8 +173,9 @@ impl HybridClock {
         self.offset_ms
     }
 
-    /// Sets the correction of the wall clock. Stamps stay monotone whatever it is.
-    pub fn set_offset_ms(&mut self, offset_ms: i64) {
+    /// Sets the correction of the wall clock as it stands now. Stamps stay monotone whatever it is.
+    pub fn set_offset_ms(&mut self, now: Now, offset_ms: i64) {
+        self.read = Some(now);
         self.offset_ms = offset_ms;
     }
 }
@@ -166,8 +193,21 @@ mod tests {
         let mut clock = HybridClock::default();
         let stamps: Vec<_> = [5_000, 5_000, 1_000, 5_001, 0].into_iter().map(|ms| clock.tick(at(ms))).collect();
         assert!(stamps.windows(2).all(|pair| pair[0] < pair[1]), "{stamps:?}");
-        clock.set_offset_ms(-4_000);
+        clock.set_offset_ms(at(0), -4_000);
         assert!(clock.tick(at(5_000)) > stamps[4]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_while_it_runs_changes_no_stamp() {
+        let mut clock = HybridClock::default();
+        let read = |seconds: u64, wall_ms| Now { instant: Instant::from_nanos(seconds * 1_000_000_000), wall_ms };
+        clock.tick(read(10, 100_000));
+        for (seconds, wall_ms) in [(11, 161_000), (12, 162_000), (13, 3_000), (14, 4_100)] {
+            let stamp = clock.tick(read(seconds, wall_ms)).as_millis();
+            assert!(stamp.abs_diff(90_000 + seconds * 1_000) <= 100, "{stamp} after {seconds} s");
+        }
+        clock.set_offset_ms(read(15, 5_000), 0);
+        assert_eq!(clock.estimated(read(16, 6_000)), Stamp::from_millis(6_000), "measured anew");
     }
 
     #[test]

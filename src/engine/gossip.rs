@@ -193,7 +193,7 @@ impl Engine {
     /// Follows the median of the members' clocks.
     pub(super) fn update_clock_offset(&mut self) {
         if let Some(offsets) = self.peers.moved_offsets() {
-            self.store.set_clock_offset_ms(median_offset_ms(offsets));
+            self.store.set_clock_offset_ms(self.now, median_offset_ms(offsets));
         }
     }
 

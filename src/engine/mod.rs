@@ -163,7 +163,12 @@ impl Engine {
 
     /// Takes one input. Afterwards drain [`Self::poll_output`].
     pub fn handle(&mut self, now: Now, input: Input) {
+        let stepped = now.stepped_ms(self.now);
         self.now = now;
+        if let Some(stepped) = stepped {
+            self.peers.stepped(stepped);
+            self.update_clock_offset();
+        }
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
             Input::Discovered { address } => self.discovered(address),

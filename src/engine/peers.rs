@@ -61,6 +61,13 @@ impl Peers {
         self.moved = true;
     }
 
+    /// Our wall clock was set by so many milliseconds.
+    pub(super) fn stepped(&mut self, stepped_ms: i64) {
+        self.known.values_mut().for_each(|peer| peer.clock.stepped(stepped_ms));
+        self.offsets.values_mut().for_each(|offset| *offset = offset.saturating_sub(stepped_ms));
+        self.moved = true;
+    }
+
     /// The offsets of the clocks that count, if one moved since the last time.
     pub(super) fn moved_offsets(&mut self) -> Option<impl Iterator<Item = i64>> {
         std::mem::take(&mut self.moved).then(|| self.offsets.values().copied())

@@ -32,6 +32,11 @@ impl PeerClock {
         self.round_trip = Some((usual * 7 + round_trip) / 8);
     }
 
+    /// Our wall clock was set by so many milliseconds: the peer's stands where it stood.
+    pub fn stepped(&mut self, stepped_ms: i64) {
+        self.offset_ms = self.offset_ms.map(|offset| offset.saturating_sub(stepped_ms));
+    }
+
     /// The smoothed round trip, once known.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip

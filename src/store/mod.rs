@@ -50,6 +50,7 @@ use self::core::Core;
 use crate::crdt::{Context, Dot, Value};
 use crate::id::ReplicaId;
 use crate::sabotage::Sabotage;
+use crate::time::Now;
 
 /// How a store is set up.
 #[derive(Clone, Debug)]
@@ -155,8 +156,8 @@ impl Store {
     }
 
     /// Sets the correction of the wall clock towards the median of the members, in milliseconds.
-    pub fn set_clock_offset_ms(&self, offset_ms: i64) {
-        self.lock().clock.set_offset_ms(offset_ms);
+    pub fn set_clock_offset_ms(&self, now: Now, offset_ms: i64) {
+        self.lock().clock.set_offset_ms(now, offset_ms);
     }
 
     /// Whom to call when the outbox goes from empty to non-empty. Replaces the one before.

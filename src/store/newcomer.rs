@@ -62,7 +62,7 @@ mod tests {
     use crate::time::{Instant, Now, Stamp};
 
     fn at(wall_ms: u64) -> Now {
-        Now { instant: Instant::ZERO, wall_ms }
+        Now { instant: Instant::from_nanos(wall_ms.saturating_mul(1_000_000)), wall_ms }
     }
 
     fn replica(id: u64) -> Arc<Store> {

@@ -159,7 +159,7 @@ fn a_tombstone_over_an_entry_from_the_future_waits_for_that_future() {
     let removal = sent(b);
     let Rank { time, .. } = removal[0].entry.rank();
     assert!(time > removal[0].entry.stamp);
-    a.set_clock_offset_ms(-(hour as i64));
+    a.set_clock_offset_ms(at(1_010), -(hour as i64));
     gossip(&[a, b, c], 1_010);
     put(c, 1_020, "k", "concurrent");
     for store in [a, c] {

@@ -19,9 +19,8 @@ pub(crate) struct Dots {
     last: BTreeMap<ReplicaId, Stamp>,
 }
 
-/// How far ahead of the fastest clock a stamp may be: what a clock follows of others, and the counter below the
-/// milliseconds. A clock that was a minute slow and is set a minute fast is corrected by as much again, until its node
-/// has measured anew.
+/// How far ahead of the fastest clock that there may be a stamp may be: what a clock follows of others, and the error of
+/// what was measured. That clocks are set while they run changes nothing.
 const DRIFT_MS: u64 = 500 + 50;
 
 impl Invariant for Dots {
@@ -38,8 +37,7 @@ impl Invariant for Dots {
         if let Some(last) = self.last.insert(dot.replica, stamp).filter(|last| *last >= stamp) {
             return Err(format!("{dot:?} is stamped {stamp:?}, not above {last:?} of its author's write before"));
         }
-        let fastest = scene.simulation.nodes().into_iter().map(|node| scene.simulation.now_at(node).wall_ms).max();
-        let highest = fastest.unwrap_or_default() + 2 * scene.facts.most_skew_ms + DRIFT_MS;
+        let highest = scene.simulation.true_wall_ms() + scene.facts.most_skew_ms + DRIFT_MS;
         if stamp > Stamp::from_millis(highest) {
             return Err(format!("{dot:?} is stamped {stamp:?}, above {highest} ms, which no clock shows"));
         }

@@ -184,9 +184,13 @@ impl Simulation {
 
     /// The clocks as a node's driver reads them now.
     pub fn now_at(&self, node: NodeIndex) -> Now {
-        let ms = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let wall_ms = (WALL_START_MS + ms).saturating_add_signed(self.hosts[node.0].options.skew_ms);
+        let wall_ms = self.true_wall_ms().saturating_add_signed(self.hosts[node.0].options.skew_ms);
         Now { instant: self.now, wall_ms }
+    }
+
+    /// What a wall clock shows that is right.
+    pub(super) fn true_wall_ms(&self) -> u64 {
+        WALL_START_MS + u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX - WALL_START_MS)
     }
 
     /// Lets time pass.
