@@ -59,12 +59,18 @@ rules! {
     OwnerWithoutLastWord = "owner-without-last-word", "3.10";
     /// Islands that meet trust each other's contexts.
     TrustingIslands = "trusting-islands", "3.8";
+    /// What arrives last wins, whatever it ranks.
+    ArrivalWins = "arrival-wins", "3.2";
     /// A removal ranks at its own stamp.
     OwnStampRemoval = "own-stamp-removal", "3.2";
     /// Stamps are drawn from the wall clock alone.
     WallClockOnly = "wall-clock-only", "3.1";
+    /// The digest says nothing of the rows.
+    BlindDigest = "blind-digest", "3.7";
     /// Bucket repair is never started.
     NoBucketRepair = "no-bucket-repair", "3.7";
+    /// Sessions are started though nothing differs.
+    RestlessRepair = "restless-repair", "3.4";
     /// A stamp of any future advances the clock.
     AnyFuture = "any-future", "3.11";
     /// A member that is Down is struck from the roster at once.

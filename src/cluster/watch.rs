@@ -143,6 +143,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_watcher_may_be_as_far_behind_as_there_is_room_and_no_further() {
+        let room = u32::try_from(CAPACITY).unwrap();
+        for (changes, lagged) in [(room - 1, None), (room, None), (room + 1, Some(Lagged { missed: 1 }))] {
+            let (mut watch, sink, _gone, _) = watch();
+            for number in 0..changes {
+                assert!(sink.changed(&change("a", None, Some(number))));
+            }
+            assert_eq!(watch.next().await.unwrap().err(), lagged, "{changes} changes");
+        }
+    }
+
+    #[tokio::test]
     async fn rows_of_another_type_are_skipped_and_counted() {
         let (mut watch, sink, _gone, skipped) = watch();
         let foreign = Some(Value::from(encode_value("no number").unwrap()));

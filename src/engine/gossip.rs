@@ -164,6 +164,7 @@ impl Engine {
             self.timers.set_earlier(Timer::Digest, self.now.instant + self.config.timing.digest_busy);
         }
         let due = self.scheduler.compare(self.now.instant, sender, own, theirs);
+        let due = due.or(self.sabotage.breaks(Rule::RestlessRepair).then_some(Due::Rows));
         let passed = |due: &Due| *due == Due::Buckets && self.sabotage.breaks(Rule::NoBucketRepair);
         if let Some(due) = due.filter(|due| !passed(due)) {
             self.pull_from(sender, due);

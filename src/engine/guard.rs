@@ -130,6 +130,14 @@ mod tests {
     }
 
     #[test]
+    fn a_member_may_send_as_much_at_once_as_is_stated_and_not_one_more() {
+        let mut guard = Guard::new(Instant::ZERO);
+        let mut send = || guard.admits(Instant::ZERO, ReplicaId(3), (address(1), 100), true);
+        let taken = (0..MEMBER.at_once - 1).filter(|_| send()).count() as u64;
+        assert_eq!((taken, send(), send()), (MEMBER.at_once - 1, true, false));
+    }
+
+    #[test]
     fn strangers_share_one_bucket_and_members_do_not_feel_it() {
         let mut guard = Guard::new(Instant::ZERO);
         let flood =

@@ -127,7 +127,8 @@ impl Core {
     fn merge_entry(&mut self, now: Now, slot: Slot<'_>, entry: &Entry, merged: &mut Merged) {
         let author = entry.dot.replica;
         self.observe(now, entry, merged);
-        if slot.entry().is_none_or(|current| entry.beats(&current)) {
+        let last = self.sabotage.breaks(Rule::ArrivalWins);
+        if last || slot.entry().is_none_or(|current| entry.beats(&current)) {
             self.set(slot, Some(entry.clone()), Origin::Remote(author));
         }
     }

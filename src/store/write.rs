@@ -186,7 +186,7 @@ impl Core {
         let stamp = self.stamp(now);
         let mut entry = Entry { dot: self.draw_dot(), stamp, value: None, ..observed };
         if self.sabotage.breaks(Rule::OwnStampRemoval) {
-            (entry.rank_time, entry.rank_author) = (stamp, self.replica);
+            (entry.rank_time, entry.rank_author) = (stamp.max(entry.rank_time.next()), self.replica);
         }
         self.apply_local(slot, entry)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Invariant, Scene, Verdict};
 use crate::crdt::Context;
 use crate::id::ReplicaId;
+use crate::sabotage::Sabotage;
 use crate::store::{Row, Store, StoreConfig};
 use crate::testkit::NodeIndex;
 use crate::time::Now;
@@ -43,9 +44,11 @@ fn check(scene: Scene<'_>, nodes: &[NodeIndex]) -> Verdict {
         .iter()
         .map(|node| scene.simulation.store(*node).serve(&Context::default()).next_rows(usize::MAX).unwrap_or_default())
         .collect();
-    let there = merged(now, states.iter());
-    let back = merged(now, states.iter().rev());
-    let twice = merged(now, states.iter().chain(states.iter().rev()).chain(&states));
+    let sabotage = scene.simulation.store(nodes[0]).sabotage();
+    let merged = |states: &mut dyn Iterator<Item = &Vec<Row>>| merged(now, sabotage, states);
+    let there = merged(&mut states.iter());
+    let back = merged(&mut states.iter().rev());
+    let twice = merged(&mut states.iter().chain(states.iter().rev()).chain(&states));
     if there != back || there != twice {
         return Err(format!("the states of {nodes:?} merge to {there:?}, {back:?} and {twice:?}"));
     }
@@ -53,8 +56,8 @@ fn check(scene: Scene<'_>, nodes: &[NodeIndex]) -> Verdict {
 }
 
 /// The sums over the live rows of a store that hears these states, one after the other.
-fn merged<'a>(now: Now, states: impl Iterator<Item = &'a Vec<Row>>) -> (u64, u64) {
-    let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(1), 1)));
+fn merged(now: Now, sabotage: Sabotage, states: &mut dyn Iterator<Item = &Vec<Row>>) -> (u64, u64) {
+    let store = Arc::new(Store::new(StoreConfig { sabotage, ..StoreConfig::new(ReplicaId(1), 1) }));
     for state in states {
         store.merge(now, state.clone());
     }

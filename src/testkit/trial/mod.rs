@@ -8,6 +8,8 @@
 //! In two phases always, as TigerBeetle's simulator does it: a cluster that is being hurt must not go wrong, and one that
 //! no longer is must get well. Everything follows from the seed: a failing one repeats.
 
+#[cfg(feature = "sabotage")]
+mod canary;
 mod facts;
 mod harm;
 mod plan;
@@ -64,6 +66,9 @@ pub struct Trial {
     records: bool,
     #[cfg(feature = "sabotage")]
     broken: Vec<Rule>,
+    /// Judged by this invariant alone.
+    #[cfg(feature = "sabotage")]
+    judge: Option<String>,
 }
 
 /// What a trial came to.
@@ -97,6 +102,8 @@ impl Trial {
             records: false,
             #[cfg(feature = "sabotage")]
             broken: Vec::new(),
+            #[cfg(feature = "sabotage")]
+            judge: None,
         }
     }
 
@@ -111,14 +118,6 @@ impl Trial {
     #[must_use]
     pub fn plan(mut self, plan: Plan) -> Self {
         self.plan = Some(plan);
-        self
-    }
-
-    /// With nodes that break these rules, to see whether anything notices.
-    #[cfg(feature = "sabotage")]
-    #[must_use]
-    pub fn sabotage(mut self, broken: &[Rule]) -> Self {
-        self.broken = broken.to_vec();
         self
     }
 
@@ -198,6 +197,8 @@ impl Course {
             broken: trial.broken.clone(),
             profile,
         };
+        #[cfg(feature = "sabotage")]
+        course.invariants.retain(|invariant| trial.judge.as_ref().is_none_or(|judge| judge == invariant.name()));
         let nodes: Vec<NodeIndex> = (0..trial.nodes).map(|_| course.add_node()).collect();
         if course.profile.plan == Plan::Islands {
             let (one, other) = nodes.split_at(course.rng.between(1, nodes.len() - 1));

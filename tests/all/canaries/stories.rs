@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use unisono::crdt::Context;
-use unisono::engine::{Event, Phase};
+use unisono::engine::{Event, Phase, Timing};
 use unisono::roles::RoleSpec;
 use unisono::sabotage;
 use unisono::store::TableName;
@@ -88,6 +88,29 @@ pub(super) fn partition(seed: u64, broken: &[sabotage::Rule]) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+/// Two that struck each other from the roster meet again: what one removed and collected, the other still holds.
+pub(super) fn islands(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let timing = Timing { evict_after: 5 * SECOND, ..Timing::lan() };
+    let nodes = ["n0", "n1"].map(|name| simulation.add(options(name, broken).timing(timing.clone())));
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    let table = TableName::new("lot").unwrap();
+    for key in 0..9_u8 {
+        simulation.put(nodes[0], &table, &[key], b"value").unwrap();
+    }
+    simulation.run_for(SECOND);
+    let cut = simulation.network().cut(&nodes[..1], &nodes[1..]);
+    simulation.run_for(15 * SECOND);
+    for (key, node) in [(1, nodes[0]), (2, nodes[1])] {
+        simulation.remove(node, &table, &[key]).unwrap();
+    }
+    let forgot = |simulation: &Simulation| nodes.iter().all(|node| simulation.store(*node).stats().tombstones == 0);
+    simulation.run_until(20 * SECOND, forgot).unwrap();
+    cut.heal();
+    let one = simulation.run_until(60 * SECOND, Simulation::all_converged);
+    one.map(drop).map_err(|timeout| format!("the islands did not become one: {timeout}"))
 }
 
 /// Rows of one owner replace each other before they are sent: the receivers know of all of them.
