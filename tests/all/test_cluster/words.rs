@@ -30,7 +30,7 @@ fn what_differs_can_be_read() {
         });
     });
     let expected = [
-        "tests/all/test_cluster.rs",
+        "tests/all/test_cluster/words.rs",
         "seed 3: not one converged cluster after 120s of virtual time",
         "larry does not have gary and mary in its view",
         "views:\n  gary and mary: see gary and mary\n  larry: see larry",
