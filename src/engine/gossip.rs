@@ -112,7 +112,7 @@ impl Engine {
     fn digest_message(&mut self, to: ReplicaId, answers: Option<Instant>, detailed: bool) -> DigestMessage {
         DigestMessage {
             sent: self.now.instant,
-            answers,
+            answers: answers.map(|sent| (to, sent)),
             wall_ms: self.now.wall_ms,
             digest: self.store.digest(),
             roster: self.roster.fingerprint(),
@@ -155,7 +155,7 @@ impl Engine {
         }
         self.store.observe_reports(&std::mem::take(&mut digest.reports));
         let counts = self.gossip.live.contains(&sender);
-        self.peers.hear(self.now, sender, counts, digest);
+        self.peers.hear(self.now, (sender, self.own), counts, digest);
         let own = self.compared();
         if own != theirs {
             if self.gossip.recheck.len() < RECHECK {

@@ -45,8 +45,9 @@ pub(super) enum Message {
 pub(super) struct DigestMessage {
     /// When it was sent, by the sender's monotone clock; comes back in the answer.
     pub(super) sent: Instant,
-    /// In an answer, `sent` of the question.
-    pub(super) answers: Option<Instant>,
+    /// In an answer, who asked and `sent` of the question. Another process may listen at the asker's address by now, whose
+    /// clock began anew.
+    pub(super) answers: Option<(ReplicaId, Instant)>,
     /// The sender's wall clock.
     pub(super) wall_ms: u64,
     /// Contexts and fingerprints of the sender's map.

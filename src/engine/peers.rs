@@ -33,9 +33,9 @@ impl Peers {
     }
 
     /// Takes in where a peer stands.
-    pub(super) fn hear(&mut self, now: Now, from: ReplicaId, counts: bool, digest: DigestMessage) {
+    pub(super) fn hear(&mut self, now: Now, (from, own): (ReplicaId, ReplicaId), counts: bool, digest: DigestMessage) {
         let peer = self.known.entry(from).or_default();
-        if let Some(asked) = digest.answers {
+        if let Some((_, asked)) = digest.answers.filter(|(asker, asked)| *asker == own && *asked <= now.instant) {
             peer.clock.answer(now, asked, digest.wall_ms);
             if let Some(offset) = peer.clock.offset_ms().filter(|_| counts) {
                 self.moved |= self.offsets.insert(from, offset) != Some(offset);

@@ -48,7 +48,8 @@ impl Engine {
     pub(super) fn is_outrun(&self, identity: &Identity) -> bool {
         let newest = self.roster.newest_of(&identity.node);
         newest.filter(|(_, newest)| *newest != identity.replica).is_some_and(|(boot, newest)| {
-            let lives = self.swim.member(newest).is_some_and(|(_, liveness)| liveness != Liveness::Down);
+            let is_up = |(_, liveness)| liveness != Liveness::Down;
+            let lives = newest == self.own || self.swim.member(newest).is_some_and(is_up);
             lives && self.roster.is_admitted(newest) && boot >= identity.boot
         })
     }

@@ -53,6 +53,8 @@ struct Difference {
     since: Instant,
     /// Since when nothing changed here.
     still: Instant,
+    /// A session is due although it did not hold still.
+    restless: bool,
 }
 
 /// Decides which sessions to start.
@@ -64,7 +66,7 @@ pub struct Scheduler {
     holes: BTreeMap<ReplicaId, Instant>,
     pulling: BTreeMap<ReplicaId, Instant>,
     met: BTreeMap<ReplicaId, Instant>,
-    /// When the last session was due over a difference that did not hold still.
+    /// When the last session was started over a difference that did not hold still.
     persisted: Option<Instant>,
     tried: BTreeMap<ReplicaId, Tried>,
 }
@@ -99,10 +101,10 @@ impl Scheduler {
             }
             () => Due::Buckets,
         };
-        let first = Difference { due, own, seen: 0, since: now, still: now };
+        let first = Difference { due, own, seen: 0, since: now, still: now, restless: false };
         let difference = self.differences.entry(peer).or_insert(first);
         if difference.due != due {
-            *difference = Difference { due, own, seen: 0, since: now, still: now };
+            *difference = Difference { due, own, seen: 0, since: now, still: now, restless: false };
         }
         if difference.own != own {
             difference.own = own;
@@ -114,8 +116,8 @@ impl Scheduler {
         let rested = self.persisted.is_none_or(|last| now.since(last) >= REST);
         let persists = now.since(difference.since) >= PERSISTENT && rested;
         let ripe = (stands || persists) && self.may_pull(peer) && self.may_try(now, peer, due, [own, theirs]);
-        if ripe && !stands {
-            self.persisted = Some(now);
+        if let Some(difference) = self.differences.get_mut(&peer) {
+            difference.restless = ripe && !stands;
         }
         ripe.then_some(due)
     }
@@ -163,6 +165,9 @@ impl Scheduler {
 
     /// A session with `peer` was started.
     pub fn started(&mut self, now: Instant, peer: ReplicaId) {
+        if self.differences.get(&peer).is_some_and(|difference| difference.restless) {
+            self.persisted = Some(now);
+        }
         self.pulling.insert(peer, now);
     }
 

@@ -50,6 +50,7 @@ impl Store {
         self.merge_each(rows, &mut merged, |core, slot, row, merged| {
             let own = row.owner() == Some(core.replica) && !core.sabotage.breaks(Rule::OwnerWithoutLastWord);
             if own && slot.entry().is_none() {
+                // Who leaves draws no dot that nobody would take over; the row goes with its owner.
                 wakes |= !self.is_closed() && core.disown(now, slot, row.entry);
                 return;
             }

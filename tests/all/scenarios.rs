@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use unisono::engine::{Event, Reply, Timing};
+use unisono::engine::{Event, Phase, Reply, Timing};
 use unisono::roles::RoleSpec;
 use unisono::sabotage;
 use unisono::store::TableName;
@@ -251,5 +251,23 @@ fn islands_that_had_only_heard_of_each_other_meet_at_the_next_beacon() {
         cut.heal();
         let took = simulation.run_until(33 * SECOND, Simulation::all_converged);
         assert!(took.is_ok(), "seed {seed}: {took:?}");
+    }
+}
+
+/// Two processes of one name, the second with a clock that is a minute behind: whoever is asked to admit it, the first
+/// itself or another, the first stays. Its own name had not counted as taken where it was asked itself, so it gave way.
+#[test]
+fn a_second_of_one_name_whose_clock_is_behind_does_not_shut_the_first_down() {
+    for (seed, cut) in (0..12).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut simulation = Simulation::new(seed);
+        let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(NodeOptions::named(name)));
+        simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+        let second = simulation.add(NodeOptions::named("n1").skew_ms(-60_000));
+        if cut {
+            simulation.network().cut(&nodes[1..2], &[second]).keep();
+        }
+        simulation.run_for(20 * SECOND);
+        let phase = simulation.status(nodes[1]).unwrap().phase;
+        assert_eq!(phase, Phase::Clustered, "seed {seed}, cut: {cut}");
     }
 }

@@ -39,7 +39,8 @@ impl fmt::Debug for Partition {
 
 impl TestCluster {
     /// Splits the network into these sides, silently: nothing gets through between them any more, and nobody is told. Nodes
-    /// that are not named are one more side. It lasts until the guard is dropped or [`TestCluster::heal`].
+    /// that are not named are one more side; one that is started later is on no side and sees all. It lasts until the guard
+    /// is dropped or [`TestCluster::heal`].
     ///
     /// ```
     /// # use unisono::testkit::TestCluster;

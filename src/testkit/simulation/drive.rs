@@ -61,7 +61,16 @@ impl Simulation {
 
     /// Something reaches a host: its process, or the buffers of its system while the process stands still.
     fn arrive(&mut self, host: usize, input: Input) {
-        let end = |stream| (host, self.hosts[host].life, stream);
+        let there = &mut self.hosts[host];
+        if there.paused {
+            let datagrams = there.backlog.iter().filter(|input| matches!(input, Input::Datagram { .. })).count();
+            if !matches!(input, Input::Datagram { .. }) || datagrams < OWN_BUFFER {
+                there.backlog.push_back(input);
+            }
+            return;
+        }
+        let end = (host, there.life);
+        let end = |stream| (end.0, end.1, stream);
         match &input {
             Input::Frame { stream, .. } | Input::Flushed { stream } if !self.has_end(end(*stream)) => return,
             Input::Closed { stream } => {
@@ -70,14 +79,7 @@ impl Simulation {
             }
             _ => {}
         }
-        let there = &mut self.hosts[host];
-        if !there.paused {
-            return self.handle(host, input);
-        }
-        let datagrams = there.backlog.iter().filter(|input| matches!(input, Input::Datagram { .. })).count();
-        if !matches!(input, Input::Datagram { .. }) || datagrams < OWN_BUFFER {
-            there.backlog.push_back(input);
-        }
+        self.handle(host, input);
     }
 
     fn wake(&mut self, host: usize) {

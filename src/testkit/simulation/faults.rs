@@ -17,9 +17,9 @@ impl Simulation {
 
     /// Pulls the plug of a host: its process is gone and nobody hears of that. [`Self::restart`] plugs it in again.
     pub fn unplug(&mut self, node: NodeIndex) {
-        for end in self.end_process(node) {
-            self.closed(end);
-        }
+        self.end_process(node);
+        let life = self.hosts[node.0].life;
+        self.drop_ends(node.0, life);
         self.hosts[node.0].plugged = false;
     }
 

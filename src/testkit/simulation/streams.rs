@@ -235,7 +235,14 @@ impl Simulation {
         self.pipes.remove(&near);
     }
 
-    /// All ends of a process.
+    /// Nothing of a process is left that could still be sent.
+    pub(super) fn drop_ends(&mut self, host: usize, life: u64) {
+        let all = (host, life, StreamId(0))..=(host, life, StreamId(u64::MAX));
+        let ends: Vec<End> = self.pipes.range(all).map(|(end, _)| *end).collect();
+        ends.into_iter().for_each(|end| self.closed(end));
+    }
+
+    /// All ends of a process that it has not closed.
     pub(super) fn ends_of(&self, host: usize, life: u64) -> Vec<End> {
         let all = (host, life, StreamId(0))..=(host, life, StreamId(u64::MAX));
         self.pipes.range(all).filter(|(_, pipe)| !pipe.closed).map(|(end, _)| *end).collect()

@@ -88,7 +88,7 @@ pub struct Report {
     pub collected: u64,
     /// How many rows came back that one side had collected; only where members were struck from the roster.
     pub resurrected: u64,
-    /// How many inputs the engines were given.
+    /// How many steps the simulation took: inputs, deadlines, beacons.
     pub steps: u64,
 }
 

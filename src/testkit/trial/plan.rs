@@ -16,7 +16,7 @@ pub enum Plan {
     Skewed,
     /// Datagrams are lost, doubled, late and out of order, and processes die; but whoever lives can be reached.
     Lossy,
-    /// The nodes begin as two islands, which live apart and write for longer than either remembers the other.
+    /// The nodes begin as two islands, which write on their own before they meet; and members are struck as in `Struck`.
     Islands,
 }
 
