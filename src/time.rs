@@ -68,7 +68,7 @@ pub struct Now {
 
 impl Now {
     /// By how many milliseconds the wall clock was set since `earlier`: what it moved beyond what time passed. A clock
-    /// that is only slewed, as NTP does it, stays below [`MAX_SLEW_MS`] and counts as not set.
+    /// that is only slewed, as NTP does it, stays below 250 ms and counts as not set.
     pub fn stepped_ms(self, earlier: Self) -> Option<i64> {
         let passed = u64::try_from(self.instant.since(earlier.instant).as_millis()).unwrap_or(u64::MAX);
         let expected = earlier.wall_ms.saturating_add(passed);

@@ -42,7 +42,7 @@ impl Store {
     /// it came too late, while another replica, which has not collected yet, still knows: a newcomer with a slow clock
     /// would write rows that win here and lose there. No bound on drift applies: a floor is the least of what all
     /// members have promised, so no single clock can push it ahead. One beyond all time is damage and dropped, and so
-    /// is one that leaves no room: what is stamped above [`Row::MAX_STAMP`], all others would refuse.
+    /// is one that leaves no room: what is stamped above the highest stamp, all others would refuse.
     pub fn raise_floor(&self, floor: Stamp) {
         if floor > Self::MAX_FLOOR {
             return;

@@ -3,15 +3,14 @@
 //! What makes it a CRDT (Shapiro, Preguiça, Baquero, Zawirski, 2011), tried here on states that a hurt cluster came to
 //! and not only on those that a generator thinks of.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Invariant, Scene, Verdict};
 use crate::crdt::Context;
 use crate::id::ReplicaId;
-use crate::sabotage::Sabotage;
 use crate::store::{Row, Store, StoreConfig};
 use crate::testkit::NodeIndex;
-use crate::time::Now;
 
 /// See the module.
 #[derive(Default)]
@@ -40,27 +39,31 @@ impl Invariant for JoinLaws {
 
 fn check(scene: Scene<'_>, nodes: &[NodeIndex]) -> Verdict {
     let now = scene.simulation.now_at(nodes[0]);
-    let states: Vec<Vec<Row>> = nodes
-        .iter()
-        .map(|node| scene.simulation.store(*node).serve(&Context::default()).next_rows(usize::MAX).unwrap_or_default())
-        .collect();
+    let states: Vec<Vec<Row>> = nodes.iter().map(|node| rows(scene.simulation.store(*node))).collect();
     let sabotage = scene.simulation.store(nodes[0]).sabotage();
-    let merged = |states: &mut dyn Iterator<Item = &Vec<Row>>| merged(now, sabotage, states);
-    let there = merged(&mut states.iter());
-    let back = merged(&mut states.iter().rev());
-    let twice = merged(&mut states.iter().chain(states.iter().rev()).chain(&states));
-    if there != back || there != twice {
-        return Err(format!("the states of {nodes:?} merge to {there:?}, {back:?} and {twice:?}"));
+    // Rows of owners outside the roster would be refused.
+    let roster: BTreeSet<ReplicaId> = states.iter().flatten().filter_map(Row::owner).collect();
+    let merged = |states: &mut dyn Iterator<Item = &Vec<Row>>| {
+        let store = Arc::new(Store::new(StoreConfig { sabotage, ..StoreConfig::new(ReplicaId(1), 1) }));
+        store.set_roster(&roster, 1);
+        for state in states {
+            store.merge(now, state.clone());
+        }
+        store
+    };
+    let sums = |store: &Arc<Store>| (store.digest().root, store.digest().owners);
+    let there = sums(&merged(&mut states.iter()));
+    let back = sums(&merged(&mut states.iter().rev()));
+    let twice = sums(&merged(&mut states.iter().chain(states.iter().rev()).chain(&states)));
+    // The first with what the others come to together.
+    let others = rows(&merged(&mut states[1..].iter()));
+    let grouped = sums(&merged(&mut [&states[0], &others].into_iter()));
+    if [back, twice, grouped] != [there; 3] {
+        return Err(format!("the states of {nodes:?} merge to {there:?}, {back:?}, {twice:?} and {grouped:?}"));
     }
     Ok(())
 }
 
-/// The sums over the live rows of a store that hears these states, one after the other.
-fn merged(now: Now, sabotage: Sabotage, states: &mut dyn Iterator<Item = &Vec<Row>>) -> (u64, u64) {
-    let store = Arc::new(Store::new(StoreConfig { sabotage, ..StoreConfig::new(ReplicaId(1), 1) }));
-    for state in states {
-        store.merge(now, state.clone());
-    }
-    let digest = store.digest();
-    (digest.root, digest.owners)
+fn rows(store: &Arc<Store>) -> Vec<Row> {
+    store.serve(&Context::default()).next_rows(usize::MAX).unwrap_or_default()
 }

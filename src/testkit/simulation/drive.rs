@@ -131,7 +131,8 @@ impl Simulation {
         let now = self.now_at(NodeIndex(index));
         let config = self.hosts[index].boot(now, replica, seed);
         if let Some(recorder) = &mut self.recorder {
-            recorder.step(now, index, || Step::Boot(Box::new(config)));
+            let packing = self.hosts[index].options.packing;
+            recorder.step(now, index, || Step::Boot { config: Box::new(config), packing });
         }
         let life = self.hosts[index].life;
         self.schedule(Duration::ZERO, Happening::Beacon { host: index, life });

@@ -28,8 +28,13 @@ use crate::time::Now;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Step {
-    /// A process started with this configuration.
-    Boot(Box<EngineConfig>),
+    /// A process started.
+    Boot {
+        /// With this configuration.
+        config: Box<EngineConfig>,
+        /// With so many bytes at most in a datagram and in a frame.
+        packing: (usize, usize),
+    },
     /// Its engine was given this.
     Input(Input),
     /// Its application wrote to its store: table, key, and the value or `None` for a removal.
@@ -84,7 +89,7 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>14.6?} host {:<3} ", self.now.instant, self.host.0)?;
         match &self.step {
-            Step::Boot(config) => write!(f, "boots {} {}", config.identity.node, config.identity.replica),
+            Step::Boot { config, .. } => write!(f, "boots {} {}", config.identity.node, config.identity.replica),
             Step::Input(input) => f.write_str(&replay::input_in_words(input)),
             Step::Write((table, key, value)) => {
                 let key = String::from_utf8_lossy(key);

@@ -30,9 +30,10 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) fn step(&mut self, record: &Record) -> Vec<Output> {
         match &record.step {
-            Step::Boot(config) => {
+            Step::Boot { config, packing: (datagram, frame) } => {
                 let store = Arc::new(Store::new(StoreConfig::new(config.identity.replica, config.seed)));
-                let engine = Engine::new(record.now, (**config).clone(), Arc::clone(&store));
+                let mut engine = Engine::new(record.now, (**config).clone(), Arc::clone(&store));
+                engine.set_packing(*datagram, *frame);
                 self.processes.insert(record.host, (engine, store));
             }
             Step::Input(input) => {

@@ -117,7 +117,7 @@ impl Course {
         let staying = self.staying();
         let Some(node) = self.pick(&staying) else { return Ok(()) };
         let key = format!("k{}", self.rng.below(self.profile.keys));
-        let value = format!("v{}", self.story.written().len());
+        let value = format!("v{:_<width$}", self.story.written().len(), width = self.profile.value_bytes);
         let table = self.story.table().clone();
         // A removal of what is not there is no write.
         if !put && self.simulation.store(node).get(&table, key.as_bytes()).is_none() {
@@ -131,7 +131,7 @@ impl Course {
         if outcome.is_err() {
             return Ok(());
         }
-        self.say(format_args!("{node:?} {} {key} {value}", if put { "puts" } else { "removes" }));
+        self.say(format_args!("{node:?} {} {key} {value:.12}", if put { "puts" } else { "removes" }));
         let store = self.simulation.store(node).clone();
         let written = self.story.wrote(node, &store, &key).map_err(|why| ("a write is served to others", why))?.clone();
         self.ask(|invariant, scene| invariant.at_write(scene, &written))
@@ -158,6 +158,7 @@ impl Course {
         let Some(node) = self.pick(&nodes).filter(|_| !changes || nodes.len() > 1) else { return };
         if changes {
             let count = u32::try_from(self.rng.between(1, 3)).unwrap_or(1);
+            self.facts.asked("two", count);
             self.say(format_args!("{node:?} is restarted and asks for \"two\" {count} times"));
             self.simulation.reconfigure(node, |options| options.role(RoleSpec::new("two").count(count)));
             self.simulation.kill(node);

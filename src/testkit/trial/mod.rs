@@ -211,10 +211,14 @@ impl Course {
         let spread = i64::try_from(self.profile.skew_ms).unwrap_or_default();
         let skew = i64::try_from(self.rng.below(2 * self.profile.skew_ms + 1)).unwrap_or_default() - spread;
         let name = format!("n{:02}", self.simulation.nodes().len());
+        let (datagram, frame) = self.profile.packing;
         let options = NodeOptions::named(&name).timing(self.profile.timing.clone()).skew_ms(skew);
+        let options = options.packing(datagram, frame);
         #[cfg(feature = "sabotage")]
         let options = self.broken.iter().fold(options, |options, rule| options.sabotage(*rule));
         self.facts.processes += 1;
+        self.facts.asked("one", 1);
+        self.facts.asked("two", 2);
         self.simulation.add(options.role(RoleSpec::new("one")).role(RoleSpec::new("two").count(2)))
     }
 
@@ -379,11 +383,10 @@ impl Course {
         if !self.simulation.all_converged() {
             return Some("views, agreement or rows differ".to_owned());
         }
-        let roles = &self.simulation.status(nodes[0])?.roles;
-        roles.iter().find_map(|role| {
-            let running = self.simulation.running(&role.spec.name).len();
-            let wanted = role.candidates.min(role.spec.count as usize);
-            (running != wanted).then(|| format!("{running} of {wanted} instances of {:?} run", role.spec.name))
+        // Not as often as the nodes believe that they should run, but as was asked for.
+        self.facts.wanted(nodes.len()).find_map(|(role, counts)| {
+            let running = self.simulation.running(role).len();
+            (!counts.contains(&running)).then(|| format!("{running} instances of {role:?} run, not {counts:?}"))
         })
     }
 }

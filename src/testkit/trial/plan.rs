@@ -82,6 +82,9 @@ pub(super) enum Action {
     Wait,
 }
 
+/// Datagrams and frames as large as they may be.
+const WHOLE: (usize, usize) = (usize::MAX, usize::MAX);
+
 const USUAL: [(Action, usize); 25] = [
     (Action::Put, 120),
     (Action::Remove, 40),
@@ -115,6 +118,10 @@ const USUAL: [(Action, usize); 25] = [
 pub(super) struct Profile {
     pub(super) plan: Plan,
     pub(super) keys: usize,
+    /// Values are this long, or as short as they can be.
+    pub(super) value_bytes: usize,
+    /// How much goes into a datagram and into a frame at most: small, so that everything comes in pieces.
+    pub(super) packing: (usize, usize),
     pub(super) timing: Timing,
     /// Clocks are wrong by up to this much.
     pub(super) skew_ms: usize,
@@ -129,7 +136,10 @@ impl Profile {
     pub(super) fn new(rng: &mut Rng, plan: Plan) -> Self {
         let weights = USUAL.map(|(action, usual)| {
             let factors: &[usize] = match action {
-                Action::Put | Action::Restart | Action::Resume | Action::HealOne | Action::Wait => &[2, 4, 8],
+                Action::Put | Action::Restart | Action::Resume | Action::Wait => &[2, 4, 8],
+                Action::Remove => &[0, 1, 4, 16],
+                // Without them what is cut stays so until the end.
+                Action::HealOne | Action::HealAll => &[0, 2, 8],
                 _ => &[0, 1, 4, 8],
             };
             // Drawn for every action, so that plans of one seed have the most in common.
@@ -144,6 +154,8 @@ impl Profile {
         Self {
             plan,
             keys: rng.between(2, 30),
+            value_bytes: *rng.pick(&[0, 0, 0, 300, 2_000, 20_000]),
+            packing: *rng.pick(&[WHOLE, WHOLE, (200, 1), (600, 500), (1_400, 5_000)]),
             timing,
             skew_ms,
             hurt: Duration::from_millis(*rng.pick(&[1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 20_000])),
