@@ -63,7 +63,7 @@ fn datagrams(pair: &mut Pair, bytes: &Bytes) {
             let envelope = Envelope { kind: *kind, cluster: wire::cluster_hash(CLUSTER), sender };
             let mut datagram = envelope.open();
             datagram.extend_from_slice(body);
-            pair.hears(node, Input::Datagram { from, bytes: Envelope::seal(datagram) });
+            pair.hears(node, Input::Datagram { from, bytes: wire::seal(datagram) });
         }
     }
 }

@@ -152,7 +152,7 @@ fn lie(stage: &mut Stage, at: usize, what: u8, script: &mut Script<'_>) {
             let (kind, sender) = (script.byte() % 5, ReplicaId((script.byte() % 5).into()));
             let mut datagram = Envelope { kind, cluster: wire::cluster_hash(CLUSTER), sender }.open();
             datagram.extend_from_slice(&script.bytes());
-            stage.hears(at, Input::Datagram { from, bytes: Envelope::seal(datagram) });
+            stage.hears(at, Input::Datagram { from, bytes: wire::seal(datagram) });
         }
         2 => stage.hears(at, Input::Flushed { stream: script.stream() }),
         3 => stage.hears(at, Input::Closed { stream: script.stream() }),
@@ -183,7 +183,7 @@ fn tell(stage: &mut Stage, at: usize, script: &mut Script<'_>, rows: &[Row]) {
         let cluster = wire::cluster_hash(CLUSTER);
         let open = || Envelope { kind: ROWS, cluster, sender }.open();
         for body in replication::pack(rows, wire::MAX_BODY, open).bodies {
-            stage.hears(at, Input::Datagram { from: address(1 - at), bytes: Envelope::seal(body) });
+            stage.hears(at, Input::Datagram { from: address(1 - at), bytes: wire::seal(body) });
         }
     } else {
         let (stream, open) = (script.stream(), || wire::open_frame(ROWS));

@@ -91,7 +91,7 @@ fn decoded(bytes: &[u8]) {
         assert_eq!(recode_beacon(&again), Some(again));
     }
     if let Ok((envelope, body)) = Envelope::split(bytes) {
-        let again = Envelope::seal([&envelope.open(), body].concat());
+        let again = wire::seal([&envelope.open(), body].concat());
         assert_eq!(Envelope::split(&again), Ok((envelope, body)));
         assert_eq!(again.len(), bytes.len());
     }
@@ -146,7 +146,7 @@ fn encoded(values: &Wild) {
     assert!(!back.join(&there));
     comes_back(&there);
     let Envelope { kind, cluster, sender } = values.envelope;
-    let bytes = Envelope::seal(values.envelope.open());
+    let bytes = wire::seal(values.envelope.open());
     assert_eq!(bytes.len(), Envelope::BYTES);
     assert_eq!(Envelope::split(&bytes), Ok((Envelope { kind, cluster, sender }, &[][..])));
 }

@@ -1,13 +1,12 @@
-//! The bytes of a beacon: envelope of kind 0, then who calls, from which cluster, and where it listens.
+//! The bytes of a beacon: kind 0 and the sum, then who calls, from which cluster, and where it listens.
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ReplicaId;
-
-/// Magic, version, kind.
-const ENVELOPE: [u8; 4] = [b'u', b'n', 1, 0];
+use crate::wire;
 
 /// One call of a node: here I am.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,32 +24,27 @@ pub(crate) fn is_beacon(datagram: &[u8]) -> bool {
     matches!(datagram, [b'u', b'n', _, 0, ..])
 }
 
-/// The hash of a cluster's name that its beacons carry; xxh3 because its output is stable over versions and hosts.
-pub(super) fn cluster_hash(name: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(name.as_bytes())
-}
-
 impl Beacon {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, ENVELOPE.to_vec()).expect("a beacon of fixed shape fits a vector")
+    pub(super) fn encode(&self) -> Bytes {
+        wire::seal(wire::encode_onto(wire::open(wire::BEACON), self))
     }
 
-    /// `None` for whatever is no beacon: another envelope, a body too short or too long, or an address at which nobody
-    /// can listen.
+    /// `None` for whatever is no beacon: of another kind or version, damaged, with a body too short or too long, or from
+    /// an address at which nobody can listen.
     pub(super) fn decode(datagram: &[u8]) -> Option<Self> {
-        let body = datagram.strip_prefix(&ENVELOPE)?;
-        let (beacon, rest) = postcard::take_from_bytes::<Self>(body).ok()?;
+        let (kind, body) = wire::unseal(datagram).ok()?;
+        let beacon: Self = wire::decode(body).ok()?;
         let ip = beacon.address.ip();
         let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
         let nobody = beacon.address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast;
-        (rest.is_empty() && !nobody).then_some(beacon)
+        (kind == wire::BEACON && !nobody).then_some(beacon)
     }
 }
 
 /// Decodes a beacon and encodes it anew, for whoever tests that nothing is lost on the way.
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
-pub fn recode_beacon(datagram: &[u8]) -> Option<Vec<u8>> {
+pub fn recode_beacon(datagram: &[u8]) -> Option<Bytes> {
     Beacon::decode(datagram).map(|beacon| beacon.encode())
 }
 
@@ -61,12 +55,12 @@ mod tests {
     use super::*;
 
     fn beacon(address: &str) -> Beacon {
-        Beacon { cluster: cluster_hash("parking"), address: address.parse().unwrap(), replica: ReplicaId(7) }
+        Beacon { cluster: wire::cluster_hash("parking"), address: address.parse().unwrap(), replica: ReplicaId(7) }
     }
 
     #[test]
     fn the_bytes_are_pinned() {
-        let mut expected = vec![b'u', b'n', 1, 0];
+        let mut expected = vec![b'u', b'n', 1, 0, b'p', b'o', 0xa0, b'L'];
         // postcard: varint of the hash, variant 0 (IPv4), 4 bytes, varint of the port, varint of the replica.
         expected.extend(postcard::to_stdvec(&0xebd8_9ff8_c7b4_bc0b_u64).unwrap());
         expected.extend([0, 10, 0, 0, 1, 0x87, 0x26, 7]);
@@ -84,21 +78,27 @@ mod tests {
     }
 
     #[test]
-    fn trailing_bytes_other_versions_and_other_kinds_are_refused() {
+    fn trailing_bytes_other_versions_other_kinds_and_flipped_bits_are_refused() {
         let bytes = beacon("10.0.0.1:4871").encode();
         assert!(Beacon::decode(&bytes).is_some());
         assert_eq!(Beacon::decode(&[&bytes[..], &[0]].concat()), None);
-        for position in 0..4 {
-            let mut other = bytes.clone();
-            other[position] ^= 2;
-            assert_eq!(Beacon::decode(&other), None);
+        for bit in 0..bytes.len() * 8 {
+            let mut other = bytes.to_vec();
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Beacon::decode(&other), None, "bit {bit}");
         }
+        let body = &bytes[8..];
+        let other = wire::seal([&wire::open(wire::BEACON + 1), body].concat());
+        assert_eq!(Beacon::decode(&other), None);
+        let longer = wire::seal([&wire::open(wire::BEACON), body, &[0]].concat());
+        assert_eq!(Beacon::decode(&longer), None);
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), headed in any::<bool>()) {
-            let bytes = if headed { [&ENVELOPE[..], &bytes].concat() } else { bytes };
+            let sealed = || wire::seal([&wire::open(wire::BEACON)[..], &bytes].concat());
+            let bytes = if headed { sealed() } else { bytes.into() };
             let _ = is_beacon(&bytes);
             if let Some(beacon) = Beacon::decode(&bytes) {
                 prop_assert_eq!(Beacon::decode(&beacon.encode()), Some(beacon));

@@ -25,12 +25,13 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::beacon::Beacon;
 pub(crate) use super::beacon::is_beacon;
-use super::beacon::{Beacon, cluster_hash};
 use super::beacon_socket::BeaconSocket;
 use super::pace::Pace;
 use super::{Context, Run, Strategy};
 use crate::id::ReplicaId;
+use crate::wire;
 
 /// What the default strategy needs to know of the node that only its caller can tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,7 +121,7 @@ impl Broadcast {
 
     async fn call_and_listen(&mut self, context: Context) {
         let beacon = Beacon {
-            cluster: cluster_hash(&self.setup.cluster),
+            cluster: wire::cluster_hash(&self.setup.cluster),
             address: context.own(),
             replica: self.setup.config.replica,
         };
@@ -225,7 +226,7 @@ mod tests {
 
     fn beacon(cluster: &str, replica: u64, port: u16) -> Bytes {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Beacon { cluster: cluster_hash(cluster), address, replica: ReplicaId(replica) }.encode().into()
+        Beacon { cluster: wire::cluster_hash(cluster), address, replica: ReplicaId(replica) }.encode()
     }
 
     #[tokio::test]

@@ -25,8 +25,8 @@ impl Clock {
         Self { start: tokio::time::Instant::now(), wall: Wall::Host }
     }
 
-    /// The clock of a simulated host: monotone time since `start` by tokio's clock, which tests pause, and a time of day
-    /// that follows from it.
+    /// The clock of a process on a simulated host: monotone time since its `start` by tokio's clock, which tests pause,
+    /// and the host's time of day.
     #[cfg(feature = "testkit")]
     pub(crate) fn simulated(start: tokio::time::Instant, wall: SimulatedWall) -> Self {
         Self { start, wall: Wall::Simulated(wall) }
@@ -36,7 +36,7 @@ impl Clock {
     pub fn now(&self) -> Now {
         let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let instant = Instant::from_nanos(nanos);
-        Now { instant, wall_ms: self.wall.ms(instant) }
+        Now { instant, wall_ms: self.wall.ms() }
     }
 
     /// When the runtime's timer is to fire for an instant of this clock.
@@ -46,9 +46,8 @@ impl Clock {
 }
 
 impl Wall {
-    #[cfg_attr(not(feature = "testkit"), expect(unused_variables, reason = "the host's clock needs no other"))]
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is told")]
-    fn ms(&self, instant: Instant) -> u64 {
+    fn ms(&self) -> u64 {
         match self {
             Self::Host => {
                 // A host whose clock stands before 1970 has worse problems than a stamp of zero.
@@ -56,23 +55,24 @@ impl Wall {
                 u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
             }
             #[cfg(feature = "testkit")]
-            Self::Simulated(wall) => wall.ms(instant),
+            Self::Simulated(wall) => wall.ms(),
         }
     }
 }
 
-/// A time of day that starts at a fixed moment and runs with the monotone clock, ahead or behind by what tests set.
+/// A time of day that stood at a given moment at `begin` and runs with tokio's clock, ahead or behind by what tests set.
 #[cfg(feature = "testkit")]
 #[derive(Clone, Debug)]
 pub(crate) struct SimulatedWall {
-    start_ms: u64,
+    begin: tokio::time::Instant,
+    begin_ms: u64,
     skew_ms: std::sync::Arc<std::sync::atomic::AtomicI64>,
 }
 
 #[cfg(feature = "testkit")]
 impl SimulatedWall {
-    pub(crate) fn new(start_ms: u64, skew_ms: i64) -> Self {
-        Self { start_ms, skew_ms: std::sync::Arc::new(skew_ms.into()) }
+    pub(crate) fn new(begin: tokio::time::Instant, begin_ms: u64) -> Self {
+        Self { begin, begin_ms, skew_ms: std::sync::Arc::default() }
     }
 
     /// Sets how far it is ahead of true time, or behind.
@@ -80,9 +80,9 @@ impl SimulatedWall {
         self.skew_ms.store(skew_ms, std::sync::atomic::Ordering::Relaxed);
     }
 
-    fn ms(&self, instant: Instant) -> u64 {
-        let elapsed = instant.since(Instant::ZERO).as_millis();
-        let true_ms = self.start_ms.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX));
+    fn ms(&self) -> u64 {
+        let elapsed = self.begin.elapsed().as_millis();
+        let true_ms = self.begin_ms.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX));
         true_ms.saturating_add_signed(self.skew_ms.load(std::sync::atomic::Ordering::Relaxed))
     }
 }
@@ -104,11 +104,13 @@ mod tests {
 
     #[cfg(feature = "testkit")]
     #[tokio::test(start_paused = true)]
-    async fn a_simulated_time_of_day_follows_from_the_monotone_one() {
-        let wall = SimulatedWall::new(1_000, -200);
+    async fn a_simulated_time_of_day_is_the_hosts_and_monotone_time_the_processs() {
+        let wall = SimulatedWall::new(tokio::time::Instant::now(), 1_000);
+        wall.set_skew_ms(-200);
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let clock = Clock::simulated(tokio::time::Instant::now(), wall.clone());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(clock.now(), Now { instant: Instant::from_nanos(50_000_000), wall_ms: 850 });
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(clock.now(), Now { instant: Instant::from_nanos(30_000_000), wall_ms: 850 });
         wall.set_skew_ms(7);
         assert_eq!(clock.now().wall_ms, 1_057);
         wall.set_skew_ms(-5_000);

@@ -11,7 +11,7 @@ use crate::id::ReplicaId;
 use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
 use crate::replication;
 use crate::sabotage::Rule;
-use crate::wire::{self, Envelope};
+use crate::wire;
 
 /// About how many members of a large cluster answer when a known address is heard of again.
 const LOOKERS: u32 = 8;
@@ -27,7 +27,7 @@ impl Engine {
                     if self.guard.may_send(to, datagram.len() + 2 + bytes.len()) {
                         let announces = self.guard.answers_nobody() && !self.is_live_address(to);
                         wire::push_padded(&mut datagram, &bytes, announces);
-                        self.output_datagram(to, Envelope::seal(datagram));
+                        self.output_datagram(to, wire::seal(datagram));
                     } else {
                         self.stats.answers_withheld += 1;
                     }

@@ -343,7 +343,7 @@ impl Engine {
             self.stats.oversized += 1;
             return;
         }
-        self.output_datagram(address, Envelope::seal(bytes));
+        self.output_datagram(address, wire::seal(bytes));
     }
 
     fn output_datagram(&mut self, to: SocketAddr, bytes: Bytes) {

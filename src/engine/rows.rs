@@ -9,7 +9,7 @@ use crate::id::ReplicaId;
 use crate::replication::{self, EAGER_TO_ALL};
 use crate::sabotage::Rule;
 use crate::store::Row;
-use crate::wire::{Envelope, MAX_BODY, Malformed};
+use crate::wire::{self, Envelope, MAX_BODY, Malformed};
 
 /// How many rows are taken from the outbox at a time.
 const BATCH: usize = 512;
@@ -92,7 +92,7 @@ impl Engine {
         let packed = replication::pack(rows, self.packing.body, || envelope.open());
         let addresses: Vec<_> = targets.iter().filter_map(|target| self.address_of(*target)).collect();
         for body in packed.bodies {
-            let bytes = Envelope::seal(body);
+            let bytes = wire::seal(body);
             for to in &addresses {
                 self.stats.datagrams_sent += 1;
                 self.outputs.push_back(Output::Datagram { to: *to, bytes: bytes.clone() });

@@ -90,7 +90,7 @@ fn before_its_first_pull_a_node_takes_no_eager_rows() {
     for formed in [false, true] {
         let mut engine = engine(formed);
         let envelope = Envelope { kind: kind::ROWS, cluster: wire::cluster_hash("parking"), sender: PEER };
-        let bytes = Envelope::seal(wire::encode_onto(envelope.open(), &row("cars", PEER, b"key")));
+        let bytes = wire::seal(wire::encode_onto(envelope.open(), &row("cars", PEER, b"key")));
         engine.handle(NOW, Input::Datagram { from: ([127, 0, 0, 1], 4_872).into(), bytes });
         assert_eq!(engine.store.knows(Dot { replica: PEER, seq: 1 }), formed);
     }

@@ -117,8 +117,10 @@ impl NodeOptions {
 pub(super) struct Host {
     pub(super) options: NodeOptions,
     pub(super) address: SocketAddr,
-    /// Counts the processes that ran here; what was meant for an earlier one is lost.
+    /// Counts the processes that ran here; what only an earlier one could hear is lost.
     pub(super) life: u64,
+    /// When the process started: its own clock counts from then.
+    pub(super) booted: Instant,
     pub(super) engine: Option<Engine>,
     pub(super) store: Arc<Store>,
     pub(super) status: Option<Arc<Status>>,
@@ -150,6 +152,7 @@ impl Host {
             options,
             address: SocketAddr::from((ip, 4_871)),
             life: 0,
+            booted: Instant::ZERO,
             engine: None,
             store,
             status: None,
@@ -164,6 +167,17 @@ impl Host {
             replies: Vec::new(),
             tenant: None,
         }
+    }
+
+    /// The moment of the simulation at which the monotone clock of the process shows so much.
+    pub(super) fn moment_of(&self, shown: Instant) -> Instant {
+        self.booted + shown.since(Instant::ZERO)
+    }
+
+    /// When the engine wants to be woken, by the time of the simulation.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let shown = self.engine.as_ref().and_then(Engine::poll_timeout)?;
+        Some(self.moment_of(shown))
     }
 
     /// What a process leaves behind when it ends: nothing.

@@ -13,7 +13,7 @@ pub const PROTOCOL_MIN: u8 = 1;
 /// The highest protocol version that this build speaks.
 pub const PROTOCOL_MAX: u8 = 1;
 
-/// The kind of a beacon, whose body discovery reads and whose envelope ends behind the kind.
+/// The kind of a beacon, whose body discovery reads and whose envelope ends behind the sum.
 pub const BEACON: u8 = 0;
 
 const MAGIC: [u8; 2] = *b"un";
@@ -21,7 +21,7 @@ const MAGIC: [u8; 2] = *b"un";
 /// As much as most datagrams hold.
 const USUAL: usize = 512;
 
-/// Where the bytes begin that the sum covers.
+/// Where the bytes begin that the sum covers, and the length of the shortest envelope.
 const SUMMED: usize = 4 + SUM_BYTES;
 
 /// Names a cluster in eight bytes.
@@ -41,6 +41,30 @@ pub fn kind_of(datagram: &[u8]) -> Result<u8, Malformed> {
         }
         _ => Err(Malformed),
     }
+}
+
+/// The first bytes of a datagram of a kind, with room for the sum that [`seal`] puts there when it is complete.
+pub fn open(kind: u8) -> Vec<u8> {
+    // Most datagrams are far from the largest, and memory for a few hundred bytes is the cheapest there is.
+    let mut datagram = Vec::with_capacity(USUAL);
+    datagram.extend_from_slice(&MAGIC);
+    datagram.extend_from_slice(&[PROTOCOL_MAX, kind]);
+    datagram.extend_from_slice(&[0; SUM_BYTES]);
+    datagram
+}
+
+/// Completes a datagram that [`open`] began.
+pub fn seal(mut datagram: Vec<u8>) -> Bytes {
+    let sum = sum(datagram[3], &datagram[SUMMED..]);
+    datagram[4..SUMMED].copy_from_slice(&sum);
+    datagram.into()
+}
+
+/// The kind of a datagram whose sum is right, and what stands behind the sum.
+pub fn unseal(datagram: &[u8]) -> Result<(u8, &[u8]), Malformed> {
+    let kind = kind_of(datagram)?;
+    let (front, rest) = datagram.split_at_checked(SUMMED).ok_or(Malformed)?;
+    if is_sum(&front[4..], kind, rest) { Ok((kind, rest)) } else { Err(Malformed) }
 }
 
 /// Puts a body, at most [`MAX_PADDED`](super::MAX_PADDED) bytes, behind its length, and fills the datagram up to its
@@ -75,38 +99,21 @@ impl Envelope {
     /// The length of an envelope.
     pub const BYTES: usize = SUMMED + 8 + 8;
 
-    /// The bytes of the envelope, for the body to be put behind them; [`Envelope::seal`] when it is complete.
+    /// The bytes of the envelope, for the body to be put behind them; [`seal`] when it is complete.
     pub fn open(&self) -> Vec<u8> {
-        // Most datagrams are far from the largest, and memory for a few hundred bytes is the cheapest there is.
-        let mut bytes = Vec::with_capacity(USUAL);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&[PROTOCOL_MAX, self.kind]);
-        bytes.extend_from_slice(&[0; SUM_BYTES]);
+        let mut bytes = open(self.kind);
         bytes.extend_from_slice(&self.cluster.to_be_bytes());
         bytes.extend_from_slice(&self.sender.0.to_be_bytes());
         bytes
     }
 
-    /// Completes a datagram that [`Envelope::open`] began.
-    pub fn seal(mut datagram: Vec<u8>) -> Bytes {
-        let sum = sum(datagram[3], &datagram[SUMMED..]);
-        datagram[4..SUMMED].copy_from_slice(&sum);
-        datagram.into()
-    }
-
     /// Splits a datagram into envelope and body.
     pub fn split(datagram: &[u8]) -> Result<(Self, &[u8]), Malformed> {
-        let kind = kind_of(datagram)?;
-        let (front, rest) = datagram.split_at_checked(SUMMED).ok_or(Malformed)?;
-        if !is_sum(&front[4..], kind, rest) {
-            return Err(Malformed);
-        }
-        let number = |at: usize| -> Result<u64, Malformed> {
-            let bytes = datagram.get(at..at + 8).ok_or(Malformed)?;
-            Ok(u64::from_be_bytes(bytes.try_into().map_err(|_| Malformed)?))
-        };
-        let envelope = Self { kind, cluster: number(SUMMED)?, sender: ReplicaId(number(SUMMED + 8)?) };
-        Ok((envelope, &datagram[Self::BYTES..]))
+        let (kind, rest) = unseal(datagram)?;
+        let (cluster, rest) = rest.split_first_chunk().ok_or(Malformed)?;
+        let (sender, body) = rest.split_first_chunk().ok_or(Malformed)?;
+        let (cluster, sender) = (u64::from_be_bytes(*cluster), ReplicaId(u64::from_be_bytes(*sender)));
+        Ok((Self { kind, cluster, sender }, body))
     }
 }
 
@@ -120,7 +127,7 @@ mod tests {
         let mut bytes = envelope.open();
         assert_eq!(bytes.len(), Envelope::BYTES);
         bytes.extend_from_slice(b"body");
-        let mut bytes = Envelope::seal(bytes).to_vec();
+        let mut bytes = seal(bytes).to_vec();
         assert_eq!(Envelope::split(&bytes), Ok((envelope, &b"body"[..])));
         for short in 0..bytes.len() {
             assert_eq!(Envelope::split(&bytes[..short]), Err(Malformed));

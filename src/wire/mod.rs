@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! datagram   'u' 'n' version kind | sum (4) | cluster (8) | sender (8) | body  at most MAX_DATAGRAM bytes
-//! beacon     'u' 'n' version 0    | body of its own, see discovery
+//! beacon     'u' 'n' version 0    | sum (4) | body of its own, see discovery
 //! frame      kind | sum (4) | body                                             at most MAX_FRAME bytes
 //! ```
 //!
@@ -17,6 +17,8 @@ mod limits;
 mod sum;
 
 pub use codec::{Malformed, decode, decode_prefix, encode, encode_onto};
-pub use envelope::{BEACON, Envelope, PROTOCOL_MAX, PROTOCOL_MIN, cluster_hash, kind_of, push_padded, split_padded};
+pub use envelope::{
+    BEACON, Envelope, PROTOCOL_MAX, PROTOCOL_MIN, cluster_hash, kind_of, open, push_padded, seal, split_padded, unseal,
+};
 pub use frame::{open_frame, seal_frame, split_frame};
 pub use limits::{MAX_BODY, MAX_DATAGRAM, MAX_FRAME, MAX_MEMBERS, MAX_PADDED};

@@ -137,9 +137,10 @@ impl Stage {
                 self.simulation.restart(index);
                 (index, wall)
             }
-            None => (self.simulation.add(options), SimulatedWall::new(WALL_START_MS, 0)),
+            None => (self.simulation.add(options), SimulatedWall::new(self.begin, WALL_START_MS)),
         };
-        let clock = Clock::simulated(self.begin, wall.clone());
+        let booted = self.simulation.hosts[index.0].booted;
+        let clock = Clock::simulated(self.begin + booted.since(Instant::ZERO), wall.clone());
         let roles = Application::roles(runner, stop_grace);
         let cluster = Application::move_in(&mut self.simulation.hosts[index.0], roles, handle, clock);
         self.places

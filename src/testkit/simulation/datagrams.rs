@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::Simulation;
+use super::{Happening, Simulation};
 use crate::engine::Input;
 use crate::testkit::host::NodeIndex;
 use crate::testkit::network::Way;
@@ -24,7 +24,8 @@ impl Simulation {
                 let from = self.hosts[from].address;
                 for copy in copies {
                     let bytes = flipped(&mut self.random, bytes.clone(), copy.flips);
-                    self.input(target, copy.after, Input::Datagram { from, bytes });
+                    let input = Input::Datagram { from, bytes };
+                    self.schedule(copy.after, Happening::Packet { host: target, input });
                 }
             }
         }

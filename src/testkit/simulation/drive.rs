@@ -40,6 +40,12 @@ impl Simulation {
                 }
                 host
             }
+            Happening::Packet { host, input } => {
+                if self.hosts[host].plugged {
+                    self.arrive(host, input);
+                }
+                host
+            }
             Happening::Wake { host, life } => {
                 if self.hosts[host].life == life {
                     self.wake(host);
@@ -92,7 +98,7 @@ impl Simulation {
         if there.paused {
             return;
         }
-        if there.engine.as_ref().and_then(Engine::poll_timeout).is_some_and(|due| due <= self.now) {
+        if there.due().is_some_and(|due| due <= self.now) {
             self.handle(host, Input::Deadline);
         } else {
             self.set_alarm(host);
@@ -101,7 +107,7 @@ impl Simulation {
 
     pub(super) fn set_alarm(&mut self, host: usize) {
         let there = &mut self.hosts[host];
-        let Some(due) = there.engine.as_ref().and_then(Engine::poll_timeout) else { return };
+        let Some(due) = there.due() else { return };
         let due = due.max(self.now);
         // One that comes too early looks again; one that came too late would be a deadline missed.
         if there.wake_at.is_none_or(|wake_at| wake_at > due) {
@@ -117,10 +123,10 @@ impl Simulation {
         if let Input::Datagram { bytes, .. } | Input::Frame { bytes, .. } = &input {
             self.trace_hash = xxh3_64_with_seed(bytes, self.trace_hash);
         }
-        let when = self.trace_hash ^ now.instant.as_nanos() ^ now.wall_ms.rotate_left(32);
+        let when = self.trace_hash ^ self.now.as_nanos() ^ now.wall_ms.rotate_left(32);
         self.trace_hash = xxh3_64_with_seed(&(host as u64).to_be_bytes(), when);
         if let Some(recorder) = &mut self.recorder {
-            recorder.step(now, host, || Step::Input(input.clone()));
+            recorder.step(self.now, now, host, || Step::Input(input.clone()));
         }
         engine.handle(now, input);
         self.drain(host);
@@ -128,11 +134,12 @@ impl Simulation {
 
     pub(super) fn boot(&mut self, index: usize) {
         let (replica, seed) = (ReplicaId(self.random.random()), self.random.random());
+        self.hosts[index].booted = self.now;
         let now = self.now_at(NodeIndex(index));
         let config = self.hosts[index].boot(now, replica, seed);
         if let Some(recorder) = &mut self.recorder {
             let packing = self.hosts[index].options.packing;
-            recorder.step(now, index, || Step::Boot { config: Box::new(config), packing });
+            recorder.step(self.now, now, index, || Step::Boot { config: Box::new(config), packing });
         }
         let life = self.hosts[index].life;
         self.schedule(Duration::ZERO, Happening::Beacon { host: index, life });
@@ -157,9 +164,9 @@ impl Simulation {
                 continue;
             }
             for copy in self.network.copies(&mut self.random, self.now, link, 64) {
-                // One whose bits are wrong is no beacon.
+                // The sum of one whose bits are wrong is wrong: nobody takes it for a beacon.
                 if copy.flips == 0 {
-                    self.input(other, copy.after, Input::Discovered { address });
+                    self.schedule(copy.after, Happening::Packet { host: other, input: Input::Discovered { address } });
                 }
             }
         }

@@ -29,7 +29,7 @@ impl Simulation {
         if host.engine.take().is_some()
             && let Some(recorder) = &mut self.recorder
         {
-            recorder.step(now, node.0, || Step::End);
+            recorder.step(self.now, now, node.0, || Step::End);
         }
         host.end();
         let life = host.life;

@@ -44,10 +44,29 @@ pub struct Timeout {
 
 #[derive(Debug)]
 pub(super) enum Happening {
-    Input { host: usize, life: u64, input: Input },
-    Wake { host: usize, life: u64 },
-    Beacon { host: usize, life: u64 },
-    GiveUp { end: End, since: Instant },
+    /// Something that only this process of the host can hear.
+    Input {
+        host: usize,
+        life: u64,
+        input: Input,
+    },
+    /// A packet for the host's address: whichever process is there hears it.
+    Packet {
+        host: usize,
+        input: Input,
+    },
+    Wake {
+        host: usize,
+        life: u64,
+    },
+    Beacon {
+        host: usize,
+        life: u64,
+    },
+    GiveUp {
+        end: End,
+        since: Instant,
+    },
 }
 
 /// A cluster on virtual time.
@@ -166,7 +185,7 @@ impl Simulation {
         let now = self.now_at(node);
         if let Some(recorder) = &mut self.recorder {
             let write = || (table.clone(), key.to_vec(), value.map(<[u8]>::to_vec));
-            recorder.step(now, node.0, || Step::Write(write()));
+            recorder.step(self.now, now, node.0, || Step::Write(write()));
         }
         let store = &self.hosts[node.0].store;
         match value {
@@ -182,10 +201,11 @@ impl Simulation {
         self.input(node.0, Duration::ZERO, Input::StoreChanged);
     }
 
-    /// The clocks as a node's driver reads them now.
+    /// The clocks as a node's driver reads them now: the monotone one counts from the start of its process.
     pub fn now_at(&self, node: NodeIndex) -> Now {
-        let wall_ms = self.true_wall_ms().saturating_add_signed(self.hosts[node.0].options.skew_ms);
-        Now { instant: self.now, wall_ms }
+        let host = &self.hosts[node.0];
+        let wall_ms = self.true_wall_ms().saturating_add_signed(host.options.skew_ms);
+        Now { instant: Instant::ZERO + self.now.since(host.booted), wall_ms }
     }
 
     /// What a wall clock shows that is right.
@@ -249,3 +269,6 @@ impl Simulation {
         self.network.way(NodeIndex(from), NodeIndex(to))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ pub use replay::{Diverged, in_words};
 use super::host::NodeIndex;
 use crate::engine::{EngineConfig, Input, Output};
 use crate::store::TableName;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// What was done to one engine or store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,7 +46,9 @@ pub enum Step {
 /// One step of a trace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// The clocks of the host.
+    /// When, counted from the start of the simulation.
+    pub at: Instant,
+    /// The clocks of the host as its process reads them.
     pub now: Now,
     /// Which host.
     pub host: NodeIndex,
@@ -87,7 +89,7 @@ impl Trace {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>14.6?} host {:<3} ", self.now.instant, self.host.0)?;
+        write!(f, "{:>14.6?} host {:<3} ", self.at, self.host.0)?;
         match &self.step {
             Step::Boot { config, .. } => write!(f, "boots {} {}", config.identity.node, config.identity.replica),
             Step::Input(input) => f.write_str(&replay::input_in_words(input)),
@@ -112,8 +114,8 @@ impl Recorder {
         Self(Trace { seed, records: Vec::new() })
     }
 
-    pub(super) fn step(&mut self, now: Now, host: usize, step: impl FnOnce() -> Step) {
-        self.0.records.push(Record { now, host: NodeIndex(host), step: step(), outputs: 0 });
+    pub(super) fn step(&mut self, at: Instant, now: Now, host: usize, step: impl FnOnce() -> Step) {
+        self.0.records.push(Record { at, now, host: NodeIndex(host), step: step(), outputs: 0 });
     }
 
     /// What the last step brought about.

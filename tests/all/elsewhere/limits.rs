@@ -9,7 +9,7 @@ use unisono::roles::RoleSpec;
 use unisono::store::{MAX_KEY, MAX_VALUE, Store, StoreConfig, TableName, TableNameError, WriteError};
 use unisono::testkit::Simulation;
 use unisono::time::{Instant, MAX_DRIFT, Now, Stamp};
-use unisono::wire::{Envelope, MAX_DATAGRAM, split_padded};
+use unisono::wire::{self, Envelope, MAX_DATAGRAM, split_padded};
 
 use super::{SECOND, cluster, live};
 
@@ -105,7 +105,7 @@ fn a_stranger_is_answered_with_no_more_than_he_sent() {
         sent(&mut larry);
         let mut forged = envelope.open();
         forged.extend_from_slice(&padded[..length]);
-        let forged = Envelope::seal(forged);
+        let forged = wire::seal(forged);
         let asked = forged.len();
         larry.handle(now, Input::Datagram { from: ([10, 0, 0, 1], 4_872).into(), bytes: forged });
         let answers: Vec<usize> = sent(&mut larry).iter().map(bytes::Bytes::len).collect();
@@ -158,9 +158,9 @@ fn lengths_that_lie_are_counted_and_dropped() {
                 let mut forged = envelope.open();
                 forged.extend_from_slice(&body[..length]);
                 forged.push(byte);
-                let cut_off = Envelope::seal(forged.clone());
+                let cut_off = wire::seal(forged.clone());
                 forged.extend_from_slice(&body[length + 1..]);
-                for bytes in [cut_off, Envelope::seal(forged)] {
+                for bytes in [cut_off, wire::seal(forged)] {
                     larry.handle(now, Input::Datagram { from: ([10, 0, 0, 1], 4_872).into(), bytes });
                     sent(&mut larry);
                 }
