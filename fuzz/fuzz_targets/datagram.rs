@@ -13,6 +13,7 @@
 #![no_main]
 
 mod pair;
+mod process;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +22,8 @@ use unisono::engine::Input;
 use unisono::store::Row;
 use unisono::wire::{self, Envelope};
 
-use pair::{CLUSTER, Meddler, Pair, address, framed, replica};
+use pair::{Meddler, Pair, framed, replica};
+use process::{CLUSTER, address};
 
 /// How many times bytes are slipped into streams that go to one of them.
 const SLIPS: usize = 4;

@@ -14,6 +14,7 @@
 #![no_main]
 
 mod forged;
+mod process;
 mod stage;
 
 use std::time::Duration;
@@ -27,7 +28,8 @@ use unisono::time::Stamp;
 use unisono::wire::{self, Envelope};
 use unisono::{FencingToken, ReplicaId};
 
-use stage::{CLUSTER, ROLE, Stage, address};
+use process::{CLUSTER, ROLE, address};
+use stage::Stage;
 
 /// The kind of datagrams and frames that carry rows.
 const ROWS: u8 = 2;

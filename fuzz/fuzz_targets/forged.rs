@@ -8,7 +8,7 @@ use unisono::time::Stamp;
 use unisono::wire;
 use unisono::{ReplicaId, RoleSpec};
 
-use crate::stage::ROLE;
+use crate::process::ROLE;
 
 /// A row of the choices that `byte` makes.
 pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {

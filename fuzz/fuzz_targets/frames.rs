@@ -15,6 +15,7 @@
 #![no_main]
 
 mod pair;
+mod process;
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;

@@ -10,21 +10,17 @@
 //! exists, and what the meddler slips in meets a node in the midst of things.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use unisono::engine::{Engine, EngineConfig, Input, Output, Phase, RoleReport, StreamId, Timing};
-use unisono::membership::Identity;
-use unisono::roles::RoleSpec;
-use unisono::store::{Store, StoreConfig, TableName};
+use unisono::ReplicaId;
+use unisono::engine::{Engine, EngineConfig, Input, Output, Phase, RoleReport, StreamId};
+use unisono::store::{Store, TableName};
 use unisono::time::{Instant, Now};
 use unisono::wire;
-use unisono::{NodeId, ReplicaId};
 
-/// The cluster of both.
-pub(crate) const CLUSTER: &str = "fuzz";
+use crate::process::{self, address};
 
 /// What one instant may make the two do: more is a conversation without an end.
 const INPUTS_AT_ONCE: usize = 10_000;
@@ -56,38 +52,17 @@ pub(crate) fn framed(bytes: &[u8]) -> Bytes {
     wire::seal_frame(frame)
 }
 
-/// Where a node listens.
-pub(crate) fn address(node: usize) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, if node == 0 { 4871 } else { 4872 }))
-}
-
 /// Who a node is.
 pub(crate) fn replica(node: usize) -> ReplicaId {
     ReplicaId(if node == 0 { 1 } else { 2 })
-}
-
-fn engine(now: Now, node: usize) -> (Engine, Arc<Store>) {
-    let replica = replica(node);
-    let name = NodeId::new(["larry", "gary"][node]).expect("a valid name");
-    let identity = Identity { address: address(node), node: name, replica, boot: now.wall_ms, renewal: 0 };
-    let config = EngineConfig {
-        cluster: CLUSTER.to_owned(),
-        identity,
-        timing: Timing::local(),
-        kinds: ["gate".to_owned()].into(),
-        roles: vec![RoleSpec::new("gate")],
-        tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
-        seed: 7,
-    };
-    let store = Arc::new(Store::new(StoreConfig::new(replica, 7)));
-    (Engine::new(now, config, store.clone()), store)
 }
 
 impl Pair {
     /// Two nodes that have met, as far as the meddler let them.
     pub(crate) fn met(meddler: Meddler) -> Self {
         let now = Now { instant: Instant::from_nanos(1), wall_ms: 1_700_000_000_000 };
-        let [(larry, store), (gary, others)] = [engine(now, 0), engine(now, 1)];
+        let [(larry, store), (gary, others)] =
+            [0, 1].map(|node| process::start(now, node, replica(node), EngineConfig::TOMBSTONE_QUOTA));
         let mut pair = Self {
             engines: [larry, gary],
             stores: [store, others],

@@ -11,20 +11,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use unisono::engine::{Engine, EngineConfig, Input, Output, Phase, RoleReport, StreamId, Timing};
-use unisono::membership::Identity;
-use unisono::roles::RoleSpec;
-use unisono::store::{Store, StoreConfig, TableName};
+use unisono::engine::{Engine, Input, Output, Phase, RoleReport, StreamId};
+use unisono::store::{Store, TableName};
 use unisono::time::{Instant, Now};
 use unisono::wire;
-use unisono::{FencingToken, NodeId, ReplicaId};
+use unisono::{FencingToken, ReplicaId};
 
-pub(crate) const CLUSTER: &str = "fuzz";
-pub(crate) const ROLE: &str = "gate";
+use crate::process::{self, address};
 
 /// What one input may make an engine say: two nodes and a few rows give no reason for more.
 const MOST_OUTPUTS: usize = 2_000;
@@ -33,6 +29,8 @@ const MOST_BYTES: usize = 8 << 20;
 const MOST_ROUNDS: usize = 16;
 /// How many inputs may follow from each other at one instant.
 const MOST_AT_ONCE: usize = 20_000;
+/// Few, so that they are forgotten early.
+const TOMBSTONES: u64 = 100;
 /// What a node writes by itself, at the most.
 const OWN_ROWS: u64 = 64 << 10;
 
@@ -67,26 +65,11 @@ pub(crate) struct Stage {
     hasher: DefaultHasher,
 }
 
-pub(crate) fn address(node: usize) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, if node == 0 { 4_871 } else { 4_872 }))
-}
-
 impl Node {
     fn new(now: Now, node: usize, replica: ReplicaId, skew_ms: i64) -> Self {
-        let name = NodeId::new(["larry", "gary"][node]).expect("a valid name");
-        let identity = Identity { address: address(node), node: name, replica, boot: now.wall_ms, renewal: 0 };
-        let config = EngineConfig {
-            cluster: CLUSTER.to_owned(),
-            identity,
-            timing: Timing::local(),
-            kinds: [ROLE.to_owned()].into(),
-            roles: vec![RoleSpec::new(ROLE)],
-            tombstone_quota: 100,
-            seed: replica.0,
-        };
-        let store = Arc::new(Store::new(StoreConfig::new(replica, 7)));
+        let (engine, store) = process::start(now, node, replica, TOMBSTONES);
         Self {
-            engine: Engine::new(now, config, store.clone()),
+            engine,
             store,
             datagrams: Vec::new(),
             streams: VecDeque::new(),

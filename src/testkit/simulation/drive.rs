@@ -41,9 +41,7 @@ impl Simulation {
                 host
             }
             Happening::Packet { host, input } => {
-                if self.hosts[host].plugged {
-                    self.arrive(host, input);
-                }
+                self.arrive(host, input);
                 host
             }
             Happening::Wake { host, life } => {
