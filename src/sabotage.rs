@@ -73,7 +73,7 @@ rules! {
     RestlessRepair = "restless-repair", "3.4";
     /// A stamp of any future advances the clock.
     AnyFuture = "any-future", "3.11";
-    /// A member that is Down is struck from the roster at once.
+    /// A member that is Down is evicted from the roster at once.
     DownReplacesRoster = "down-replaces-roster", "3.8";
     /// The refusal seen by one watcher is taken for death, however many members there are.
     OneRefusal = "one-refusal", "4";

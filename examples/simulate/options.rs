@@ -11,7 +11,7 @@ cargo run --release --example simulate -- --nodes 100 --idle SECONDS [--writes P
 
   --nodes     how many nodes a cluster begins with
   --seeds     how many trials; --first is the seed of the first one
-  --plan      one kind of harm for all: hurt, struck, skewed, lossy or islands; drawn from the seed otherwise
+  --plan      one kind of harm for all: hurt, evicted, skewed, lossy or islands; drawn from the seed otherwise
   --threads   how many trials run at a time; as many as there are cores otherwise
   --failures  stops after so many trials that failed
   --trace     records the first trial into a file

@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options, threads: usize, failures: usize, trace: Opt
     progress.end();
     println!("{}", progress.words(sum.done));
     println!(
-        "{} steps, {} writes, {} removed rows collected, {} came back where parts had struck each other, \
+        "{} steps, {} writes, {} removed rows collected, {} came back where parts had evicted each other, \
          healed at the latest after {:?}, trace hash {:016x}",
         sum.steps, sum.writes, sum.collected, sum.resurrected, sum.slowest, sum.hash
     );

@@ -22,7 +22,7 @@ pub struct EngineConfig {
     /// The roles that this node asks the cluster to run.
     pub roles: Vec<RoleSpec>,
     /// So many removed rows are kept for a member that is Down; beyond that the one that has been Down for longest is
-    /// struck from the roster, so that they can go. About 200 bytes each.
+    /// evicted from the roster, so that they can go. About 200 bytes each.
     pub tombstone_quota: u64,
     /// Where all randomness below the driver comes from.
     pub seed: u64,
@@ -54,7 +54,7 @@ pub struct Timing {
     pub hole_patience: Duration,
     /// The pause between exchanges of the member list with somebody whose list differs.
     pub exchange: Duration,
-    /// How long a member stays Down before it is struck from the roster. Until then its promise is awaited, and
+    /// How long a member stays Down before it is evicted from the roster. Until then its promise is awaited, and
     /// tombstones are kept.
     pub evict_after: Duration,
 }

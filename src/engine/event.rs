@@ -167,7 +167,7 @@ pub enum Event {
         /// The rows that one side had collected as removed and that came back from the other.
         resurrected: u64,
     },
-    /// A member was struck from the roster.
+    /// A member was evicted from the roster.
     Evicted {
         /// Which run.
         replica: ReplicaId,

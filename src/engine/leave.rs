@@ -137,7 +137,7 @@ impl Engine {
         self.timers.set_earlier(Timer::Probe, self.now.instant + ASK_AGAIN);
     }
 
-    /// Strikes this node from the roster and says so. Membership is told last: news of a death travel on their own
+    /// Evicts this node from the roster and says so. Membership is told last: news of a death travel on their own
     /// ways, and must not overtake the news that it was meant.
     fn say_goodbye(&mut self) {
         self.store.close();

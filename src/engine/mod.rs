@@ -81,7 +81,7 @@ pub struct Engine {
     swim: Swim,
     watchers: Watchers,
     roster: Roster,
-    /// Members that were struck from the roster and are back: what one side collected meanwhile, the other may still
+    /// Members that were evicted from the roster and are back: what one side collected meanwhile, the other may still
     /// hold, so contexts say nothing until their buckets were compared.
     foreign: BTreeSet<ReplicaId>,
     /// Members that said that they leave.
@@ -90,8 +90,8 @@ pub struct Engine {
     down_since: BTreeMap<ReplicaId, Instant>,
     /// Since when each member of the roster has been Down or not heard of.
     silent_since: BTreeMap<ReplicaId, Instant>,
-    /// When a member was last struck from the roster because of the tombstone quota.
-    struck_for_quota: Option<Instant>,
+    /// When a member was last evicted from the roster because of the tombstone quota.
+    evicted_for_quota: Option<Instant>,
     peers: peers::Peers,
     scheduler: Scheduler,
     streams: streams::Streams,
@@ -134,7 +134,7 @@ impl Engine {
             leavers: BTreeSet::new(),
             down_since: BTreeMap::new(),
             silent_since: BTreeMap::new(),
-            struck_for_quota: None,
+            evicted_for_quota: None,
             peers: peers::Peers::default(),
             scheduler: Scheduler::new(config.timing.digest_busy / 2),
             streams: streams::Streams::default(),
@@ -313,7 +313,7 @@ impl Engine {
             return self.digest(from, sender, *digest);
         }
         if message == Message::Leave {
-            // Also from outside the roster: the news that it was struck may have come first.
+            // Also from outside the roster: the news that it was evicted may have come first.
             return self.member_leaves(sender);
         }
         if !self.roster.is_admitted(sender) {

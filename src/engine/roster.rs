@@ -30,7 +30,7 @@ impl Engine {
         self.store.is_open()
     }
 
-    /// Admits a newcomer, as its sponsor, and tells the others. One that was struck while it tried before begins anew,
+    /// Admits a newcomer, as its sponsor, and tells the others. One that was evicted while it tried before begins anew,
     /// with nothing, so nothing can come back with it.
     pub(super) fn admit(&mut self, identity: &Identity) {
         self.change_roster(None, |roster| {
@@ -54,7 +54,7 @@ impl Engine {
         })
     }
 
-    /// Strikes a member and tells the others.
+    /// Evicts a member and tells the others.
     pub(super) fn evict(&mut self, replica: ReplicaId, why: &str) {
         if self.roster.is_admitted(replica) {
             self.change_roster(None, |roster| {
@@ -95,7 +95,7 @@ impl Engine {
         self.members_changed();
     }
 
-    /// Strikes members that have been Down for long: from then on nobody waits for their promises.
+    /// Evicts members that have been Down for long: from then on nobody waits for their promises.
     pub(super) fn evict_long_down(&mut self) {
         let now = self.now.instant;
         let silent = &self.gossip.silent;
@@ -111,17 +111,17 @@ impl Engine {
     }
 
     /// Too many removed rows are kept for members that are Down: the one that has been so for longest has to go. Then it
-    /// takes a few reports until they can be collected; before that nobody else is struck.
+    /// takes a few reports until they can be collected; before that nobody else is evicted.
     fn evict_for_quota(&mut self) {
         let now = self.now.instant;
-        let recently = self.struck_for_quota.is_some_and(|at| now.since(at) < QUOTA_PAUSE);
+        let recently = self.evicted_for_quota.is_some_and(|at| now.since(at) < QUOTA_PAUSE);
         if recently || self.store.stats().tombstones <= self.config.tombstone_quota {
             return;
         }
         let down = self.down_since.iter().filter(|(replica, _)| self.roster.is_admitted(**replica));
         if let Some((replica, _)) = down.min_by_key(|(replica, since)| (**since, **replica)) {
             let replica = *replica;
-            self.struck_for_quota = Some(now);
+            self.evicted_for_quota = Some(now);
             self.evict(replica, "removed rows kept for it exceeded the quota");
         }
     }
@@ -160,7 +160,7 @@ impl Engine {
         }
     }
 
-    /// Somebody struck this node while it lives: it was out of reach for long. It comes back as an island of its own,
+    /// Somebody evicted this node while it lives: it was out of reach for long. It comes back as an island of its own,
     /// and since either side may have collected what the other still holds, nobody's context counts until the buckets
     /// were compared.
     fn stay_in_roster(&mut self, before: &Roster) {

@@ -69,14 +69,14 @@ impl Store {
     }
 
     fn collectable(&self, core: &Core, now: Now) -> Vec<Grave> {
-        match () {
-            () if core.sabotage.breaks(Rule::AgeGc) => {
-                core.graves_until(Stamp::from_millis(now.wall_ms.saturating_sub(300)))
-            }
-            #[cfg(feature = "sabotage")]
-            () if core.sabotage.breaks(Rule::DotGc) => self.graves_seen_by_all(core),
-            () => core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable)),
+        if core.sabotage.breaks(Rule::AgeGc) {
+            return core.graves_until(Stamp::from_millis(now.wall_ms.saturating_sub(300)));
         }
+        #[cfg(feature = "sabotage")]
+        if core.sabotage.breaks(Rule::DotGc) {
+            return self.graves_seen_by_all(core);
+        }
+        core.stable_time().map_or_else(Vec::new, |stable| core.graves_until(stable))
     }
 
     /// The tombstones whose dots every member is known to have seen.

@@ -300,8 +300,8 @@ fn removed_rows_are_kept_for_a_dead_member_only_up_to_the_quota() {
     put_and_remove(&mut simulation, 0..40);
     assert_eq!(simulation.store(nodes[0]).stats().tombstones, 40, "it may come back, and must hear of them");
     put_and_remove(&mut simulation, 40..80);
-    let struck = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("quota"));
-    assert!(nodes[..2].iter().any(|node| simulation.events(*node).iter().any(struck)));
+    let evicted = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("quota"));
+    assert!(nodes[..2].iter().any(|node| simulation.events(*node).iter().any(evicted)));
     assert_eq!(simulation.store(nodes[0]).stats().tombstones, 0);
     assert_eq!(simulation.store(nodes[1]).stats().tombstones, 0);
 }

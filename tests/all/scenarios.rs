@@ -156,10 +156,10 @@ fn two_of_one_name_end_in_an_event_and_no_endless_loop() {
     }
 }
 
-/// A newcomer that was struck from the roster while it was cut off in the middle of its join could never join again: it
+/// A newcomer that was evicted from the roster while it was cut off in the middle of its join could never join again: it
 /// asked for buckets as an island would, and was served nothing.
 #[test]
-fn a_newcomer_that_was_struck_while_it_tried_to_join_still_gets_in() {
+fn a_newcomer_that_was_evicted_while_it_tried_to_join_still_gets_in() {
     for seed in 0..20 {
         let mut simulation = Simulation::new(seed);
         let mut timing = Timing::lan();
@@ -174,21 +174,21 @@ fn a_newcomer_that_was_struck_while_it_tried_to_join_still_gets_in() {
         };
         simulation.run_until(5 * SECOND, admitted).unwrap();
         let cut = simulation.network().cut(&nodes, &[newcomer]);
-        let struck = |simulation: &Simulation| {
-            let struck = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("too long"));
-            simulation.events(nodes[0]).iter().any(struck)
+        let evicted = |simulation: &Simulation| {
+            let evicted = |event: &Event| matches!(event, Event::Evicted { why, .. } if why.contains("too long"));
+            simulation.events(nodes[0]).iter().any(evicted)
         };
         // Some were ready before they were cut off: then they are an island, which is another story.
-        let in_time = simulation.run_until(60 * SECOND, struck).is_ok();
+        let in_time = simulation.run_until(60 * SECOND, evicted).is_ok();
         cut.heal();
         simulation.run_until(40 * SECOND, Simulation::all_converged).unwrap();
-        assert_eq!(simulation.view(nodes[0]).len(), 4, "seed {seed}, struck: {in_time}");
+        assert_eq!(simulation.view(nodes[0]).len(), 4, "seed {seed}, evicted: {in_time}");
         assert!(simulation.store(newcomer).get(&TableName::new("lot").unwrap(), b"key").is_some(), "seed {seed}");
     }
 }
 
 /// The hello of a process that died meanwhile was long under way (TCP sends again, with growing pauses). It was taken for
-/// a process that came after the one that lives, and that one was struck.
+/// a process that came after the one that lives, and that one was evicted.
 #[test]
 fn a_late_hello_of_a_dead_process_does_not_replace_the_living_one() {
     for seed in 0..100 {
@@ -204,8 +204,8 @@ fn a_late_hello_of_a_dead_process_does_not_replace_the_living_one() {
         slow.heal();
         simulation.restart(third);
         simulation.run_until(2 * SECOND, Simulation::all_converged).unwrap();
-        let struck = |simulation: &Simulation| nodes.iter().any(|node| simulation.view(*node).len() < 3);
-        assert!(simulation.run_until(5 * SECOND, struck).is_err(), "seed {seed}: the living process was struck");
+        let evicted = |simulation: &Simulation| nodes.iter().any(|node| simulation.view(*node).len() < 3);
+        assert!(simulation.run_until(5 * SECOND, evicted).is_err(), "seed {seed}: the living process was evicted");
     }
 }
 

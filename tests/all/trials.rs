@@ -56,8 +56,8 @@ fn a_hurt_cluster_heals() {
 }
 
 #[test]
-fn halves_that_struck_each_other_meet_again() {
-    sweep_plan(40, Plan::Struck);
+fn halves_that_evicted_each_other_meet_again() {
+    sweep_plan(40, Plan::Evicted);
 }
 
 #[test]

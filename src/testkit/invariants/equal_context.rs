@@ -1,7 +1,7 @@
 //! Two nodes that know the same writes hold the same rows.
 //!
 //! What makes the digest of the context worth comparing: who knows all that I know has nothing to ask me for. Where
-//! parts of a cluster struck each other from the roster, one may have collected what the other still holds; that is what
+//! parts of a cluster evicted each other from the roster, one may have collected what the other still holds; that is what
 //! bucket repair is for, and only there.
 
 use super::{Invariant, Scene, Verdict};

@@ -86,7 +86,7 @@ pub struct Report {
     pub writes: usize,
     /// How many removed rows were collected.
     pub collected: u64,
-    /// How many rows came back that one side had collected; only where members were struck from the roster.
+    /// How many rows came back that one side had collected; only where members were evicted from the roster.
     pub resurrected: u64,
     /// How many steps the simulation took: inputs, deadlines, beacons.
     pub steps: u64,

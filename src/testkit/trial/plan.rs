@@ -10,25 +10,25 @@ use crate::engine::Timing;
 pub enum Plan {
     /// Everything but the two below: cuts, losses, delays, flipped bits, pauses, crashes, restarts, leaving.
     Hurt,
-    /// As `Hurt`, and members that are Down are struck from the roster so soon that they may be alive.
-    Struck,
+    /// As `Hurt`, and members that are Down are evicted from the roster so soon that they may be alive.
+    Evicted,
     /// As `Hurt`, with clocks that are wrong by up to a minute, and jump.
     Skewed,
     /// Datagrams are lost, doubled, late and out of order, and processes die; but whoever lives can be reached.
     Lossy,
-    /// The nodes begin as two islands, which write on their own before they meet; and members are struck as in `Struck`.
+    /// The nodes begin as two islands, which write on their own before they meet; and members are evicted as in `Evicted`.
     Islands,
 }
 
 impl Plan {
     /// All plans.
-    pub const ALL: [Self; 5] = [Self::Hurt, Self::Struck, Self::Skewed, Self::Lossy, Self::Islands];
+    pub const ALL: [Self; 5] = [Self::Hurt, Self::Evicted, Self::Skewed, Self::Lossy, Self::Islands];
 
     /// The name, as the example takes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hurt => "hurt",
-            Self::Struck => "struck",
+            Self::Evicted => "evicted",
             Self::Skewed => "skewed",
             Self::Lossy => "lossy",
             Self::Islands => "islands",
@@ -38,17 +38,17 @@ impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         match rng.below(100) {
             0..45 => Self::Hurt,
-            45..60 => Self::Struck,
+            45..60 => Self::Evicted,
             60..75 => Self::Skewed,
             75..90 => Self::Lossy,
             _ => Self::Islands,
         }
     }
 
-    /// Members that are Down may be struck from the roster while they live, so that one part of the cluster may have
+    /// Members that are Down may be evicted from the roster while they live, so that one part of the cluster may have
     /// collected what another still holds.
     pub(crate) fn evicts(self) -> bool {
-        matches!(self, Self::Struck | Self::Islands)
+        matches!(self, Self::Evicted | Self::Islands)
     }
 }
 
@@ -193,7 +193,7 @@ impl Plan {
                     | Action::SetClock
             ),
             Self::Skewed => true,
-            Self::Hurt | Self::Struck | Self::Islands => action != Action::SetClock,
+            Self::Hurt | Self::Evicted | Self::Islands => action != Action::SetClock,
         }
     }
 }

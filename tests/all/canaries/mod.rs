@@ -71,7 +71,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::OwnStampRemoval, Workload::Map(0), "must be"),
     canary(Rule::WallClockOnly, Workload::Map(0), "does not come after"),
     canary(Rule::AnyFuture, Workload::Story(stories::wrong_clock), "ahead of time"),
-    canary(Rule::DownReplacesRoster, Workload::Story(stories::partition), "was struck"),
+    canary(Rule::DownReplacesRoster, Workload::Story(stories::partition), "was evicted"),
     canary(Rule::OneRefusal, Workload::Story(stories::firewall), "was found Down"),
     canary(Rule::NoIncarnation, Workload::Story(stories::lossy), "was found Down"),
     canary(Rule::ForgetDown, Workload::Engines, "heals"),

@@ -80,7 +80,7 @@ pub(super) fn partition(seed: u64, broken: &[sabotage::Rule]) -> Result<(), Stri
     simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
     for node in nodes {
         if let Some(event) = simulation.events(node).iter().find(|event| matches!(event, Event::Evicted { .. })) {
-            return Err(format!("a member was struck from the roster: {event:?}"));
+            return Err(format!("a member was evicted from the roster: {event:?}"));
         }
         match simulation.store(node).stats().resurrected {
             0 => {}
@@ -90,7 +90,7 @@ pub(super) fn partition(seed: u64, broken: &[sabotage::Rule]) -> Result<(), Stri
     Ok(())
 }
 
-/// Two that struck each other from the roster meet again: what one removed and collected, the other still holds.
+/// Two that evicted each other from the roster meet again: what one removed and collected, the other still holds.
 pub(super) fn islands(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
     let timing = Timing { evict_after: 5 * SECOND, ..Timing::lan() };

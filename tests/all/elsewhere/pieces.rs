@@ -93,17 +93,17 @@ fn apart(seed: u64, broken: &[sabotage::Rule]) -> (Simulation, Vec<NodeIndex>, B
 fn broken_off(frames: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes, expected) = apart(frames, broken);
     let there = live(&simulation, nodes[1]);
-    let stale = |simulation: &Simulation| -> u64 {
+    let renewed = |simulation: &Simulation| -> u64 {
         let rows = simulation.store(nodes[1]).table(&lot()).snapshot();
         rows.iter().filter(|(_, value)| **value == *b"new").count() as u64
     };
-    let _ = simulation.run_until(20 * SECOND, |simulation| stale(simulation) >= frames);
-    let lossy = simulation.network().add(Rule::cut());
+    let _ = simulation.run_until(20 * SECOND, |simulation| renewed(simulation) >= frames);
+    let silence = simulation.network().add(Rule::cut());
     simulation.run_for(15 * SECOND);
     if live(&simulation, nodes[1]) + (KEYS as usize).div_ceil(3) < there {
         return Err(format!("after {frames} frames more rows were gone than had been removed"));
     }
-    lossy.heal();
+    silence.heal();
     let healed = simulation.run_until(30 * SECOND, Simulation::all_converged);
     healed.map_err(|timeout| format!("after {frames} frames: {timeout}"))?;
     for node in nodes {

@@ -191,7 +191,7 @@ fn removed_rows_go_in_clusters_around_what_a_digest_holds() {
 /// The quota of removed rows that are kept for who is Down.
 #[test]
 fn the_quota_holds_exactly() {
-    for (removed, struck) in around(20).into_iter().zip([false, false, true]) {
+    for (removed, evicted) in around(20).into_iter().zip([false, false, true]) {
         let (mut simulation, nodes) = cluster(1, 3, |options| options.tombstone_quota(20));
         simulation.kill(nodes[2]);
         simulation.run_until(10 * SECOND, |simulation| simulation.converged(&nodes[..2])).unwrap();
@@ -201,7 +201,7 @@ fn the_quota_holds_exactly() {
         }
         simulation.run_for(10 * SECOND);
         let left = simulation.store(nodes[0]).stats().tombstones;
-        assert_eq!(left, if struck { 0 } else { removed as u64 }, "{removed} removed");
+        assert_eq!(left, if evicted { 0 } else { removed as u64 }, "{removed} removed");
     }
 }
 
@@ -220,10 +220,13 @@ fn who_leaves_alone_names_what_goes_with_it_up_to_a_thousand() {
     }
 }
 
+/// So many writes of 65,000 bytes are 16 MiB with what belongs to them.
+const WRITES_WAITING: usize = 257;
+
 /// 16 MiB of writes wait for the engine; beyond that they are left to repair.
 #[test]
 fn bursts_around_what_the_outbox_holds_arrive() {
-    for rows in [255, 256, 257, 300_usize] {
+    for rows in around(WRITES_WAITING) {
         let (mut simulation, nodes) = cluster(1, 2, |options| options);
         let now = simulation.now_at(nodes[0]);
         for number in 0..rows {
@@ -233,6 +236,6 @@ fn bursts_around_what_the_outbox_holds_arrive() {
         simulation.wrote(nodes[0]);
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
         assert_eq!(live(&simulation, nodes[1]), rows);
-        assert_eq!(simulation.store(nodes[0]).stats().outbox_dropped > 0, rows > 258, "{rows} rows");
+        assert_eq!(simulation.store(nodes[0]).stats().outbox_dropped > 0, rows > WRITES_WAITING, "{rows} rows");
     }
 }
