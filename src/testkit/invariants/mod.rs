@@ -3,6 +3,7 @@
 //! ```text
 //!   trial ──▶ at_write    an application wrote
 //!         ──▶ at_change   what a node holds changed in this step
+//!         ──▶ at_status   what a node sees changed in this step
 //!         ──▶ look        four times a second
 //!         ──▶ at_rest     nothing hurts any more, and it had time to heal
 //! ```
@@ -10,6 +11,7 @@
 //! An invariant sees everything: all nodes, what really runs, and the story of all writes. It judges and touches nothing.
 //! That it can fail is shown by the broken variants of the rules, see [`sabotage`](crate::sabotage).
 
+mod agreement;
 mod caps;
 mod dots;
 mod equal_context;
@@ -19,6 +21,7 @@ mod final_value;
 mod join_laws;
 mod known_is_held;
 mod no_return;
+mod outranks;
 mod quiescence;
 mod role_count;
 mod same_assignment;
@@ -60,6 +63,11 @@ pub(crate) trait Invariant {
         Ok(())
     }
 
+    /// What a node sees changed in this step.
+    fn at_status(&mut self, _scene: Scene<'_>, _node: NodeIndex) -> Verdict {
+        Ok(())
+    }
+
     /// Some time passed.
     fn look(&mut self, _scene: Scene<'_>) -> Verdict {
         Ok(())
@@ -76,10 +84,12 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::<caps::Caps>::default(),
         Box::<dots::Dots>::default(),
+        Box::new(outranks::Outranks),
         Box::<known_is_held::KnownIsHeld>::default(),
         Box::new(equal_context::EqualContext),
         Box::<no_return::NoReturn>::default(),
         Box::<false_down::FalseDown>::default(),
+        Box::<agreement::Agreement>::default(),
         Box::<fencing::Fencing>::default(),
         Box::<role_count::RoleCount>::default(),
         Box::new(same_assignment::SameAssignment),

@@ -1,5 +1,7 @@
 //! What a test sees of the cluster: more than any node does.
 
+use std::sync::Arc;
+
 use super::Simulation;
 use crate::engine::{Engine, Event, Liveness, Member, Phase, Reply, Status};
 use crate::id::NodeId;
@@ -22,8 +24,8 @@ impl Simulation {
     }
 
     /// What a node sees of the cluster, if it runs.
-    pub fn status(&self, node: NodeIndex) -> Option<&Status> {
-        self.hosts[node.0].status.as_deref()
+    pub fn status(&self, node: NodeIndex) -> Option<&Arc<Status>> {
+        self.hosts[node.0].status.as_ref()
     }
 
     /// The name of a node.

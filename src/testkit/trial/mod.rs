@@ -17,6 +17,7 @@ mod story;
 mod violation;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use facts::Facts;
@@ -30,7 +31,7 @@ use super::invariants::{self, Invariant, Scene, Verdict};
 use super::rng::Rng;
 use super::trace::Trace;
 use super::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
-use crate::engine::{Event, Phase, Reply};
+use crate::engine::{Event, Phase, Reply, Status};
 use crate::roles::RoleSpec;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::Rule;
@@ -160,6 +161,8 @@ struct Course {
     invariants: Vec<Box<dyn Invariant>>,
     /// What each node held when it was looked at last.
     held: BTreeMap<NodeIndex, (u64, Digest)>,
+    /// What each node saw when it was looked at last.
+    seen: BTreeMap<NodeIndex, Arc<Status>>,
     /// How many events of each node were looked at.
     events: BTreeMap<NodeIndex, usize>,
     steps: u64,
@@ -189,6 +192,7 @@ impl Course {
             harm: Harm::default(),
             invariants: invariants::all(),
             held: BTreeMap::new(),
+            seen: BTreeMap::new(),
             events: BTreeMap::new(),
             steps: 0,
             looked_at: Duration::ZERO,
@@ -283,6 +287,12 @@ impl Course {
             return Ok(());
         }
         self.note_islands(node);
+        if let Some(status) = self.simulation.status(node)
+            && self.seen.get(&node).is_none_or(|seen| !Arc::ptr_eq(seen, status))
+        {
+            self.seen.insert(node, Arc::clone(status));
+            self.ask(|invariant, scene| invariant.at_status(scene, node))?;
+        }
         let store = self.simulation.store(node);
         let held = (store.replica().0, store.digest());
         if self.held.get(&node) == Some(&held) {

@@ -171,10 +171,12 @@ fn every_rule_has_its_canary() {
 const JUDGES: &[(&str, &[Rule], Plan)] = &[
     ("memory, queues and packets stay within their bounds", &[Rule::RestlessRepair], Plan::Hurt),
     ("dots are unique, stamps rise and stay near true time", &[Rule::WallClockOnly], Plan::Skewed),
+    ("a write outranks what its author knew", &[Rule::WallClockOnly], Plan::Skewed),
     ("a write that is known is held, outranked or removed", &[Rule::ReuseId], Plan::Hurt),
     ("equal contexts mean equal rows", &[Rule::AgeGc], Plan::Skewed),
     ("what was removed stays away", &[Rule::AgeGc], Plan::Hurt),
     ("nobody who can be reached is taken for dead", &[Rule::ReuseId], Plan::Lossy),
+    ("agreed is only what every member of the view showed", &[Rule::SelfAgreement], Plan::Hurt),
     ("a start has a token above all that its node saw", &[Rule::TokenNotAbove], Plan::Hurt),
     ("a converged component runs every role as often as asked for", &[Rule::NeverStopExtra], Plan::Hurt),
     ("equal fingerprints mean equal assignments", &[Rule::UnsortedOrphans], Plan::Hurt),
