@@ -67,6 +67,13 @@ impl Engine {
         self.status.dirty = true;
     }
 
+    /// Whether this node has evicted itself. Before that it is still there for whoever comes for its rows, a newcomer too:
+    /// that is what it waits for.
+    pub(super) fn said_goodbye(&self) -> bool {
+        let stage = self.leaving.as_ref().map(|leaving| &leaving.stage);
+        matches!(stage, Some(Stage::Goodbye { .. } | Stage::Gone))
+    }
+
     /// Whether this node has left or was replaced: it says nothing any more.
     pub(super) fn is_gone(&self) -> bool {
         self.leaving.as_ref().is_some_and(|leaving| matches!(leaving.stage, Stage::Gone))

@@ -241,7 +241,7 @@ impl Engine {
             Some(Refusal::Cluster(self.config.cluster.clone()))
         } else if hello.protocol_min > PROTOCOL_MAX || hello.protocol_max < PROTOCOL_MIN {
             Some(Refusal::Protocol(PROTOCOL_MIN, PROTOCOL_MAX))
-        } else if admits && (!self.formed() || self.leaving.is_some()) {
+        } else if admits && (!self.formed() || self.said_goodbye()) {
             Some(Refusal::NotFormed)
         } else if hello.purpose == Purpose::Join && self.is_outrun(&hello.identity)
             || admits && self.streams.serving() >= SERVE_AT_ONCE

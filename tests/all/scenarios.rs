@@ -156,6 +156,45 @@ fn two_of_one_name_end_in_an_event_and_no_endless_loop() {
     }
 }
 
+/// A node that leaves served nothing any more to whoever asked for what he had missed, and waited in vain for somebody to
+/// have it: a lost datagram was enough.
+#[test]
+fn who_missed_the_writes_of_a_leaver_can_still_fetch_them() {
+    for seed in 0..20 {
+        let (mut simulation, nodes) = cluster(seed, 3);
+        let cut = simulation.network().cut(&nodes[..1], &nodes[1..]);
+        put(&mut simulation, nodes[0], "missed");
+        simulation.leave(nodes[0], 10 * SECOND);
+        simulation.run_for(Duration::from_millis(50));
+        cut.heal();
+        simulation.run_until(SECOND, |simulation| simulation.engine(nodes[0]).is_none()).unwrap();
+        assert_eq!(simulation.replies(nodes[0]), [(0, Reply::Left)], "seed {seed}");
+        simulation.run_until(SECOND, Simulation::all_converged).unwrap();
+        for node in &nodes[1..] {
+            let value = simulation.store(*node).get(&TableName::new("lot").unwrap(), b"missed");
+            assert!(value.is_some(), "seed {seed}: {node:?} does not have it");
+        }
+    }
+}
+
+/// It turned newcomers away too, and took with it what the next process of a member that crashed would have saved.
+#[test]
+fn who_leaves_while_the_others_are_down_hands_over_to_whoever_comes() {
+    for seed in 0..20 {
+        let (mut simulation, nodes) = cluster(seed, 2);
+        simulation.kill(nodes[1]);
+        put(&mut simulation, nodes[0], "car");
+        simulation.leave(nodes[0], 10 * SECOND);
+        simulation.run_for(SECOND);
+        assert!(simulation.replies(nodes[0]).is_empty(), "seed {seed}: it waits for the other");
+        simulation.restart(nodes[1]);
+        simulation.run_until(2 * SECOND, |simulation| simulation.engine(nodes[0]).is_none()).unwrap();
+        assert_eq!(simulation.replies(nodes[0]), [(0, Reply::Left)], "seed {seed}");
+        simulation.run_until(2 * SECOND, Simulation::all_converged).unwrap();
+        assert!(simulation.store(nodes[1]).get(&TableName::new("lot").unwrap(), b"car").is_some(), "seed {seed}");
+    }
+}
+
 /// A newcomer that was evicted from the roster while it was cut off in the middle of its join could never join again: it
 /// asked for buckets as an island would, and was served nothing.
 #[test]

@@ -29,10 +29,11 @@ impl Invariant for FalseDown {
     fn look(&mut self, scene: Scene<'_>) -> Verdict {
         let calm = scene.facts.whole_since.is_some_and(|since| scene.now() >= since + AFTERMATH);
         let alive = scene.simulation.alive();
-        for node in &alive {
-            let events = scene.simulation.events(*node);
-            let from = self.events.insert(*node, events.len()).unwrap_or(0);
-            if !calm {
+        for node in scene.simulation.nodes() {
+            // Also of those that ended: what happened to a process is nothing that its successor did.
+            let events = scene.simulation.events(node);
+            let from = self.events.insert(node, events.len()).unwrap_or(0);
+            if !calm || !alive.contains(&node) {
                 continue;
             }
             for event in &events[from..] {
