@@ -63,6 +63,8 @@ rules! {
     ArrivalWins = "arrival-wins", "3.2";
     /// A removal ranks at its own stamp.
     OwnStampRemoval = "own-stamp-removal", "3.2";
+    /// A put ranks at its own stamp, whatever it replaces.
+    OwnStampPut = "own-stamp-put", "3.11";
     /// Stamps are drawn from the wall clock alone.
     WallClockOnly = "wall-clock-only", "3.1";
     /// The digest says nothing of the rows.
@@ -85,6 +87,8 @@ rules! {
     DiscoveryStops = "discovery-stops", "4 and 9";
     /// Nobody is announced to who is Down.
     DownNotAnnouncedTo = "down-not-announced-to", "4";
+    /// A node that leaves serves nobody any more.
+    LeaverServesNobody = "leaver-serves-nobody", "4";
     /// Roles start, stop and move on a picture that nobody agreed on.
     AssignUnagreed = "assign-unagreed", "5";
     /// Agreed means that oneself sees it unchanged, whatever the others report.

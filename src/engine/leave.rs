@@ -6,6 +6,7 @@ use super::message::Message;
 use super::timers::Timer;
 use super::{Engine, Output, Reply};
 use crate::id::ReplicaId;
+use crate::sabotage::Rule;
 use crate::store::Row;
 use crate::time::Instant;
 
@@ -72,6 +73,7 @@ impl Engine {
     pub(super) fn said_goodbye(&self) -> bool {
         let stage = self.leaving.as_ref().map(|leaving| &leaving.stage);
         matches!(stage, Some(Stage::Goodbye { .. } | Stage::Gone))
+            || (stage.is_some() && self.sabotage.breaks(Rule::LeaverServesNobody))
     }
 
     /// Whether this node has left or was replaced: it says nothing any more.

@@ -105,7 +105,7 @@ impl Course {
     }
 
     /// Nodes that run and are not about to leave.
-    fn staying(&self) -> Vec<NodeIndex> {
+    pub(super) fn staying(&self) -> Vec<NodeIndex> {
         self.simulation.alive().into_iter().filter(|node| !self.facts.leaving.contains(node)).collect()
     }
 

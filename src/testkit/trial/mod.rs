@@ -327,6 +327,11 @@ impl Course {
                 let why = format!("{:?} ({own}) left in order and these of its writes are lost: {lost:?}", leaver.node);
                 return Err(("who leaves in order leaves nothing behind", why));
             }
+            let whole = self.facts.whole_since.is_some_and(|since| since < leaver.since);
+            if others_stayed && whole && !self.staying().is_empty() && reply != Some(Reply::Left) {
+                let why = format!("{:?} ({own}) left a whole cluster and says {reply:?}", leaver.node);
+                return Err(("who leaves a whole cluster leaves in order", why));
+            }
         }
         Ok(())
     }

@@ -27,8 +27,8 @@ use crate::schedule;
 enum Workload {
     /// The map alone under hostile schedules, from this seed on.
     Map(u64),
-    /// Whole engines under hostile schedules.
-    Engines,
+    /// Whole engines under hostile schedules of a kind.
+    Engines(Plan),
     /// A story, told with several seeds.
     Story(fn(u64, &[Rule]) -> Result<(), String>),
 }
@@ -53,7 +53,7 @@ const CANARIES: &[Canary] = &[
     // Each of the two makes good for the other.
     Canary { with: &[Rule::BareSession], ..canary(Rule::CommitPastRefused, Workload::Map(0), "came back") },
     Canary { with: &[Rule::CommitPastRefused], ..canary(Rule::BareSession, Workload::Map(0), "came back") },
-    canary(Rule::ReuseId, Workload::Engines, "heals"),
+    canary(Rule::ReuseId, Workload::Engines(Plan::Hurt), "heals"),
     canary(Rule::EarlyEager, Workload::Story(stories::newcomer), "before its first pull"),
     canary(Rule::AgeGc, Workload::Map(0), "came back"),
     canary(Rule::DotGc, Workload::Map(100), "bucket repair was needed"),
@@ -67,23 +67,25 @@ const CANARIES: &[Canary] = &[
     Canary { with: &[Rule::TrustingIslands], ..canary(Rule::NoBucketRepair, ISLANDS, "did not become one") },
     Canary { with: &[Rule::TrustingIslands], ..canary(Rule::BlindDigest, ISLANDS, "did not become one") },
     canary(Rule::ArrivalWins, Workload::Map(0), ""),
-    canary(Rule::RestlessRepair, Workload::Engines, "still repairs at rest"),
+    canary(Rule::RestlessRepair, Workload::Engines(Plan::Hurt), "still repairs at rest"),
     canary(Rule::OwnStampRemoval, Workload::Map(0), "must be"),
+    canary(Rule::OwnStampPut, Workload::Engines(Plan::Skewed), "and knew"),
     canary(Rule::WallClockOnly, Workload::Map(0), "does not come after"),
     canary(Rule::AnyFuture, Workload::Story(stories::wrong_clock), "ahead of time"),
     canary(Rule::DownReplacesRoster, Workload::Story(stories::partition), "was evicted"),
     canary(Rule::OneRefusal, Workload::Story(stories::firewall), "was found Down"),
     canary(Rule::NoIncarnation, Workload::Story(stories::lossy), "was found Down"),
-    canary(Rule::ForgetDown, Workload::Engines, "heals"),
+    canary(Rule::ForgetDown, Workload::Engines(Plan::Hurt), "heals"),
     canary(Rule::DiscoveryStops, Workload::Story(stories::two_clusters), "did not become one"),
     canary(Rule::DownNotAnnouncedTo, Workload::Story(stories::silent_discovery), "did not become one"),
+    canary(Rule::LeaverServesNobody, Workload::Engines(Plan::Lossy), "left a whole cluster"),
     canary(Rule::AssignUnagreed, Workload::Story(calm::growth), "without convergence"),
     canary(Rule::SelfAgreement, Workload::Story(calm::one_is_mute), "agrees on a fingerprint that"),
     canary(Rule::NoConvergenceToStop, Workload::Story(calm::growth), "without convergence"),
     canary(Rule::StartBeforeStopped, Workload::Story(calm::growth), "instances of"),
-    canary(Rule::TokenNotAbove, Workload::Engines, "was started with"),
-    canary(Rule::UnsortedOrphans, Workload::Engines, "equal fingerprints mean equal assignments"),
-    canary(Rule::NeverStopExtra, Workload::Engines, "in the converged component"),
+    canary(Rule::TokenNotAbove, Workload::Engines(Plan::Hurt), "was started with"),
+    canary(Rule::UnsortedOrphans, Workload::Engines(Plan::Hurt), "equal fingerprints mean equal assignments"),
+    canary(Rule::NeverStopExtra, Workload::Engines(Plan::Hurt), "in the converged component"),
 ];
 
 /// Runs one seed with these rules broken.
@@ -98,7 +100,7 @@ fn run(workload: Workload, seed: u64, broken: &[Rule]) -> Result<(), String> {
             let sabotage = broken.iter().fold(Sabotage::default(), |all, rule| all.and(*rule));
             schedule::variants::run(first + seed, sabotage).map(drop)
         }
-        Workload::Engines => engines(Plan::Hurt),
+        Workload::Engines(plan) => engines(plan),
         Workload::Story(story) => story(seed, broken),
     }));
     outcome.unwrap_or_else(|panic| {
@@ -171,7 +173,7 @@ fn every_rule_has_its_canary() {
 const JUDGES: &[(&str, &[Rule], Plan)] = &[
     ("memory, queues and packets stay within their bounds", &[Rule::RestlessRepair], Plan::Hurt),
     ("dots are unique, stamps rise and stay near true time", &[Rule::WallClockOnly], Plan::Skewed),
-    ("a write outranks what its author knew", &[Rule::WallClockOnly], Plan::Skewed),
+    ("a write outranks what its author knew", &[Rule::OwnStampPut], Plan::Skewed),
     ("a write that is known is held, outranked or removed", &[Rule::ReuseId], Plan::Hurt),
     ("equal contexts mean equal rows", &[Rule::AgeGc], Plan::Skewed),
     ("what was removed stays away", &[Rule::AgeGc], Plan::Hurt),
