@@ -42,9 +42,10 @@ impl Engine {
         let foreign = self.foreign.contains(&peer) && !self.sabotage.breaks(Rule::TrustingIslands);
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
         state.buckets |= foreign;
-        let buckets = state.buckets;
-        state.phase = StreamPhase::Pulling(Pull::new(buckets));
-        let have = if buckets {
+        let buckets = state.buckets.then(|| self.store.hold_tombstones());
+        let compares = buckets.is_some();
+        state.phase = StreamPhase::Pulling(Pull { buckets, ..Pull::default() });
+        let have = if compares {
             self.stats.bucket_pulls += 1;
             Have::Buckets(self.store.bucket_hashes())
         } else {
@@ -70,8 +71,11 @@ impl Engine {
             return Err(Malformed);
         };
         pull.rows += rows.len() as u64;
-        let merged =
-            if pull.buckets { self.store.merge_buckets(self.now, rows) } else { self.store.merge(self.now, rows) };
+        let merged = if pull.buckets.is_some() {
+            self.store.merge_buckets(self.now, rows)
+        } else {
+            self.store.merge(self.now, rows)
+        };
         pull.news += merged.news.len() as u64;
         pull.resurrected += merged.resurrected;
         pull.refused += merged.refused as u64;
@@ -88,7 +92,7 @@ impl Engine {
         let (Some(peer), StreamPhase::Pulling(pull)) = (state.peer, state.phase) else { return };
         if pull.refused == 0 || self.sabotage.breaks(Rule::CommitPastRefused) {
             self.store.raise_floor(floor);
-            if !pull.buckets {
+            if pull.buckets.is_none() {
                 self.store.join_context(context);
             } else if pull.news + pull.resurrected == 0 {
                 self.foreign.remove(&peer);
@@ -109,7 +113,7 @@ impl Engine {
             }
         }
         // A row of a bucket may win though its dot was known. All else that sessions bring is noted as it comes.
-        if pull.buckets {
+        if pull.buckets.is_some() {
             self.work.redraw();
         }
         self.schedule_holes();

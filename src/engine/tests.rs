@@ -59,7 +59,7 @@ fn stream(engine: &mut Engine, outgoing: bool, phase: StreamPhase) -> StreamId {
 
 fn pull(rows: &[Row]) -> Engine {
     let mut engine = engine(true);
-    let stream = stream(&mut engine, true, StreamPhase::Pulling(Pull::new(false)));
+    let stream = stream(&mut engine, true, StreamPhase::Pulling(Pull::default()));
     let bytes = wire::seal_frame(rows.iter().fold(wire::open_frame(kind::ROWS), wire::encode_onto));
     engine.handle(NOW, Input::Frame { stream, bytes });
     let context: Context = [Dot { replica: PEER, seq: 7 }].into_iter().collect();

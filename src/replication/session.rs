@@ -12,7 +12,7 @@
 //! more than it carries; that is what makes a partial transfer harmless.
 
 use crate::crdt::Context;
-use crate::store::{MAX_KEY, MAX_VALUE, Row, Serving};
+use crate::store::{Hold, MAX_KEY, MAX_VALUE, Row, Serving};
 use crate::wire::MAX_FRAME;
 
 /// How many frames of rows are under way at once: enough to keep a stream busy, few enough to bound the queue.
@@ -79,10 +79,11 @@ impl Serve {
 }
 
 /// The requester's end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 pub struct Pull {
-    /// Whether contexts are ignored: compared bucket by bucket.
-    pub buckets: bool,
+    /// Kept where contexts are ignored and buckets compared: a tombstone that was collected before the session ends
+    /// could not keep out the row that it removed.
+    pub buckets: Option<Hold>,
     /// How many rows arrived.
     pub rows: u64,
     /// How many of them were news.
@@ -91,11 +92,4 @@ pub struct Pull {
     pub refused: u64,
     /// How many of them had been collected here as removed.
     pub resurrected: u64,
-}
-
-impl Pull {
-    /// Begins to wait for rows.
-    pub fn new(buckets: bool) -> Self {
-        Self { buckets, rows: 0, news: 0, refused: 0, resurrected: 0 }
-    }
 }

@@ -50,10 +50,10 @@ impl Store {
         self.lock().stable_time()
     }
 
-    /// Collects tombstones; returns how many. Does nothing while a [`Serving`](super::Serving) lives.
+    /// Collects tombstones; returns how many. Does nothing while a [`Hold`](super::Hold) lives.
     pub fn collect(&self, now: Now) -> usize {
         let mut core = self.lock();
-        if core.graves.is_empty() || self.servings.load(Ordering::Acquire) > 0 {
+        if core.graves.is_empty() || self.holds.load(Ordering::Acquire) > 0 {
             return 0;
         }
         let graves = self.collectable(&core, now);

@@ -41,7 +41,7 @@ pub use buckets::{BucketHashes, Digest};
 pub use merge::Merged;
 pub use outbox::Outbox;
 pub use row::{Key, MAX_KEY, MAX_VALUE, Row, TableName, TableNameError, owner_key, split_owner_key};
-pub use serving::Serving;
+pub use serving::{Hold, Serving};
 pub use stability::Report;
 pub use table::{Change, ChangeSink, Origin, Snapshot, StoredTable};
 pub use write::{Update, WriteError};
@@ -105,7 +105,7 @@ pub struct Store {
     closed: AtomicBool,
     tables: RwLock<BTreeMap<TableName, Arc<StoredTable>>>,
     core: Mutex<Core>,
-    servings: Arc<AtomicUsize>,
+    holds: Arc<AtomicUsize>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -119,7 +119,7 @@ impl Store {
             closed: AtomicBool::new(false),
             tables: RwLock::default(),
             core: Mutex::new(core),
-            servings: Arc::default(),
+            holds: Arc::default(),
             waker: Mutex::default(),
         }
     }

@@ -22,9 +22,16 @@ use crate::crdt::{Context, Entry};
 
 /// While one lives, nothing is collected.
 #[derive(Debug)]
-struct Open(Arc<AtomicUsize>);
+pub struct Hold(Arc<AtomicUsize>);
 
-impl Drop for Open {
+impl Hold {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Acquire);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Hold {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Release);
     }
@@ -59,7 +66,7 @@ pub struct Serving {
     shards: VecDeque<(TableName, Arc<Shard>)>,
     /// The rows of the shard at hand, last first.
     rows: Vec<Row>,
-    _open: Open,
+    _hold: Hold,
 }
 
 impl Store {
@@ -74,12 +81,18 @@ impl Store {
         self.start_serving(|ours| Lacking::Buckets { ours: ours.clone(), theirs: have.clone() })
     }
 
+    /// Keeps tombstones for whoever is about to compare buckets: what was removed here meanwhile may still be in the
+    /// other's snapshot, whose rows are taken whether or not their dots are known.
+    pub fn hold_tombstones(&self) -> Hold {
+        let _core = self.lock();
+        Hold::new(&self.holds)
+    }
+
     fn start_serving(&self, lacking: impl FnOnce(&BucketHashes) -> Lacking) -> Serving {
         let mut serving = {
             let core = self.lock();
             // Counted under the lock: `collect` looks at it under the lock.
-            let open = Open(Arc::clone(&self.servings));
-            open.0.fetch_add(1, Ordering::Acquire);
+            let hold = Hold::new(&self.holds);
             let shards = self.all_tables().into_iter().flat_map(|table| {
                 let frozen = table.freeze();
                 frozen.into_iter().map(move |shard| (table.name().clone(), shard))
@@ -89,7 +102,7 @@ impl Store {
                 lacking: lacking(&core.sums.buckets),
                 shards: shards.filter(|(_, shard)| !shard.is_empty()).collect(),
                 rows: Vec::new(),
-                _open: open,
+                _hold: hold,
             }
         };
         serving.refill();

@@ -248,6 +248,47 @@ fn a_late_hello_of_a_dead_process_does_not_replace_the_living_one() {
     }
 }
 
+/// Rows that islands compare were long under way; what was removed meanwhile had been collected when they arrived, and
+/// they were taken for news.
+#[test]
+fn what_is_removed_while_islands_compare_stays_away() {
+    let mut timing = Timing::lan();
+    timing.evict_after = 3 * SECOND;
+    let mut simulation = Simulation::new(1);
+    let options = |name: &str| NodeOptions::named(name).timing(timing.clone()).packing(1_400, 1);
+    let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name)));
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    (0..2_000).for_each(|number| put(&mut simulation, nodes[0], &format!("both {number:04}")));
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    let cut = simulation.network().cut(&nodes[1..2], &[nodes[0], nodes[2]]);
+    let evicted = |simulation: &Simulation, node: NodeIndex| {
+        simulation.events(node).iter().any(|event| matches!(event, Event::Evicted { .. }))
+    };
+    simulation.run_until(60 * SECOND, |simulation| evicted(simulation, nodes[0])).unwrap();
+    simulation.run_until(60 * SECOND, |simulation| evicted(simulation, nodes[1])).unwrap();
+    // So many that every bucket differs.
+    (0..2_000).for_each(|number| put(&mut simulation, nodes[0], &format!("one {number:04}")));
+    cut.heal();
+    let compares = |simulation: &Simulation| simulation.engine(nodes[1]).unwrap().stats().bucket_pulls > 0;
+    simulation.run_until(40 * SECOND, compares).unwrap();
+    // By now the others have compared theirs with it, and it serves nobody.
+    simulation.run_for(Duration::from_millis(100));
+    let slow = simulation.network().add(NetworkRule::delay(Delay::Fixed(5 * SECOND)).from(&nodes[..1]));
+    simulation.run_for(Duration::from_millis(2));
+    slow.heal();
+    let lot = TableName::new("lot").unwrap();
+    for number in 0..2_000 {
+        simulation.remove(nodes[1], &lot, format!("both {number:04}").as_bytes()).unwrap();
+    }
+    simulation.run_for(8 * SECOND);
+    simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
+    for node in nodes {
+        let rows = simulation.store(node).table(&lot).snapshot();
+        let back: Vec<_> = rows.iter().filter(|(key, _)| key.starts_with(b"both")).collect();
+        assert!(back.is_empty(), "{node:?}: {} are back, the first {:?}", back.len(), back[0]);
+    }
+}
+
 /// Two islands live apart for more than a day, each forgets the other long before, and meet.
 #[test]
 fn islands_that_lived_apart_for_a_day_meet_and_lose_nothing() {

@@ -145,6 +145,35 @@ fn nothing_is_collected_while_a_session_is_served() {
     assert_eq!(a.collect(at(1_020)), 1);
 }
 
+/// The rows of a bucket repair are long under way, and are taken whether or not their dots are known: what is removed
+/// meanwhile must not be collected before the last of them came, or it comes back.
+#[test]
+fn nothing_is_collected_while_buckets_are_compared() {
+    let late = |holds: bool| {
+        let [a, b, c] = [store(1), store(2), store(3)];
+        put(&a, 1_000, "k", "v");
+        let rows = sent(&a);
+        b.merge(at(1_000), rows.clone());
+        c.merge(at(1_000), rows);
+        let hold = holds.then(|| b.hold_tombstones());
+        let mut serving = a.serve_buckets(&BucketHashes::default());
+        let under_way = serving.next_rows(1 << 20).unwrap();
+        drop(serving);
+        remove(&a, 1_001, "k");
+        let removal = sent(&a);
+        b.merge(at(1_001), removal.clone());
+        c.merge(at(1_001), removal);
+        gossip(&[&a, &b, &c], 1_010);
+        gossip(&[&a, &b, &c], 1_020);
+        assert_eq!((a.collect(at(1_020)), b.collect(at(1_020))), (1, usize::from(!holds)));
+        let merged = b.merge_buckets(at(1_030), under_way);
+        drop(hold);
+        (merged.resurrected, get(&b, "k"), b.collect(at(1_030)))
+    };
+    assert_eq!(late(true), (0, None, 1));
+    assert_eq!(late(false), (1, Some("v".to_owned()), 0), "this is what it is held for");
+}
+
 /// `a` puts with a clock an hour ahead, `b` removes that; `c` puts concurrently, stamped after the removal but ranked
 /// below it. Whoever lost the tombstone by then would let c's put win, and the others would not.
 #[test]

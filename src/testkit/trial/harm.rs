@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::plan::Action;
 use super::{Broken, Course, PATIENCE};
+use crate::engine::Engine;
 use crate::roles::RoleSpec;
 use crate::testkit::{Delay, Guard, NodeIndex, Rule, Simulation};
 
@@ -18,12 +19,14 @@ pub(super) struct Harm {
 }
 
 /// A node that was asked to leave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leaver {
     pub(super) node: NodeIndex,
     pub(super) since: Duration,
     /// How many replies it had given before.
     pub(super) replies: usize,
+    /// Those that were to stay, and could take over.
+    pub(super) company: Vec<NodeIndex>,
 }
 
 /// So many nodes join late at most.
@@ -176,8 +179,14 @@ impl Course {
         let Some(node) = self.pick(&staying).filter(|_| staying.len() > 1) else { return };
         self.say(format_args!("{node:?} is asked to leave"));
         let (since, replies) = (self.simulation.elapsed(), self.simulation.replies(node).len());
-        self.harm.leavers.push(Leaver { node, since, replies });
         self.facts.leaving.push(node);
+        let mut company = self.staying();
+        let roster = self.simulation.engine(node).map(Engine::roster);
+        company.retain(|other| {
+            let store = self.simulation.store(*other);
+            store.is_open() && roster.is_some_and(|roster| roster.is_admitted(store.replica()))
+        });
+        self.harm.leavers.push(Leaver { node, since, replies, company });
         self.simulation.leave(node, PATIENCE);
     }
 

@@ -328,7 +328,8 @@ impl Course {
                 return Err(("who leaves in order leaves nothing behind", why));
             }
             let whole = self.facts.whole_since.is_some_and(|since| since < leaver.since);
-            if others_stayed && whole && !self.staying().is_empty() && reply != Some(Reply::Left) {
+            let heirs = self.staying().iter().any(|node| leaver.company.contains(node));
+            if others_stayed && whole && heirs && reply != Some(Reply::Left) {
                 let why = format!("{:?} ({own}) left a whole cluster and says {reply:?}", leaver.node);
                 return Err(("who leaves a whole cluster leaves in order", why));
             }
