@@ -183,6 +183,18 @@ impl Roster {
         difference
     }
 
+    /// Those that are admitted: a roster of its own, to be joined by others.
+    #[must_use]
+    pub fn admitted(&self) -> Self {
+        let mut admitted = Self::default();
+        for replica in &self.members {
+            if let Some(admission) = self.entries.get(replica) {
+                admitted.join_one(*replica, admission);
+            }
+        }
+        admitted
+    }
+
     /// The same in parts of at most so many replicas, each to be joined by others in whatever order.
     pub fn parts(&self, replicas: usize) -> Vec<Self> {
         let entries: Vec<_> = self.entries.iter().collect();

@@ -155,7 +155,11 @@ impl Engine {
         }
         self.store.observe_reports(&std::mem::take(&mut digest.reports));
         let counts = self.gossip.live.contains(&sender);
+        let outdated = self.peers.is_outdated(sender, digest.sent);
         self.peers.hear(self.now, (sender, self.own), counts, digest);
+        if outdated {
+            return;
+        }
         let own = self.compared();
         if own != theirs {
             if self.gossip.recheck.len() < RECHECK {

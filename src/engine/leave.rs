@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::message::Message;
+use super::roster::PART;
 use super::timers::Timer;
 use super::{Engine, Output, Reply};
 use crate::id::ReplicaId;
+use crate::replication;
 use crate::sabotage::Rule;
 use crate::store::Row;
 use crate::time::Instant;
@@ -68,8 +70,8 @@ impl Engine {
         self.status.dirty = true;
     }
 
-    /// Whether this node has evicted itself. Before that it is still there for whoever comes for its rows, a newcomer too:
-    /// that is what it waits for.
+    /// Whether this node has evicted itself. Before that it is still there for whoever comes for its rows: that is what it
+    /// waits for.
     pub(super) fn said_goodbye(&self) -> bool {
         let stage = self.leaving.as_ref().map(|leaving| &leaving.stage);
         matches!(stage, Some(Stage::Goodbye { .. } | Stage::Gone))
@@ -140,6 +142,7 @@ impl Engine {
         for peer in self.live().clone() {
             if goodbye {
                 self.send(peer, &Message::Leave);
+                self.tell_admitted(peer);
             }
             self.ask_digest(peer, false);
         }
@@ -161,12 +164,24 @@ impl Engine {
         self.check_leaving();
     }
 
+    /// Nobody can fetch from this node any more whom it admitted, so it tells those who may have missed it; in a large
+    /// cluster they tell each other.
+    fn tell_admitted(&mut self, peer: ReplicaId) {
+        let took_note = self.took_note(peer);
+        if !took_note && self.live().len() <= replication::EAGER_TO_ALL {
+            for part in self.roster.admitted().parts(PART) {
+                self.send(peer, &Message::Roster(part));
+            }
+        }
+    }
+
+    fn took_note(&self, peer: ReplicaId) -> bool {
+        let last = self.peers.get(peer).and_then(|peer| peer.last.as_ref());
+        last.is_some_and(|(_, last)| last.roster == self.roster.fingerprint())
+    }
+
     fn all_took_note(&self) -> bool {
-        let roster = self.roster.fingerprint();
-        let took_note = |peer: &ReplicaId| {
-            self.peers.get(*peer).and_then(|peer| peer.last.as_ref()).is_some_and(|(_, last)| last.roster == roster)
-        };
-        self.live().iter().all(took_note)
+        self.live().iter().all(|peer| self.took_note(*peer))
     }
 
     fn go(&mut self) {

@@ -1,11 +1,15 @@
 //! What this node knows of each other node beyond membership: clock, digest, and how much it holds of our writes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::message::DigestMessage;
 use crate::id::ReplicaId;
 use crate::replication::PeerClock;
 use crate::time::{Instant, Now};
+
+/// Longer than this nothing is under way.
+const LONG_UNDER_WAY: Duration = Duration::from_secs(60);
 
 /// One other node.
 #[derive(Debug, Default)]
@@ -13,6 +17,8 @@ pub(super) struct Peer {
     pub(super) clock: PeerClock,
     /// When it was last asked and answered, and how much of what this node wrote it held then; nothing while it leaves.
     holds_of_ours: Option<(Instant, Option<u64>)>,
+    /// When it sent the newest of its digests that came, by its own clock.
+    newest: Option<Instant>,
     /// The last answer, and when it was asked for.
     pub(super) last: Option<(Instant, DigestMessage)>,
 }
@@ -30,6 +36,17 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn get(&self, peer: ReplicaId) -> Option<&Peer> {
         self.known.get(&peer)
+    }
+
+    /// Whether a digest is an old one that was long under way. (One so much older that its sender's clock must have begun
+    /// anew is not.)
+    pub(super) fn is_outdated(&mut self, from: ReplicaId, sent: Instant) -> bool {
+        let newest = &mut self.known.entry(from).or_default().newest;
+        if newest.is_some_and(|newest| sent < newest && newest.since(sent) < LONG_UNDER_WAY) {
+            return true;
+        }
+        *newest = Some(sent);
+        false
     }
 
     /// Takes in where a peer stands.
@@ -78,5 +95,22 @@ impl Peers {
     pub(super) fn held_by(&self, peer: ReplicaId, since: Instant) -> Option<Option<u64>> {
         let (asked, held) = self.known.get(&peer)?.holds_of_ours?;
         (asked >= since).then_some(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_that_was_overtaken_is_outdated_and_one_from_another_age_is_not() {
+        let (mut peers, peer, second) = (Peers::default(), ReplicaId(2), Duration::from_secs(1));
+        let start = Instant::ZERO + 100 * second;
+        assert!(!peers.is_outdated(peer, start + second));
+        assert!(peers.is_outdated(peer, start));
+        assert!(!peers.is_outdated(ReplicaId(3), start));
+        assert!(!peers.is_outdated(peer, start + second), "its copy says the same");
+        assert!(!peers.is_outdated(peer, Instant::from_nanos(u64::MAX)));
+        assert!(!peers.is_outdated(peer, start + 2 * second), "a forged one does not silence it");
     }
 }

@@ -16,7 +16,7 @@ use crate::time::Instant;
 
 /// So many replicas of a roster surely fit a datagram: each takes 10 bytes for its id, 5 for its length, 10 for its boot
 /// and 66 for the longest name.
-const PART: usize = 14;
+pub(super) const PART: usize = 14;
 
 /// So many datagrams are spent on one change of the roster.
 const MOST_PARTS: usize = 4;
@@ -42,10 +42,18 @@ impl Engine {
         });
     }
 
+    /// Whether this node may be a newcomer's sponsor. One that is about to leave is only if nobody else could be: whoever
+    /// knows the newcomer by its word alone may have missed it when it is gone.
+    pub(super) fn may_admit(&self, identity: &Identity) -> bool {
+        let stays = |peer: &ReplicaId| *peer != identity.replica && !self.leavers.contains(peer);
+        let is_needed = self.leaving.is_none() || (!self.said_goodbye() && !self.live().iter().any(stays));
+        is_needed && !self.is_outrun(identity)
+    }
+
     /// Whether a later run of the same node is here and lives. What then asks to be admitted is mostly a hello that was
     /// long under way, of a process that is no more; a new process whose clock was set back asks again, and is admitted
     /// once its predecessor is known to be gone.
-    pub(super) fn is_outrun(&self, identity: &Identity) -> bool {
+    fn is_outrun(&self, identity: &Identity) -> bool {
         let newest = self.roster.newest_of(&identity.node);
         newest.filter(|(_, newest)| *newest != identity.replica).is_some_and(|(boot, newest)| {
             let is_up = |(_, liveness)| liveness != Liveness::Down;
@@ -111,11 +119,13 @@ impl Engine {
     }
 
     /// Too many removed rows are kept for members that are Down: the one that has been so for longest has to go. Then it
-    /// takes a few reports until they can be collected; before that nobody else is evicted.
+    /// takes a few reports until they can be collected; before that nobody else is evicted. Nor is anybody while a session
+    /// is what keeps them.
     fn evict_for_quota(&mut self) {
         let now = self.now.instant;
         let recently = self.evicted_for_quota.is_some_and(|at| now.since(at) < QUOTA_PAUSE);
-        if recently || self.store.stats().tombstones <= self.config.tombstone_quota {
+        let stats = self.store.stats();
+        if recently || stats.holds > 0 || stats.tombstones <= self.config.tombstone_quota {
             return;
         }
         let down = self.down_since.iter().filter(|(replica, _)| self.roster.is_admitted(**replica));

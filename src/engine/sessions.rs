@@ -119,13 +119,24 @@ impl Engine {
         self.schedule_holes();
     }
 
-    /// A requester says what it has: begin to serve the rest. To somebody outside the roster nothing is served: its
-    /// promises are not awaited, so what it lacks may be collected while it pulls.
+    /// A requester says what it has: begin to serve the rest. A newcomer is admitted only now that it answered a welcome:
+    /// a hello may be all that is left of a process. To somebody outside the roster nothing is served: its promises are
+    /// not awaited, so what it lacks may be collected while it pulls.
     pub(super) fn session_asked(&mut self, stream: StreamId, knows: u64, have: &Have) -> bool {
         let Some(state) = self.streams.open.get_mut(&stream) else { return false };
-        if !state.peer.is_some_and(|peer| self.roster.is_admitted(peer)) {
-            return false;
+        let peer = state.peer;
+        if let StreamPhase::Asked(Some(newcomer)) = std::mem::replace(&mut state.phase, StreamPhase::Asked(None)) {
+            if !self.may_admit(&newcomer) {
+                self.drop_stream(stream, None);
+                return true;
+            }
+            self.admit(&newcomer);
         }
+        if self.said_goodbye() || !peer.is_some_and(|peer| self.roster.is_admitted(peer)) {
+            self.drop_stream(stream, None);
+            return true;
+        }
+        let Some(state) = self.streams.open.get_mut(&stream) else { return false };
         let serving = match have {
             Have::Context(context) => self.store.serve(context),
             Have::Buckets(hashes) => self.store.serve_buckets(hashes),

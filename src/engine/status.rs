@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Engine, Liveness, Member, Output, Phase, RoleHost, RoleStatus, Status};
 use crate::convergence::Fingerprint;
+#[cfg(feature = "testkit")]
+use crate::id::ReplicaId;
 use crate::membership;
 use crate::roles::{Assignment, RoleSpec};
 
@@ -100,6 +102,18 @@ impl Engine {
     pub fn assignment(&self) -> (Fingerprint, &Assignment) {
         let drawn = self.work.drawn();
         (drawn.fingerprint, &drawn.assignment)
+    }
+
+    /// Whether all in the view report the same fingerprint, if only just.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn agrees(&self) -> bool {
+        self.work.agrees()
+    }
+
+    /// Who is in the view.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn view(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.work.view()
     }
 
     fn role_statuses(&self) -> Vec<RoleStatus> {

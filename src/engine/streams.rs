@@ -51,8 +51,8 @@ pub(super) enum StreamPhase {
     Idle,
     /// Rows are coming in.
     Pulling(Pull),
-    /// Welcomed, waiting for what it wants.
-    Asked,
+    /// Welcomed, waiting for what it wants; with who it is, if it wants to be admitted.
+    Asked(Option<Box<Identity>>),
     /// Rows are going out.
     Serving(Box<Serve>),
 }
@@ -71,7 +71,7 @@ impl Streams {
     }
 
     pub(super) fn serving(&self) -> usize {
-        let busy = |stream: &&Stream| matches!(stream.phase, StreamPhase::Asked | StreamPhase::Serving(_));
+        let busy = |stream: &&Stream| matches!(stream.phase, StreamPhase::Asked(_) | StreamPhase::Serving(_));
         self.open.values().filter(busy).count()
     }
 
@@ -83,6 +83,13 @@ impl Streams {
 }
 
 impl Engine {
+    /// How many repair sessions are open, of both kinds.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn sessions(&self) -> usize {
+        let is_session = |stream: &&Stream| matches!(stream.phase, StreamPhase::Pulling(_) | StreamPhase::Serving(_));
+        self.streams.open.values().filter(is_session).count()
+    }
+
     pub(super) fn open_stream(&mut self, peer: ReplicaId, address: SocketAddr, purpose: Purpose, buckets: bool) {
         let stream = self.streams.next_id();
         let island = self.formed() && !self.roster.is_admitted(peer);
@@ -137,7 +144,7 @@ impl Engine {
     }
 
     /// Closes a stream from this side, as a failure.
-    fn drop_stream(&mut self, stream: StreamId, refusal: Option<&Refusal>) {
+    pub(super) fn drop_stream(&mut self, stream: StreamId, refusal: Option<&Refusal>) {
         if let Some(state) = self.streams.open.remove(&stream) {
             self.outputs.push_back(Output::Close { stream });
             self.lost(&state, false, refusal);
@@ -222,7 +229,7 @@ impl Engine {
                 self.turned_away(stream, &refusal);
                 true
             }
-            (Ok(FrameBody::Control(Control::Pull { roster, members, knows, have })), StreamPhase::Asked) => {
+            (Ok(FrameBody::Control(Control::Pull { roster, members, knows, have })), StreamPhase::Asked(_)) => {
                 self.meet(roster, members);
                 self.session_asked(stream, knows, &have)
             }
@@ -241,10 +248,10 @@ impl Engine {
             Some(Refusal::Cluster(self.config.cluster.clone()))
         } else if hello.protocol_min > PROTOCOL_MAX || hello.protocol_max < PROTOCOL_MIN {
             Some(Refusal::Protocol(PROTOCOL_MIN, PROTOCOL_MAX))
-        } else if admits && (!self.formed() || self.said_goodbye()) {
+        } else if admits && !self.formed() && self.leaving.is_none() {
             Some(Refusal::NotFormed)
-        } else if hello.purpose == Purpose::Join && self.is_outrun(&hello.identity)
-            || admits && self.streams.serving() >= SERVE_AT_ONCE
+        } else if hello.purpose == Purpose::Join && !self.may_admit(&hello.identity)
+            || admits && (!self.formed() || self.said_goodbye() || self.streams.serving() >= SERVE_AT_ONCE)
         {
             Some(Refusal::Busy)
         } else {
@@ -256,13 +263,11 @@ impl Engine {
             self.outputs.push_back(Output::Close { stream });
             return;
         }
-        if hello.purpose == Purpose::Join {
-            self.admit(&hello.identity);
-        }
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
         state.peer = Some(peer);
         state.purpose = hello.purpose;
-        state.phase = if admits { StreamPhase::Asked } else { StreamPhase::Idle };
+        let newcomer = (hello.purpose == Purpose::Join).then(|| Box::new(hello.identity));
+        state.phase = if admits { StreamPhase::Asked(newcomer) } else { StreamPhase::Idle };
         let welcome = Control::Welcome {
             identity: Box::new(self.swim.identity().clone()),
             roster: (admits && hello.roster != self.roster.fingerprint()).then(|| self.roster.clone()),

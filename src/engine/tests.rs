@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::message::{Control, FrameBody, Have, Purpose, control_frame, kind, read_frame};
+use super::message::{Control, FrameBody, Have, Hello, Purpose, control_frame, kind, read_frame};
 use super::streams::{Stream, StreamPhase};
 use super::*;
 use crate::crdt::{Context, Dot, Entry};
@@ -12,6 +12,7 @@ use crate::membership::Identity;
 use crate::replication::Pull;
 use crate::store::{Row, StoreConfig, TableName};
 use crate::time::Stamp;
+use crate::wire::{PROTOCOL_MAX, PROTOCOL_MIN};
 
 const OWN: ReplicaId = ReplicaId(1);
 const PEER: ReplicaId = ReplicaId(2);
@@ -98,7 +99,7 @@ fn before_its_first_pull_a_node_takes_no_eager_rows() {
 
 /// What a responder says to a requester that knows this roster: the kinds of its frames, in order.
 fn served(engine: &mut Engine, knows: u64) -> Vec<&'static str> {
-    let stream = stream(engine, false, StreamPhase::Asked);
+    let stream = stream(engine, false, StreamPhase::Asked(None));
     let have = Have::Context(Context::default());
     let bytes = control_frame(&Control::Pull { roster: None, members: None, knows, have });
     engine.handle(NOW, Input::Frame { stream, bytes });
@@ -124,6 +125,37 @@ fn the_responders_roster_goes_before_its_rows() {
     let roster = engine.roster.fingerprint();
     assert_eq!(served(&mut engine, roster), ["rows", "end"]);
     assert_eq!(served(&mut engine, roster ^ 1), ["roster", "rows", "end"]);
+}
+
+/// Seed 7056527: the hello of a process that was no more, and whose clock had been ahead, came when its successor was long
+/// there, and had that one evicted.
+#[test]
+fn a_newcomer_is_admitted_when_it_answers_the_welcome() {
+    let mut engine = engine(true);
+    let identity = Identity {
+        address: ([127, 0, 0, 1], 4_873).into(),
+        node: NodeId::new("gary").unwrap(),
+        replica: STRANGER,
+        boot: 40_000,
+        renewal: 0,
+    };
+    let hello = Hello {
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
+        cluster: "parking".to_owned(),
+        identity,
+        purpose: Purpose::Join,
+        roster: 0,
+        members: 0,
+    };
+    let stream = stream(&mut engine, false, StreamPhase::Greeted);
+    let bytes = control_frame(&Control::Hello(Box::new(hello)));
+    engine.handle(NOW, Input::Frame { stream, bytes });
+    assert!(engine.roster.is_admitted(PEER) && !engine.roster.is_admitted(STRANGER));
+    let (knows, have) = (engine.roster.fingerprint(), Have::Context(Context::default()));
+    let bytes = control_frame(&Control::Pull { roster: None, members: None, knows, have });
+    engine.handle(NOW, Input::Frame { stream, bytes });
+    assert!(!engine.roster.is_admitted(PEER) && engine.roster.is_admitted(STRANGER));
 }
 
 #[test]

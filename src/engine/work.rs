@@ -127,6 +127,11 @@ impl Work {
         self.agreement.converged()
     }
 
+    #[cfg(feature = "testkit")]
+    pub(super) fn agrees(&self) -> bool {
+        self.agreement.agreed()
+    }
+
     pub(super) fn view(&self) -> impl Iterator<Item = ReplicaId> {
         self.drawn.candidates.iter().map(|candidate| candidate.replica)
     }
@@ -333,13 +338,14 @@ impl Engine {
         self.put_own(self.work.tables.agree.clone(), &[], &value);
     }
 
+    /// The fingerprint that each node reports, as far as this one knows.
+    pub(crate) fn reports(&self) -> BTreeMap<ReplicaId, Fingerprint> {
+        let rows = self.store.owner_rows(&self.work.tables.agree);
+        rows.into_iter().filter_map(|(owner, _, value)| Some((owner, wire::decode(&value).ok()?))).collect()
+    }
+
     fn agree(&mut self) {
-        let reports: BTreeMap<ReplicaId, Fingerprint> = self
-            .store
-            .owner_rows(&self.work.tables.agree)
-            .into_iter()
-            .filter_map(|(owner, _, value)| Some((owner, wire::decode(&value).ok()?)))
-            .collect();
+        let reports = self.reports();
         let view: BTreeSet<ReplicaId> = self.work.view().collect();
         let own = self.work.drawn.fingerprint;
         let edge = self.work.agreement.update(self.now.instant, own, &view, &reports);

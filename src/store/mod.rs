@@ -94,6 +94,8 @@ pub struct StoreStats {
     pub refused: u64,
     /// Rows of others that were far ahead of estimated time.
     pub ahead: u64,
+    /// How many sessions keep tombstones from being collected at present.
+    pub holds: u64,
 }
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
@@ -244,7 +246,8 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         let tables = self.tables().len() as u64;
         let core = self.lock();
-        StoreStats { tables, outbox_dropped: core.outbox.dropped, ..core.stats }
+        let holds = self.holds.load(Ordering::Acquire) as u64;
+        StoreStats { tables, holds, outbox_dropped: core.outbox.dropped, ..core.stats }
     }
 
     fn all_tables(&self) -> Vec<Arc<StoredTable>> {

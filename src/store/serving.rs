@@ -22,6 +22,7 @@ use crate::crdt::{Context, Entry};
 
 /// While one lives, nothing is collected.
 #[derive(Debug)]
+#[must_use = "tombstones are kept only as long as it lives"]
 pub struct Hold(Arc<AtomicUsize>);
 
 impl Hold {

@@ -43,12 +43,14 @@ pub fn kind_of(datagram: &[u8]) -> Result<u8, Malformed> {
     }
 }
 
-/// The first bytes of a datagram of a kind, with room for the sum that [`seal`] puts there when it is complete.
+/// The first bytes of a datagram of a kind, with room for the sum that [`seal`] puts there when it is complete. A beacon
+/// is of the lowest version: it is heard before anybody knows what the other speaks.
 pub fn open(kind: u8) -> Vec<u8> {
+    let version = if kind == BEACON { PROTOCOL_MIN } else { PROTOCOL_MAX };
     // Most datagrams are far from the largest, and memory for a few hundred bytes is the cheapest there is.
     let mut datagram = Vec::with_capacity(USUAL);
     datagram.extend_from_slice(&MAGIC);
-    datagram.extend_from_slice(&[PROTOCOL_MAX, kind]);
+    datagram.extend_from_slice(&[version, kind]);
     datagram.extend_from_slice(&[0; SUM_BYTES]);
     datagram
 }

@@ -280,12 +280,40 @@ fn what_is_removed_while_islands_compare_stays_away() {
     for number in 0..2_000 {
         simulation.remove(nodes[1], &lot, format!("both {number:04}").as_bytes()).unwrap();
     }
+    simulation.run_for(3 * SECOND);
+    let stats = |simulation: &Simulation, node: usize| simulation.store(nodes[node]).stats();
+    let (comparing, other) = (stats(&simulation, 1), stats(&simulation, 2));
+    assert_eq!((comparing.holds, comparing.tombstones), (1, 2_000), "rows are under way to it");
+    assert_eq!((other.holds, other.tombstones), (0, 0), "to this one none are");
     simulation.run_for(8 * SECOND);
-    simulation.run_until(60 * SECOND, Simulation::all_converged).unwrap();
-    for node in nodes {
-        let rows = simulation.store(node).table(&lot).snapshot();
+    assert!(simulation.all_converged());
+    for (number, node) in nodes.iter().enumerate() {
+        let rows = simulation.store(*node).table(&lot).snapshot();
         let back: Vec<_> = rows.iter().filter(|(key, _)| key.starts_with(b"both")).collect();
         assert!(back.is_empty(), "{node:?}: {} are back, the first {:?}", back.len(), back[0]);
+        assert_eq!((stats(&simulation, number).holds, stats(&simulation, number).tombstones), (0, 0), "{node:?}");
+    }
+}
+
+/// Who leaves is no sponsor as long as there is another: whom it admitted last the others may not have heard of when it is
+/// gone, and would collect what that one still has.
+#[test]
+fn who_leaves_admits_nobody_while_others_can() {
+    for seed in 0..20 {
+        let (mut simulation, nodes) = cluster(seed, 2);
+        // So it has to wait until the other has what it wrote.
+        let cut = simulation.network().cut(&nodes[..1], &nodes[1..]);
+        put(&mut simulation, nodes[0], "car");
+        simulation.leave(nodes[0], 10 * SECOND);
+        let newcomer = simulation.add(NodeOptions::named("newcomer"));
+        let ready = |simulation: &Simulation| simulation.events(newcomer).contains(&Event::Ready);
+        simulation.run_until(SECOND, ready).unwrap();
+        // The other, from which it pulled, does not have it.
+        let car = simulation.store(newcomer).get(&TableName::new("lot").unwrap(), b"car");
+        assert_eq!(car, None, "seed {seed}: it was admitted by the one that leaves");
+        assert!(simulation.view(newcomer).len() >= 2, "seed {seed}: it is alone");
+        cut.heal();
+        simulation.run_until(3 * SECOND, Simulation::all_converged).unwrap();
     }
 }
 

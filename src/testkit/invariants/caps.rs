@@ -33,6 +33,13 @@ impl Caps {
             return Err(format!("{node:?} made messages too large or rows that its own store refused: {stats:?}"));
         }
         let store = simulation.store(node).stats();
+        if store.holds > engine.sessions() as u64 {
+            return Err(format!(
+                "{node:?} keeps tombstones for {} sessions and has {}",
+                store.holds,
+                engine.sessions()
+            ));
+        }
         // Every key once, live or removed, and a few rows of the system for each process there ever was.
         let most = scene.story.written().len() as u64 + scene.facts.processes * 16 + 64;
         if store.live + store.tombstones > most {

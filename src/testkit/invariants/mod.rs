@@ -3,7 +3,6 @@
 //! ```text
 //!   trial ──▶ at_write    an application wrote
 //!         ──▶ at_change   what a node holds changed in this step
-//!         ──▶ at_status   what a node sees changed in this step
 //!         ──▶ look        four times a second
 //!         ──▶ at_rest     nothing hurts any more, and it had time to heal
 //! ```
@@ -63,11 +62,6 @@ pub(crate) trait Invariant {
         Ok(())
     }
 
-    /// What a node sees changed in this step.
-    fn at_status(&mut self, _scene: Scene<'_>, _node: NodeIndex) -> Verdict {
-        Ok(())
-    }
-
     /// Some time passed.
     fn look(&mut self, _scene: Scene<'_>) -> Verdict {
         Ok(())
@@ -89,7 +83,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(equal_context::EqualContext),
         Box::<no_return::NoReturn>::default(),
         Box::<false_down::FalseDown>::default(),
-        Box::<agreement::Agreement>::default(),
+        Box::new(agreement::Agreement),
         Box::<fencing::Fencing>::default(),
         Box::<role_count::RoleCount>::default(),
         Box::new(same_assignment::SameAssignment),

@@ -1,7 +1,5 @@
 //! What a test sees of the cluster: more than any node does.
 
-use std::sync::Arc;
-
 use super::Simulation;
 use crate::engine::{Engine, Event, Liveness, Member, Phase, Reply, Status};
 use crate::id::NodeId;
@@ -24,8 +22,8 @@ impl Simulation {
     }
 
     /// What a node sees of the cluster, if it runs.
-    pub fn status(&self, node: NodeIndex) -> Option<&Arc<Status>> {
-        self.hosts[node.0].status.as_ref()
+    pub fn status(&self, node: NodeIndex) -> Option<&Status> {
+        self.hosts[node.0].status.as_deref()
     }
 
     /// The name of a node.

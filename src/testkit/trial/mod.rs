@@ -18,7 +18,6 @@ mod story;
 mod violation;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use facts::Facts;
@@ -32,7 +31,7 @@ use super::invariants::{self, Invariant, Scene, Verdict};
 use super::rng::Rng;
 use super::trace::Trace;
 use super::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
-use crate::engine::{Phase, Status};
+use crate::engine::Phase;
 use crate::roles::RoleSpec;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::Rule;
@@ -162,8 +161,6 @@ struct Course {
     invariants: Vec<Box<dyn Invariant>>,
     /// What each node held when it was looked at last.
     held: BTreeMap<NodeIndex, (u64, Digest)>,
-    /// What each node saw when it was looked at last.
-    seen: BTreeMap<NodeIndex, Arc<Status>>,
     /// How many events of each node were looked at.
     events: BTreeMap<NodeIndex, usize>,
     steps: u64,
@@ -193,7 +190,6 @@ impl Course {
             harm: Harm::default(),
             invariants: invariants::all(),
             held: BTreeMap::new(),
-            seen: BTreeMap::new(),
             events: BTreeMap::new(),
             steps: 0,
             looked_at: Duration::ZERO,
@@ -288,12 +284,6 @@ impl Course {
             return Ok(());
         }
         self.note_islands(node);
-        if let Some(status) = self.simulation.status(node)
-            && self.seen.get(&node).is_none_or(|seen| !Arc::ptr_eq(seen, status))
-        {
-            self.seen.insert(node, Arc::clone(status));
-            self.ask(|invariant, scene| invariant.at_status(scene, node))?;
-        }
         let store = self.simulation.store(node);
         let held = (store.replica().0, store.digest());
         if self.held.get(&node) == Some(&held) {

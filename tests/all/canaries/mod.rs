@@ -178,7 +178,7 @@ const JUDGES: &[(&str, &[Rule], Plan)] = &[
     ("equal contexts mean equal rows", &[Rule::AgeGc], Plan::Skewed),
     ("what was removed stays away", &[Rule::AgeGc], Plan::Hurt),
     ("nobody who can be reached is taken for dead", &[Rule::ReuseId], Plan::Lossy),
-    ("agreed is only what every member of the view showed", &[Rule::SelfAgreement], Plan::Hurt),
+    ("agreed is only what every member of the view reports", &[Rule::SelfAgreement], Plan::Hurt),
     ("a start has a token above all that its node saw", &[Rule::TokenNotAbove], Plan::Hurt),
     ("a converged component runs every role as often as asked for", &[Rule::NeverStopExtra], Plan::Hurt),
     ("equal fingerprints mean equal assignments", &[Rule::UnsortedOrphans], Plan::Hurt),
