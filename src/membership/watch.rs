@@ -93,12 +93,15 @@ struct Watch {
     said_down: bool,
 }
 
-/// How right we were about a run; outlives its place among our successors.
+/// How right we were about a run; outlives its place among our successors, and its being Down: mostly it is when it comes
+/// back from there that we were wrong.
 #[derive(Default)]
 struct Record {
     accused: bool,
     wrong: u8,
     lost_until: Option<Instant>,
+    /// When it was accused last.
+    at: Instant,
 }
 
 /// The watch streams of one node. A machine without IO: report what became of streams, then [`poll`](Self::poll)
@@ -155,7 +158,7 @@ impl Watchers {
             }
         }
         let live: Vec<ReplicaId> = live.iter().map(|identity| identity.replica).collect();
-        self.records.retain(|replica, record| live.contains(replica) || record.lost_until.is_some_and(|at| at > now));
+        self.records.retain(|replica, record| live.contains(replica) || now.since(record.at) < PATH_LOST);
     }
 
     /// The far end authenticated as this run.
@@ -207,7 +210,8 @@ impl Watchers {
             return;
         }
         if refused {
-            self.records.entry(target).or_default().accused = true;
+            let record = self.records.entry(target).or_default();
+            (record.accused, record.at) = (true, now);
             self.notify_others(target, |to, about| WatchOutput::Tell { to, about });
             if !self.judge(now, target) {
                 self.outputs.push_back(WatchOutput::Suspect(target));
@@ -252,7 +256,7 @@ impl Watchers {
         record.accused = false;
         record.wrong += 1;
         if record.wrong >= WRONG_LIMIT {
-            *record = Record { lost_until: Some(now + PATH_LOST), ..Record::default() };
+            *record = Record { lost_until: Some(now + PATH_LOST), at: now, ..Record::default() };
         }
     }
 
@@ -270,6 +274,12 @@ impl Watchers {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waiting = |watch: &Watch| if let State::Waiting { until } = watch.state { Some(until) } else { None };
         self.watches.values().filter_map(waiting).min()
+    }
+
+    /// How many records are kept.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.records.len()
     }
 
     /// What to do next.

@@ -285,6 +285,34 @@ fn one_who_was_wrong_twice_is_not_heard_on_that_target_for_an_hour() {
     assert!(accuse(&mut mesh));
 }
 
+/// What counts most was forgotten: that a member which was found Down came back as the same run.
+#[test]
+fn one_who_was_wrong_is_remembered_while_the_member_is_down() {
+    let mut mesh = Mesh::new(10);
+    let watcher = mesh.watching(TARGET)[0];
+    let all: Vec<Identity> = (0..10).map(identity).collect();
+    let others: Vec<Identity> = all.iter().filter(|one| one.replica != TARGET).cloned().collect();
+    let lists = |mesh: &mut Mesh, members: &[Identity]| {
+        let now = mesh.now;
+        mesh.watchers.get_mut(&watcher).unwrap().set_members(now, members);
+        mesh.settle();
+    };
+    for heard in [true, true, false] {
+        mesh.suspected.clear();
+        mesh.answer(watcher, TARGET, Answer::Refused);
+        mesh.end(TARGET, &[watcher]);
+        assert_eq!(mesh.suspected.contains(&(watcher, TARGET)), heard);
+        lists(&mut mesh, &others);
+        mesh.answer(watcher, TARGET, Answer::Open);
+        lists(&mut mesh, &all);
+        mesh.refuted(watcher, TARGET);
+    }
+    let now = mesh.now + Duration::from_secs(3_601);
+    let one = mesh.watchers.get_mut(&watcher).unwrap();
+    one.set_members(now, &others);
+    assert_eq!(one.remembered(), 0, "nothing is remembered for ever");
+}
+
 #[test]
 fn only_watchers_of_a_member_are_heard_about_it() {
     let mut mesh = Mesh::new(10);
