@@ -1,7 +1,8 @@
-//! How much faster than real time a cluster is simulated that nothing is done to.
+//! How much faster than real time a cluster is simulated that nothing is done to, and what its nodes send.
 
 use std::time::{Duration, Instant};
 
+use unisono::engine::EngineStats;
 use unisono::store::TableName;
 use unisono::testkit::{NodeIndex, NodeOptions, Simulation};
 
@@ -16,7 +17,7 @@ pub(crate) fn run(nodes: usize, seed: u64, seconds: u64, writes: u64) -> Result<
     // What the start left behind is not what an idle cluster does.
     simulation.run_for(Duration::from_secs(20));
 
-    let start = Instant::now();
+    let (start, sent) = (Instant::now(), Sent::so_far(&simulation));
     let (table, before) = (TableName::new("lot").map_err(|error| error.to_string())?, simulation.elapsed());
     for number in 0..seconds * writes.max(1) {
         if writes > 0 {
@@ -31,5 +32,38 @@ pub(crate) fn run(nodes: usize, seed: u64, seconds: u64, writes: u64) -> Result<
         "{virtual_time:?} of virtual time, {writes} writes a second, in {real:?}: virtual over real time {:.0}",
         virtual_time.as_secs_f64() / real.as_secs_f64()
     );
+    println!("each node sent in a second {}", Sent::so_far(&simulation).since(&sent, virtual_time, nodes.len()));
     Ok(())
+}
+
+/// What all nodes sent.
+struct Sent(EngineStats);
+
+impl Sent {
+    fn so_far(simulation: &Simulation) -> Self {
+        let mut sum = EngineStats::default();
+        for stats in simulation.alive().into_iter().filter_map(|node| Some(simulation.engine(node)?.stats())) {
+            sum.datagrams_sent += stats.datagrams_sent;
+            sum.datagram_bytes += stats.datagram_bytes;
+            sum.swim_bytes += stats.swim_bytes;
+            sum.row_bytes += stats.row_bytes;
+            sum.stream_bytes += stats.stream_bytes;
+        }
+        Self(sum)
+    }
+
+    fn since(&self, before: &Self, span: Duration, nodes: usize) -> String {
+        let each = |count: fn(&EngineStats) -> u64| {
+            (count(&self.0) - count(&before.0)) as f64 / span.as_secs_f64() / nodes as f64
+        };
+        format!(
+            "{:.1} datagrams, {:.0} bytes: membership {:.0}, rows {:.0}, digests and the rest {:.0}, streams {:.0}",
+            each(|stats| stats.datagrams_sent),
+            each(|stats| stats.datagram_bytes + stats.stream_bytes),
+            each(|stats| stats.swim_bytes),
+            each(|stats| stats.row_bytes),
+            each(|stats| stats.datagram_bytes - stats.swim_bytes - stats.row_bytes),
+            each(|stats| stats.stream_bytes),
+        )
+    }
 }

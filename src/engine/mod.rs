@@ -352,8 +352,7 @@ impl Engine {
             return;
         }
         self.guard.sent(to, bytes.len());
-        self.stats.datagrams_sent += 1;
-        self.outputs.push_back(Output::Datagram { to, bytes });
+        self.put_out(to, bytes);
     }
 
     fn envelope(&self, kind: u8) -> Envelope {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::message::{Message, kind};
 use super::timers::Timer;
-use super::{Engine, Output};
+use super::Engine;
 use crate::id::ReplicaId;
 use crate::replication::{self, EAGER_TO_ALL};
 use crate::sabotage::Rule;
@@ -94,8 +94,7 @@ impl Engine {
         for body in packed.bodies {
             let bytes = wire::seal(body);
             for to in &addresses {
-                self.stats.datagrams_sent += 1;
-                self.outputs.push_back(Output::Datagram { to: *to, bytes: bytes.clone() });
+                self.put_out(*to, bytes.clone());
             }
         }
         if !packed.too_large.is_empty() {

@@ -176,6 +176,7 @@ impl Engine {
                 }
                 ServeNext::End(context) => control_frame(&Control::End { context, floor: self.store.floor() }),
             };
+            self.stats.stream_bytes += bytes.len() as u64;
             self.outputs.push_back(Output::Frame { stream, bytes });
             #[cfg(feature = "sabotage")]
             self.outputs.extend(claim.map(|claim| Output::Frame { stream, bytes: control_frame(&claim) }));

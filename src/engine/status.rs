@@ -1,15 +1,19 @@
 //! What this node sees of the cluster, published when it changes; and what it counts.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::message::kind;
 use super::{Engine, Liveness, Member, Output, Phase, RoleHost, RoleStatus, Status};
 use crate::convergence::Fingerprint;
 #[cfg(feature = "testkit")]
 use crate::id::ReplicaId;
 use crate::membership;
 use crate::roles::{Assignment, RoleSpec};
+use crate::wire;
 
 /// What an engine counts, since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -26,6 +30,14 @@ pub struct EngineStats {
     pub answers_withheld: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
+    /// Their bytes, without the headers of IP and UDP.
+    pub datagram_bytes: u64,
+    /// Those of them that membership's were.
+    pub swim_bytes: u64,
+    /// Those of them that rows were.
+    pub row_bytes: u64,
+    /// Bytes sent over streams, without the headers of TCP.
+    pub stream_bytes: u64,
     /// Messages that would not have fitted a datagram.
     pub oversized: u64,
     /// Rows refused: out of bounds, or written by somebody who may not.
@@ -44,6 +56,19 @@ pub struct EngineStats {
     pub own_writes_refused: u64,
 }
 
+impl EngineStats {
+    fn sent(&mut self, datagram: &[u8]) {
+        let bytes = datagram.len() as u64;
+        self.datagrams_sent += 1;
+        self.datagram_bytes += bytes;
+        match wire::kind_of(datagram) {
+            Ok(kind::SWIM) => self.swim_bytes += bytes,
+            Ok(kind::ROWS) => self.row_bytes += bytes,
+            _ => {}
+        }
+    }
+}
+
 /// The last status published.
 #[derive(Debug, Default)]
 pub(super) struct Published {
@@ -52,6 +77,12 @@ pub(super) struct Published {
 }
 
 impl Engine {
+    /// Sends a datagram, and counts it.
+    pub(super) fn put_out(&mut self, to: SocketAddr, bytes: Bytes) {
+        self.stats.sent(&bytes);
+        self.outputs.push_back(Output::Datagram { to, bytes });
+    }
+
     /// What this engine counted since its start.
     pub fn stats(&self) -> EngineStats {
         self.stats

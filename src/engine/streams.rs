@@ -196,7 +196,9 @@ impl Engine {
     }
 
     pub(super) fn frame(&mut self, stream: StreamId, control: &Control) {
-        self.outputs.push_back(Output::Frame { stream, bytes: control_frame(control) });
+        let bytes = control_frame(control);
+        self.stats.stream_bytes += bytes.len() as u64;
+        self.outputs.push_back(Output::Frame { stream, bytes });
     }
 
     pub(super) fn stream_frame(&mut self, stream: StreamId, bytes: &[u8]) {

@@ -113,3 +113,22 @@ fn clusters_of_other_names_stay_apart_also_when_an_address_changes_sides() {
         }
     }
 }
+
+/// What a node sends while nothing happens does not depend on how many others there are: bytes a second, with digests,
+/// agreement and the streams in them.
+#[test]
+fn idle_traffic_does_not_grow_with_the_cluster() {
+    let sent = |size: usize| {
+        let (mut simulation, nodes) = cluster(1, size, |options| options);
+        simulation.run_for(20 * SECOND);
+        let bytes = |simulation: &Simulation| -> u64 {
+            let stats = nodes.iter().map(|node| simulation.engine(*node).unwrap().stats());
+            stats.map(|stats| stats.datagram_bytes + stats.stream_bytes).sum()
+        };
+        let before = bytes(&simulation);
+        simulation.run_for(30 * SECOND);
+        (bytes(&simulation) - before) / 30 / size as u64
+    };
+    let (few, many) = (sent(10), sent(60));
+    assert!(few > 500 && many < 2_600 && many * 10 < few * 13, "{few} and {many} bytes a second");
+}
