@@ -220,7 +220,7 @@ pub mod testkit;
 
 pub use cluster::{
     Change, Cluster, Config, ConfigError, ConvergeError, Events, Lagged, LeaveError, Preset, ReadyError, RoleContext,
-    RoleError, RoleResult, Snapshot, StartError, Table, TableError, UntilError, Watch, WriteError,
+    RoleError, RoleResult, Snapshot, StartError, Table, TableError, TimingConfig, UntilError, Watch, WriteError,
 };
 pub use engine::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
 pub use id::{NodeId, NodeIdError, ReplicaId};

@@ -21,6 +21,7 @@ use super::error::StartError;
 use super::host_name::default_node;
 use super::plan::{Plan, Run};
 use super::role::{Factories, RoleContext, RoleResult};
+use super::timing::TimingConfig;
 use crate::discovery::{BeaconConfig, StaticList, Strategy};
 use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
 use crate::engine::Engine;
@@ -124,6 +125,12 @@ impl Builder {
     /// How patient the timers are, see [`Config::preset`].
     pub fn preset(mut self, preset: Preset) -> Self {
         self.config.preset = Some(preset);
+        self
+    }
+
+    /// Timers that differ from those of the preset, see [`Config::timing`].
+    pub fn timing(mut self, timing: TimingConfig) -> Self {
+        self.config.timing = timing;
         self
     }
 

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::config_error::ConfigError;
+use super::timing::TimingConfig;
+use crate::engine::Timing;
 use crate::id::NodeId;
 use crate::roles::RoleSpec;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// How patient the timers are. Default: `local` on a loopback net, `lan` on any other.
     pub preset: Option<Preset>,
+    /// Timers that differ from those of the preset. Default: none.
+    pub timing: TimingConfig,
     /// Addresses of other nodes (their own ports), asked for ever, as in `10.0.0.5:4871`; for networks where broadcast
     /// does not get through. One living node among them is enough. Default: none.
     pub peers: Vec<String>,
@@ -80,6 +84,16 @@ pub enum Preset {
     Lan,
     /// Across continents, hundreds of milliseconds apart, with loss.
     Wan,
+}
+
+impl Preset {
+    fn timing(self) -> Timing {
+        match self {
+            Self::Local => Timing::local(),
+            Self::Lan => Timing::lan(),
+            Self::Wan => Timing::wan(),
+        }
+    }
 }
 
 impl Config {
@@ -123,7 +137,7 @@ impl Config {
             bind,
             advertise,
             peers,
-            preset: self.preset.unwrap_or(default_preset),
+            timing: self.timing.over(self.preset.unwrap_or(default_preset).timing())?,
             stop_grace: span("stop_grace_ms", self.stop_grace_ms)?,
             converge_timeout: span("converge_timeout_ms", self.converge_timeout_ms)?,
             leave_patience: span("leave_patience_ms", self.leave_patience_ms)?,
@@ -142,6 +156,7 @@ impl Default for Config {
             bind: None,
             advertise: None,
             preset: None,
+            timing: TimingConfig::default(),
             peers: Vec::new(),
             broadcast: true,
             roles: Vec::new(),
@@ -160,7 +175,7 @@ pub(super) struct Settings {
     pub(super) bind: Option<IpAddr>,
     pub(super) advertise: Option<SocketAddr>,
     pub(super) peers: Vec<SocketAddr>,
-    pub(super) preset: Preset,
+    pub(super) timing: Timing,
     pub(super) stop_grace: Duration,
     pub(super) converge_timeout: Duration,
     pub(super) leave_patience: Duration,
@@ -207,14 +222,14 @@ mod tests {
     #[test]
     fn the_default_is_a_node_on_loopback() {
         let settings = Config::default().settings().unwrap();
-        assert_eq!(settings.preset, Preset::Local);
+        assert_eq!(settings.timing, Timing::local());
         assert_eq!(settings.node, None);
         let lan = Config { net: "10.0.0.0/8".into(), ..Config::default() };
-        assert_eq!(lan.settings().unwrap().preset, Preset::Lan);
+        assert_eq!(lan.settings().unwrap().timing, Timing::lan());
         let all = Config { net: "0.0.0.0/0".into(), ..Config::default() };
-        assert_eq!(all.settings().unwrap().preset, Preset::Lan);
+        assert_eq!(all.settings().unwrap().timing, Timing::lan());
         let wan = Config { preset: Some(Preset::Wan), ..Config::default() };
-        assert_eq!(wan.settings().unwrap().preset, Preset::Wan);
+        assert_eq!(wan.settings().unwrap().timing, Timing::wan());
     }
 
     #[test]
@@ -237,6 +252,8 @@ mod tests {
             ("peers", error(|config| config.peers = vec!["10.0.0.5:0".into()])),
             ("roles", error(|config| config.roles = vec![RoleSpec::new("gate").count(0)])),
             ("roles", error(|config| config.roles = twice)),
+            ("timing", error(|config| config.timing.suspicion_ms = Some(300))),
+            ("timing.settle_ms", error(|config| config.timing.settle_ms = Some(0))),
             ("stop_grace_ms", error(|config| config.stop_grace_ms = 0)),
             ("converge_timeout_ms", error(|config| config.converge_timeout_ms = u64::MAX)),
             ("leave_patience_ms", error(|config| config.leave_patience_ms = 0)),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::config::Config;
 use crate::id::NodeIdError;
+use crate::membership::TimingError;
 use crate::roles::{RoleSpec, RoleSpecError};
 
 /// Why a [`Config`] is refused. The message begins with the field and says what to do.
@@ -106,6 +107,9 @@ pub enum ConfigError {
         /// The most.
         max_ms: u64,
     },
+    /// Timers do not work together.
+    #[error("timing: {0}")]
+    Timing(#[from] TimingError),
     /// A role is declared wrongly.
     #[error(transparent)]
     Role(#[from] RoleSpecError),
@@ -135,6 +139,7 @@ impl ConfigError {
             Self::Node(_) => "node",
             Self::Net { .. } => "net",
             Self::OwnPort { .. } => "own_port",
+            Self::Timing(_) => "timing",
             Self::Role(_) => "roles",
             Self::Kind { .. } | Self::KindTwice { .. } => "role_kind",
             Self::LastPort => "port",

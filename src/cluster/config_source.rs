@@ -156,6 +156,7 @@ impl FromStr for Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::TimingConfig;
     use crate::roles::RoleSpec;
 
     #[test]
@@ -235,6 +236,7 @@ mod tests {
             bind: Some("10.0.0.1".into()),
             advertise: Some("10.0.0.1:5001".into()),
             preset: Some(Preset::Wan),
+            timing: TimingConfig::default(),
             peers: vec!["10.0.0.5:4871".into(), "10.0.0.6:4871".into()],
             broadcast: false,
             roles: vec![],

@@ -30,6 +30,7 @@ mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod watch;
 
 pub use builder::Builder;
@@ -43,4 +44,5 @@ pub use role::{RoleContext, RoleError, RoleResult};
 pub use rows::Rows;
 pub use snapshot::{DigestSnapshot, Snapshot, StoreSnapshot, TableSnapshot};
 pub use table::{Table, TableError, WriteError};
+pub use timing::TimingConfig;
 pub use watch::{Change, Watch};

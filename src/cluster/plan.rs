@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cluster;
-use super::config::{Preset, Settings};
+use super::config::Settings;
 use super::node::{Local, Node, Parts, Patience};
 use super::role::Factories;
 use crate::driver::{Clock, Driver, Latest, RoleRunner};
@@ -69,7 +69,7 @@ impl Plan {
         Self {
             cluster,
             node: settings.node.clone(),
-            timing: timing(settings.preset),
+            timing: settings.timing.clone(),
             kinds: factories.kinds(),
             roles,
             runner: Box::new(factories.into_runner(made.reader())),
@@ -105,13 +105,5 @@ impl Handle {
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plan").field("cluster", &self.cluster).field("node", &self.node).finish_non_exhaustive()
-    }
-}
-
-fn timing(preset: Preset) -> Timing {
-    match preset {
-        Preset::Local => Timing::local(),
-        Preset::Lan => Timing::lan(),
-        Preset::Wan => Timing::wan(),
     }
 }

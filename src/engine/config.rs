@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::membership;
+use crate::membership::{self, TimingError};
 use crate::roles::RoleSpec;
 
 /// What an engine is told at its start.
@@ -34,7 +34,7 @@ impl EngineConfig {
 }
 
 /// How fast everything goes. Start from a preset.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Timing {
     /// Failure detection.
     pub membership: membership::Timing,
@@ -46,14 +46,12 @@ pub struct Timing {
     pub settle: Duration,
     /// How long to wait for agreement before roles that nobody runs are started without it.
     pub patience: Duration,
-    /// The pause between digests while nothing changes. Each costs two datagrams of about 300 bytes.
+    /// The pause between digests while nothing changes. Each costs two datagrams of about 500 bytes.
     pub digest_idle: Duration,
     /// The pause between digests shortly after a change; a lost row whose author fell silent is found after two.
     pub digest_busy: Duration,
     /// The shortest time after which a hole in the context is repaired; three round trips if that is longer.
     pub hole_patience: Duration,
-    /// The pause between exchanges of the member list with somebody whose list differs.
-    pub exchange: Duration,
     /// How long a member stays Down before it is evicted from the roster. Until then its promise is awaited, and
     /// tombstones are kept.
     pub evict_after: Duration,
@@ -70,7 +68,6 @@ impl Timing {
             digest_idle: Duration::from_secs(1),
             digest_busy: Duration::from_millis(50),
             hole_patience: Duration::from_millis(50),
-            exchange: Duration::from_secs(10),
             evict_after: Duration::from_secs(3_600),
         }
     }
@@ -95,6 +92,52 @@ impl Timing {
             digest_busy: Duration::from_millis(400),
             hole_patience: Duration::from_millis(200),
             ..Self::local()
+        }
+    }
+
+    /// Checks the timers against each other.
+    ///
+    /// # Errors
+    ///
+    /// [`TimingError`]: the first that leaves too little room for another.
+    pub fn validate(&self) -> Result<(), TimingError> {
+        self.membership.validate()?;
+        membership::at_least_a_millisecond([
+            ("settle", self.settle),
+            ("digest_busy", self.digest_busy),
+            ("hole_patience", self.hole_patience),
+        ])?;
+        let (least, most) = self.alone_after;
+        membership::leave_room([
+            ("alone_after_most", most, 1, "alone_after_least", least),
+            ("patience", self.patience, 2, "settle", self.settle),
+            ("digest_idle", self.digest_idle, 1, "digest_busy", self.digest_busy),
+            ("evict_after", self.evict_after, 2, "suspicion", self.membership.suspicion),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_presets_are_valid_and_each_relation_is_checked_and_named() {
+        let (lan, ms) = (Timing::lan, Duration::from_millis);
+        for timing in [Timing::local(), lan(), Timing::wan()] {
+            assert_eq!(timing.validate(), Ok(()));
+        }
+        for (timing, name) in [
+            (Timing { settle: ms(0), ..lan() }, "settle"),
+            (Timing { digest_busy: ms(0), ..lan() }, "digest_busy"),
+            (Timing { hole_patience: ms(0), ..lan() }, "hole_patience"),
+            (Timing { alone_after: (ms(301), ms(300)), ..lan() }, "alone_after_most"),
+            (Timing { patience: ms(199), ..lan() }, "patience"),
+            (Timing { digest_idle: ms(99), ..lan() }, "digest_idle"),
+            (Timing { evict_after: ms(2_999), ..lan() }, "evict_after"),
+        ] {
+            let error = timing.validate().unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
         }
     }
 }

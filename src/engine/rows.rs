@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::Engine;
 use super::message::{Message, kind};
 use super::timers::Timer;
-use super::Engine;
 use crate::id::ReplicaId;
 use crate::replication::{self, EAGER_TO_ALL};
 use crate::sabotage::Rule;

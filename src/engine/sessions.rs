@@ -248,7 +248,7 @@ impl Engine {
     /// With somebody whose member list differs, the lists are exchanged now and then; a session does that on the way.
     pub(super) fn exchange_members(&mut self) {
         let now = self.now.instant;
-        if now.since(self.gossip.exchanged) < self.config.timing.exchange || !self.formed() {
+        if now.since(self.gossip.exchanged) < self.config.timing.membership.push_pull || !self.formed() {
             return;
         }
         self.gossip.exchanged = now;

@@ -36,4 +36,5 @@ pub use identity::Identity;
 pub use list::{Change, Liveness, Record};
 pub use swim::{Malformed, Swim, SwimOutput, SwimStats};
 pub use timing::{Timing, TimingError};
+pub(crate) use timing::{at_least_a_millisecond, leave_room};
 pub use watch::{WatchOutput, Watchers};

@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 /// some periods later: whom to probe is random, and one member in e goes unprobed for a period. A process that dies
 /// on a live host is known in milliseconds, whatever these say (see [`Watchers`](super::Watchers)).
 ///
-/// In a file, durations are whole milliseconds and say so: `probe_period_ms = 500`.
-///
 /// ```
 /// use std::time::Duration;
 /// use unisono::membership::Timing;
@@ -23,47 +21,39 @@ use serde::{Deserialize, Serialize};
 /// assert!(hasty.validate().is_err());
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub struct Timing {
     /// How often one member is probed, and how long a probe may take with its indirect stage.
     ///
     /// At least twice `probe_timeout`, better three times. Shorter finds crashes sooner and costs one round trip per
     /// node and period; longer is cheaper, and every crash that no stream betrays lives on for longer.
-    #[serde(rename = "probe_period_ms", with = "millis")]
     pub probe_period: Duration,
     /// How long the direct answer to a probe may take before others are asked to probe as well.
     ///
     /// The slowest of a hundred round trips between members. Shorter asks others in vain; longer leaves them too
     /// little of `probe_period`.
-    #[serde(rename = "probe_timeout_ms", with = "millis")]
     pub probe_timeout: Duration,
     /// How long a suspect may take to refute before it is Down.
     ///
     /// At least twice `probe_period`, so that the suspect hears of it more than once. Shorter declares busy members
     /// Down, and everything they host moves; longer keeps the roles of the dead without a host.
-    #[serde(rename = "suspicion_ms", with = "millis")]
     pub suspicion: Duration,
     /// How often news about members is sent to a few others, while there is news.
     ///
     /// At most half of `suspicion`: accusations and refutations travel this way. News needs about log(members)
     /// rounds; shorter is faster and costs more datagrams while something happens, longer costs false suspicions.
-    #[serde(rename = "gossip_interval_ms", with = "millis")]
     pub gossip_interval: Duration,
     /// How often one random Down member is told that we are here: this heals partitions.
     ///
     /// Shorter heals sooner, and costs a datagram to nobody as long as anybody is Down; longer leaves two halves
     /// that could be one.
-    #[serde(rename = "announce_down_ms", with = "millis")]
     pub announce_down: Duration,
-    /// How often the member list is compared with another member's, over a stream.
+    /// How often the member list is exchanged, over a stream, with somebody whose list differs.
     ///
-    /// Repairs what gossip missed. Shorter costs a fingerprint per period, and the list only where they differ.
-    #[serde(rename = "push_pull_ms", with = "millis")]
+    /// Repairs what gossip missed. Shorter costs the list more often while lists differ.
     pub push_pull: Duration,
     /// How long a Down member stays in the list, to be announced to and to be refused under its old identity.
     ///
     /// At least ten times `suspicion`, better an hour: forgetting early lets late datagrams revive the dead.
-    #[serde(rename = "forget_down_ms", with = "millis")]
     pub forget_down: Duration,
     /// How many members are asked to probe one that did not answer, and to how many news is gossiped at a time.
     ///
@@ -139,35 +129,23 @@ impl Timing {
 
     /// Checks the timers against each other.
     pub fn validate(&self) -> Result<(), TimingError> {
-        let millisecond = Duration::from_millis(1);
-        for (name, value) in [
+        at_least_a_millisecond([
             ("probe_timeout", self.probe_timeout),
             ("gossip_interval", self.gossip_interval),
             ("announce_down", self.announce_down),
             ("push_pull", self.push_pull),
-        ] {
-            if value < millisecond {
-                let (value, least) = (format!("{value:?}"), format!("{millisecond:?}"));
-                return Err(TimingError::TooSmall { name, value, least });
-            }
-        }
+        ])?;
         for (name, value) in [("indirect_probes", self.indirect_probes), ("transmissions", self.transmissions)] {
             if value == 0 {
                 return Err(TimingError::TooSmall { name, value: value.to_string(), least: "1".to_owned() });
             }
         }
-        for (name, value, times, other, other_value) in [
+        leave_room([
             ("probe_period", self.probe_period, 2, "probe_timeout", self.probe_timeout),
             ("suspicion", self.suspicion, 2, "probe_period", self.probe_period),
             ("suspicion", self.suspicion, 2, "gossip_interval", self.gossip_interval),
             ("forget_down", self.forget_down, 10, "suspicion", self.suspicion),
-        ] {
-            let least = other_value.saturating_mul(times);
-            if value < least {
-                return Err(TimingError::TooShort { name, value, other, other_value, least });
-            }
-        }
-        Ok(())
+        ])
     }
 
     /// The same for `foca`. Announcing to Down members is ours, since `foca` stops it when it has lost everybody.
@@ -192,24 +170,34 @@ impl Timing {
     }
 }
 
-impl Default for Timing {
-    fn default() -> Self {
-        Self::lan()
+/// Nothing goes faster than what timers can tell apart.
+pub(crate) fn at_least_a_millisecond<const N: usize>(timers: [(&'static str, Duration); N]) -> Result<(), TimingError> {
+    let least = Duration::from_millis(1);
+    match timers.into_iter().find(|(_, value)| *value < least) {
+        Some((name, value)) => {
+            let (value, least) = (format!("{value:?}"), format!("{least:?}"));
+            Err(TimingError::TooSmall { name, value, least })
+        }
+        None => Ok(()),
     }
 }
 
-/// Durations as whole milliseconds.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+/// Each is at least so many times the other.
+pub(crate) fn leave_room<const N: usize>(
+    relations: [(&'static str, Duration, u32, &'static str, Duration); N],
+) -> Result<(), TimingError> {
+    for (name, value, times, other, other_value) in relations {
+        let least = other_value.saturating_mul(times);
+        if value < least {
+            return Err(TimingError::TooShort { name, value, other, other_value, least });
+        }
     }
+    Ok(())
+}
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+impl Default for Timing {
+    fn default() -> Self {
+        Self::lan()
     }
 }
 
@@ -218,15 +206,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_presets_are_valid_and_survive_a_file() {
+    fn the_presets_are_valid() {
         for timing in [Timing::local(), Timing::lan(), Timing::wan()] {
             assert_eq!(timing.validate(), Ok(()));
-            let text = serde_json::to_string(&timing).unwrap();
-            assert!(text.contains("\"probe_period_ms\":"), "{text}");
-            assert_eq!(serde_json::from_str::<Timing>(&text).unwrap(), timing);
         }
-        let partial: Timing = serde_json::from_str(r#"{"suspicion_ms": 4000}"#).unwrap();
-        assert_eq!(partial, Timing { suspicion: Duration::from_secs(4), ..Timing::lan() });
     }
 
     #[test]

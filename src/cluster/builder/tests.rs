@@ -43,6 +43,7 @@ fn without_a_runtime_it_says_so() {
 
 #[test]
 fn settings_of_the_builder_are_those_of_the_configuration() {
+    let timing = TimingConfig { suspicion_ms: Some(7_000), ..TimingConfig::default() };
     let builder = Cluster::builder()
         .config(Config { cluster: "replaced".into(), ..Config::default() })
         .name("parking")
@@ -53,6 +54,7 @@ fn settings_of_the_builder_are_those_of_the_configuration() {
         .bind("10.0.0.1")
         .advertise("10.0.0.1:5001")
         .preset(Preset::Wan)
+        .timing(timing)
         .peer("10.0.0.5:4871")
         .broadcast(false)
         .role(RoleSpec::new("gate-1"))
@@ -68,6 +70,7 @@ fn settings_of_the_builder_are_those_of_the_configuration() {
         bind: Some("10.0.0.1".into()),
         advertise: Some("10.0.0.1:5001".into()),
         preset: Some(Preset::Wan),
+        timing,
         peers: vec!["10.0.0.5:4871".into()],
         broadcast: false,
         roles: vec![RoleSpec::new("gate-1")],
