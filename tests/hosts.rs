@@ -193,6 +193,41 @@ fn a_process_killed_on_a_living_host_is_down_everywhere_at_once() {
     });
 }
 
+/// As under a debugger, on a suspended laptop or a virtual machine that is being moved.
+#[test]
+fn a_process_that_stood_still_is_back_by_itself_with_all_that_happened_meanwhile() {
+    let _alone = alone();
+    let Some(lab) = lab(5) else { return };
+    play(async {
+        let mut stage = five(&lab).await?;
+        enter(&mut stage, "anna", "BEFORE", &NODES).await?;
+        let (mut up, mut back) = (vec![], vec![]);
+        for round in 0..rounds() {
+            let still = next_with_a_gate(&stage, round);
+            let rest = others(still);
+            stage.signal(still, "STOP").await?;
+            let alive = |seen: &Seens| rest.iter().all(|&node| !seen[node].ended);
+            throughout(&mut stage, "the others go on", Duration::from_secs(5), alive).await?;
+            let car = format!("MEANWHILE {round}");
+            enter(&mut stage, rest[0], &car, &rest).await?;
+
+            let goes_on = stage.signal(still, "CONT").await?;
+            let is_up = |seen: &Seens| rest.iter().all(|&node| !seen[node].down.contains(still));
+            let seen_up = stage.until(&format!("{still} is up everywhere"), PATIENCE, is_up).await?;
+            up.push(seen_up.saturating_duration_since(goes_on));
+            back.push(stage.settle("it is back", PATIENCE, &NODES, GATES).await? - goes_on);
+            stage.until("it knows what happened", PATIENCE, |seen| all_see(seen, &[still], &car)).await?;
+            nothing_moves(&mut stage).await?;
+            one_lot(&mut stage, 2).await?;
+            stage.order(rest[0], &format!("exit 1 \"{car}\"")).await?;
+        }
+        tell(&spans("SIGCONT → up at all four others", &up));
+        tell(&spans("SIGCONT → all agree, each gate runs once", &back));
+        let promise = Duration::from_secs(2);
+        if median(&back) < promise { Ok(()) } else { Err(format!("not within {promise:?}: {back:?}")) }
+    });
+}
+
 #[test]
 fn a_split_with_writes_on_both_sides_heals_into_one_map() {
     let _alone = alone();

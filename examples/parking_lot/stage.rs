@@ -244,6 +244,19 @@ impl Stage {
         Ok(at)
     }
 
+    /// Sends a signal to a node, as `kill -STOP` does, and returns when that was.
+    #[allow(dead_code, reason = "the demo only kills")]
+    pub(crate) async fn signal(&self, node: &str, signal: &str) -> Result<Instant, Failure> {
+        let pid = self.actors.get(node).and_then(|actor| actor.process.id());
+        let pid = pid.ok_or_else(|| format!("{node} does not run"))?;
+        let at = Instant::now();
+        let sent = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().await;
+        match sent {
+            Ok(status) if status.success() => Ok(at),
+            result => Err(format!("{node} cannot be sent {signal}: {result:?}")),
+        }
+    }
+
     /// Tells a node to leave, and waits for its process to end well.
     pub(crate) async fn leave(&mut self, node: &str) -> Result<(), Failure> {
         let mut actor = self.actors.remove(node).ok_or_else(|| format!("{node} was not started"))?;
