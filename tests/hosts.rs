@@ -3,7 +3,7 @@
 //! The hosts are network namespaces on 10.77.0.0/24 (see `support::lab`), which needs root, iproute2 and nftables. Where
 //! that is not to be had the tests say so and pass; with `UNISONO_HOSTS=required` in the environment they fail instead,
 //! so that CI cannot skip them unnoticed. They print how long things took; `UNISONO_ROUNDS` says how often to cut and
-//! to kill for that.
+//! to kill for that, and `UNISONO_PRESET=local` to take other timers.
 //!
 //! ```text
 //! sudo -E env UNISONO_HOSTS=required UNISONO_ROUNDS=12 cargo test --test hosts
@@ -55,10 +55,13 @@ fn rounds() -> usize {
     std::env::var("UNISONO_ROUNDS").map_or(3, |rounds| rounds.parse().expect("UNISONO_ROUNDS is a number"))
 }
 
-/// Starts a node on its host, that knows of nothing but the subnet.
+/// Starts a node on its host, that knows of nothing but the subnet. `UNISONO_PRESET` says how patient all are.
 fn start(lab: &Lab, stage: &mut Stage, node: &str) -> Result<Instant, Failure> {
     let mut command = lab.on(host_of(node), parking_lot());
     command.args(["node", node, "--json", "--net", NET]);
+    if let Ok(preset) = std::env::var("UNISONO_PRESET") {
+        command.args(["--preset", &preset]);
+    }
     command.args(["--gates", &GATES.to_string(), "--spaces", &SPACES.to_string()]);
     stage.start(node, command.into())
 }

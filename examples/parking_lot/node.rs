@@ -19,6 +19,9 @@ pub(crate) async fn start(name: &str, options: &Options) -> Result<Cluster, Box<
         .net(&options.net)
         .port(options.port.unwrap_or(4870))
         .role_kind("gate", gate);
+    if let Some(preset) = options.preset {
+        builder = builder.preset(preset);
+    }
     for number in 1..=options.gates {
         builder = builder.role(RoleSpec::new(role_of(number)).kind("gate"));
     }

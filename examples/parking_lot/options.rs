@@ -1,5 +1,7 @@
 //! What may stand on the command line.
 
+use unisono::Preset;
+
 /// Printed by `help` and after a mistake.
 pub(crate) const USAGE: &str = "\
 A car park run by several nodes without a leader.
@@ -12,6 +14,7 @@ Options
   --spaces N       how many cars fit (100); tell every node the same
   --net CIDR       the subnet on which nodes look for each other (127.0.0.0/8: this computer)
   --port N         the port on which they do (node: 4870; script: a free one)
+  --preset NAME    how patient the timers are: local, lan or wan (what the subnet suggests)
   --cluster NAME   nodes of other clusters are ignored (node: parking; script: one of its own)
   --json           node: print everything as JSON, one object per line";
 
@@ -40,6 +43,7 @@ pub(crate) struct Options {
     pub(crate) spaces: usize,
     pub(crate) net: String,
     pub(crate) port: Option<u16>,
+    pub(crate) preset: Option<Preset>,
     pub(crate) cluster: Option<String>,
     pub(crate) json: bool,
 }
@@ -53,6 +57,7 @@ impl Options {
             spaces: 100,
             net: "127.0.0.0/8".to_owned(),
             port: None,
+            preset: None,
             cluster: None,
             json: false,
         };
@@ -66,6 +71,7 @@ impl Options {
                 "--spaces" => options.spaces = number(&argument, &value()?)?,
                 "--net" => options.net = value()?,
                 "--port" => options.port = Some(number(&argument, &value()?)?),
+                "--preset" => options.preset = Some(preset(&value()?)?),
                 "--cluster" => options.cluster = Some(value()?),
                 "--json" => options.json = true,
                 "help" | "--help" | "-h" => options.play = Play::Help,
@@ -73,6 +79,15 @@ impl Options {
             }
         }
         Ok(options)
+    }
+}
+
+fn preset(text: &str) -> Result<Preset, String> {
+    match text {
+        "local" => Ok(Preset::Local),
+        "lan" => Ok(Preset::Lan),
+        "wan" => Ok(Preset::Wan),
+        other => Err(format!("--preset {other}: give it local, lan or wan")),
     }
 }
 
@@ -99,10 +114,11 @@ mod tests {
 
     #[test]
     fn a_node_takes_its_options_in_any_order() {
-        let options = parse("--json node larry --gates 2 --spaces 5 --net 10.77.0.0/24 --port 5000").unwrap();
+        let options =
+            parse("--json node larry --gates 2 --spaces 5 --net 10.77.0.0/24 --port 5000 --preset wan").unwrap();
         assert_eq!(options.play, Play::Node { name: "larry".to_owned() });
         assert_eq!((options.gates, options.spaces, options.port, options.json), (2, 5, Some(5000), true));
-        assert_eq!(options.net, "10.77.0.0/24");
+        assert_eq!((options.net.as_str(), options.preset), ("10.77.0.0/24", Some(Preset::Wan)));
     }
 
     #[test]
@@ -110,6 +126,7 @@ mod tests {
         assert_eq!(parse("node").unwrap_err(), "node needs a value");
         assert_eq!(parse("--gates 0").unwrap_err(), "--gates 0: give it a number from 1 up");
         assert_eq!(parse("--port 70000").unwrap_err(), "--port 70000: give it a number from 1 up");
+        assert_eq!(parse("--preset moon").unwrap_err(), "--preset moon: give it local, lan or wan");
         assert_eq!(parse("--fast").unwrap_err(), "--fast: there is no such option");
     }
 }
