@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
 mod idle;
+mod measure;
 mod options;
 mod progress;
 mod replay;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = Options::parse(arguments).and_then(|options| match &options.task {
         Task::Trials { threads, failures, trace } => trials::run(&options, *threads, *failures, trace.as_deref()),
         Task::Replay { file } => replay::run(file),
+        Task::Measure(measure) => measure.run(options.nodes, options.first, options.seeds),
         Task::Idle { seconds, writes } => idle::run(options.nodes, options.first, *seconds, *writes),
     });
     match outcome {

@@ -1,6 +1,9 @@
 //! What the command line asks for.
 
+use unisono::Preset;
 use unisono::testkit::Plan;
+
+use crate::measure::{Measure, What};
 
 /// How to call it.
 pub(crate) const USAGE: &str = "\
@@ -8,6 +11,7 @@ cargo run --release --example simulate -- [--nodes 5] [--seeds 1000] [--first 0]
                                           [--failures 1] [--trace FILE]
 cargo run --release --example simulate -- --replay FILE
 cargo run --release --example simulate -- --nodes 100 --idle SECONDS [--writes PER_SECOND]
+cargo run --release --example simulate -- --nodes 100 --seeds 20 --measure NAME [--loss 25] [--span 60] [--preset lan]
 
   --nodes     how many nodes a cluster begins with
   --seeds     how many trials; --first is the seed of the first one
@@ -17,7 +21,11 @@ cargo run --release --example simulate -- --nodes 100 --idle SECONDS [--writes P
   --trace     records the first trial into a file
   --replay    repeats a recorded trial step by step, without the simulated network
   --idle      lets a cluster that nothing happens to run for so many virtual seconds, and says how much faster than
-              real time that was; with --writes its applications write";
+              real time that was; with --writes its applications write
+  --measure   how long a cluster takes, in virtual time: until a crash or a kill is known, until a cut of --span seconds
+              is healed, until one who joins is known to all, until many that start at once have converged; or how often
+              somebody is taken for dead in --span seconds: crash, kill, heal, join, many or false-down. --loss is in
+              percent";
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -25,6 +33,7 @@ pub(crate) enum Task {
     Trials { threads: usize, failures: usize, trace: Option<String> },
     Replay { file: String },
     Idle { seconds: u64, writes: u64 },
+    Measure(Measure),
 }
 
 /// What the command line asks for.
@@ -49,6 +58,8 @@ impl Options {
         };
         let (mut most_threads, mut most_failures, mut record) = (threads, 1, None);
         let (mut replay, mut idle, mut writes) = (None, None, 0);
+        let mut measure = Measure { what: What::Crash, loss: 0, seconds: 60, preset: Preset::Lan };
+        let mut measures = false;
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value\n\n{USAGE}"));
@@ -62,21 +73,32 @@ impl Options {
                 "--writes" => writes = number(&name, &value()?, 0)?,
                 "--trace" => record = Some(value()?),
                 "--replay" => replay = Some(value()?),
+                "--loss" => measure.loss = number(&name, &value()?, 0)?,
+                "--span" => measure.seconds = number(&name, &value()?, 1)?,
+                "--preset" => measure.preset = one_of(&PRESETS, &value()?)?,
+                "--measure" => (measure.what, measures) = (one_of(&What::ALL, &value()?)?, true),
                 "--plan" => {
                     let wanted = value()?;
-                    let plan = Plan::ALL.into_iter().find(|plan| plan.name() == wanted);
-                    options.plan = Some(plan.ok_or_else(|| format!("there is no plan {wanted:?}\n\n{USAGE}"))?);
+                    options.plan = Some(one_of(&Plan::ALL.map(|plan| (plan.name(), plan)), &wanted)?);
                 }
                 _ => return Err(format!("{name:?} is not known\n\n{USAGE}")),
             }
         }
         options.task = match (replay, idle) {
+            _ if measures => Task::Measure(measure),
             (Some(file), _) => Task::Replay { file },
             (None, Some(seconds)) => Task::Idle { seconds, writes },
             (None, None) => Task::Trials { threads: most_threads, failures: most_failures, trace: record },
         };
         Ok(options)
     }
+}
+
+const PRESETS: [(&str, Preset); 3] = [("local", Preset::Local), ("lan", Preset::Lan), ("wan", Preset::Wan)];
+
+fn one_of<T: Copy>(names: &[(&str, T)], wanted: &str) -> Result<T, String> {
+    let found = names.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+    found.ok_or_else(|| format!("there is no {wanted:?} here\n\n{USAGE}"))
 }
 
 fn number<T: TryFrom<u64>>(name: &str, value: &str, least: u64) -> Result<T, String> {
@@ -100,6 +122,11 @@ mod tests {
         assert_eq!((options.nodes, options.seeds, options.first, options.plan), (100, 7, 3, Some(Plan::Lossy)));
         assert_eq!(options.task, Task::Trials { threads: 1, failures: 1, trace: Some("a.trace".to_owned()) });
         assert_eq!(parse("--replay a.trace").unwrap().task, Task::Replay { file: "a.trace".to_owned() });
+        let Task::Measure(measure) = parse("--measure heal --loss 25 --span 600 --preset local").unwrap().task else {
+            panic!("no measure");
+        };
+        assert_eq!((measure.what, measure.loss, measure.seconds), (What::Heal, 25, 600));
+        assert_eq!(measure.preset, Preset::Local);
         assert_eq!(parse("--idle 60 --writes 100").unwrap().task, Task::Idle { seconds: 60, writes: 100 });
     }
 

@@ -1,0 +1,199 @@
+//! How long a cluster takes over what happens to it, over many seeds, in virtual time.
+
+use std::fmt;
+use std::time::Duration;
+
+use unisono::Preset;
+use unisono::engine::{Event, Liveness, Timing};
+use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum What {
+    /// A host vanishes in silence.
+    Crash,
+    /// A process is killed; its host lives.
+    Kill,
+    /// Nobody dies, and somebody is taken for dead.
+    FalseDown,
+    /// A cut through the middle ends.
+    Heal,
+    /// One more node comes.
+    Join,
+    /// All nodes start at once.
+    Many,
+}
+
+impl What {
+    pub(crate) const ALL: [(&'static str, Self); 6] = [
+        ("crash", Self::Crash),
+        ("kill", Self::Kill),
+        ("false-down", Self::FalseDown),
+        ("heal", Self::Heal),
+        ("join", Self::Join),
+        ("many", Self::Many),
+    ];
+}
+
+/// How it is measured.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Measure {
+    pub(crate) what: What,
+    /// So many of a hundred datagrams are lost.
+    pub(crate) loss: u8,
+    /// How long a cut lasts, or a watch for false accusations.
+    pub(crate) seconds: u64,
+    pub(crate) preset: Preset,
+}
+
+/// How exactly the time is measured.
+const TICK: Duration = Duration::from_millis(5);
+/// What has not happened by then does not.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+impl Measure {
+    pub(crate) fn run(self, nodes: usize, first: u64, seeds: u64) -> Result<(), String> {
+        println!("{:?}, {nodes} nodes, {} % loss, seeds {first}..{}", self.what, self.loss, first + seeds);
+        let (mut one, mut all) = (Figures::default(), Figures::default());
+        let mut accused = 0;
+        for seed in first..first + seeds {
+            match self.what {
+                What::Crash | What::Kill => {
+                    let (first, last) = self.crash(nodes, seed)?;
+                    one.0.push(first);
+                    all.0.push(last);
+                }
+                What::FalseDown => accused += self.false_down(nodes, seed)?,
+                What::Heal => {
+                    let (views, rows) = self.heal(nodes, seed)?;
+                    one.0.push(views);
+                    all.0.push(rows);
+                }
+                What::Join => all.0.push(self.join(nodes, seed)?),
+                What::Many => all.0.push(await_all(&mut self.cluster(nodes, seed), Simulation::all_converged)?),
+            }
+        }
+        match self.what {
+            What::Crash | What::Kill => println!("first to know  {one}\neverybody      {all}"),
+            What::FalseDown => println!("{accused} false verdicts in {seeds} times {} s", self.seconds),
+            What::Heal => println!("equal views    {one}\nconverged      {all}"),
+            What::Join => println!("known to all   {all}"),
+            What::Many => println!("converged      {all}"),
+        }
+        Ok(())
+    }
+
+    fn cluster(self, nodes: usize, seed: u64) -> Simulation {
+        let mut simulation = Simulation::new(seed);
+        for number in 0..nodes {
+            simulation.add(self.node(number));
+        }
+        simulation
+    }
+
+    fn node(self, number: usize) -> NodeOptions {
+        let timing = match self.preset {
+            Preset::Local => Timing::local(),
+            Preset::Lan => Timing::lan(),
+            Preset::Wan => Timing::wan(),
+        };
+        NodeOptions::named(&format!("n{number:04}")).timing(timing)
+    }
+
+    /// A cluster at rest, at some moment that follows from the seed, with the loss that is asked for.
+    fn at_rest(self, nodes: usize, seed: u64) -> Result<Simulation, String> {
+        let mut simulation = self.cluster(nodes, seed);
+        await_all(&mut simulation, Simulation::all_converged)?;
+        if self.loss > 0 {
+            simulation.network().add(Rule::loss(f64::from(self.loss) / 100.0)).keep();
+        }
+        simulation.run_for(Duration::from_secs(10) + Duration::from_millis(seed.wrapping_mul(7_919) % 2_000));
+        Ok(simulation)
+    }
+
+    /// When the first of the others knows of it, and when the last.
+    fn crash(self, nodes: usize, seed: u64) -> Result<(Duration, Duration), String> {
+        let mut simulation = self.at_rest(nodes, seed)?;
+        let all = simulation.nodes();
+        let lost = all[usize::try_from(seed).unwrap_or_default() % all.len()];
+        let replica = simulation.store(lost).replica();
+        if self.what == What::Kill {
+            simulation.kill(lost);
+        } else {
+            simulation.unplug(lost);
+        }
+        let is_down = |simulation: &Simulation, node: &NodeIndex| {
+            let members = simulation.status(*node).map(|status| status.members.as_slice()).unwrap_or_default();
+            members.iter().all(|member| member.replica != replica || member.liveness == Liveness::Down)
+        };
+        let first =
+            await_all(&mut simulation, |simulation| simulation.alive().iter().any(|node| is_down(simulation, node)))?;
+        let rest =
+            await_all(&mut simulation, |simulation| simulation.alive().iter().all(|node| is_down(simulation, node)))?;
+        Ok((first, first + rest))
+    }
+
+    fn false_down(self, nodes: usize, seed: u64) -> Result<usize, String> {
+        let mut simulation = self.at_rest(nodes, seed)?;
+        simulation.run_for(Duration::from_secs(self.seconds));
+        let verdicts = |node: NodeIndex| {
+            simulation.events(node).iter().filter(|event| matches!(event, Event::Down { .. })).count()
+        };
+        Ok(simulation.nodes().into_iter().map(verdicts).sum())
+    }
+
+    /// When all are in one view again, and when all agree and hold the same.
+    fn heal(self, nodes: usize, seed: u64) -> Result<(Duration, Duration), String> {
+        let mut simulation = self.at_rest(nodes, seed)?;
+        let (one, other) = {
+            let mut all = simulation.nodes();
+            let by = usize::try_from(seed).unwrap_or_default() % all.len();
+            all.rotate_left(by);
+            let other = all.split_off((1 + by % (nodes - 1)).min(nodes - 1));
+            (all, other)
+        };
+        let cut = simulation.network().cut(&one, &other);
+        simulation.run_for(Duration::from_secs(self.seconds));
+        cut.heal();
+        let views = await_all(&mut simulation, |simulation| {
+            simulation.alive().iter().all(|node| simulation.view(*node).len() == nodes)
+        })?;
+        let rest = await_all(&mut simulation, Simulation::all_converged)?;
+        Ok((views, views + rest))
+    }
+
+    fn join(self, nodes: usize, seed: u64) -> Result<Duration, String> {
+        let mut simulation = self.at_rest(nodes - 1, seed)?;
+        simulation.add(self.node(nodes - 1));
+        await_all(&mut simulation, |simulation| {
+            simulation.alive().iter().all(|node| simulation.view(*node).len() == nodes)
+        })
+    }
+}
+
+fn await_all(simulation: &mut Simulation, condition: impl Fn(&Simulation) -> bool) -> Result<Duration, String> {
+    let start = simulation.elapsed();
+    while !condition(simulation) {
+        if simulation.elapsed() - start > PATIENCE {
+            return Err(format!("seed {}: not within {PATIENCE:?} of virtual time", simulation.seed()));
+        }
+        simulation.run_for(TICK);
+    }
+    Ok(simulation.elapsed() - start)
+}
+
+/// Spans of time, one for each seed.
+#[derive(Default)]
+struct Figures(Vec<Duration>);
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sorted = self.0.clone();
+        sorted.sort();
+        let at = |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len().saturating_sub(1)));
+        for (name, share) in [("min", 0), ("median", 50), ("p99", 99), ("max", 100)] {
+            write!(f, "{name} {:>7.3} s  ", at(share).map_or(0.0, Duration::as_secs_f64))?;
+        }
+        Ok(())
+    }
+}
