@@ -79,6 +79,8 @@ rules! {
     DownReplacesRoster = "down-replaces-roster", "3.8";
     /// The refusal seen by one watcher is taken for death, however many members there are.
     OneRefusal = "one-refusal", "4";
+    /// A suspect is told of it once, whether or not it hears.
+    ToldOnce = "told-once", "4";
     /// A node that is suspected does not refute it.
     NoIncarnation = "no-incarnation", "4";
     /// The return of a member that was Down goes unnoticed.

@@ -4,7 +4,7 @@
 //! [`Swim::poll_timeout`] and call [`Swim::handle_deadline`]. A late call is taken for a sign of bad health: whatever
 //! would have accused others meanwhile is put off by as much.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -75,6 +75,8 @@ pub struct Swim {
     timing: Timing,
     /// When the next Down member is announced to, if there is any.
     announce_down_at: Option<Instant>,
+    /// Whom we accused and have not heard of since, and when they are told again.
+    accused: BTreeMap<ReplicaId, (Identity, Instant)>,
     left: bool,
     stats: SwimStats,
     sabotage: Sabotage,
@@ -100,6 +102,7 @@ impl Swim {
             rng,
             timing: timing.clone(),
             announce_down_at: None,
+            accused: BTreeMap::new(),
             left: false,
             stats: SwimStats::default(),
             sabotage: Sabotage::default(),
@@ -195,11 +198,13 @@ impl Swim {
             self.announce_to_down(acquainted);
             self.settle();
         }
+        self.tell_accused();
     }
 
     /// When [`handle_deadline`](Self::handle_deadline) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.collector.next_deadline(), self.announce_down_at].into_iter().flatten().min()
+        let told = self.accused.values().map(|(_, at)| *at).min();
+        [self.collector.next_deadline(), self.announce_down_at, told].into_iter().flatten().min()
     }
 
     /// What to do next.
@@ -312,6 +317,7 @@ impl Swim {
         self.left = true;
         self.note_own();
         self.collector.clear_timers();
+        self.accused.clear();
         self.announce_down_at = None;
     }
 

@@ -43,6 +43,10 @@ impl Swim {
             let held = self.members.at(identity.address);
             if held.is_some_and(|held| held.identity == identity && held.incarnation == incarnation) {
                 self.tell_suspect(&identity);
+                let again = self.collector.now + self.timing.gossip_interval;
+                if !self.sabotage.breaks(Rule::ToldOnce) {
+                    self.accused.insert(identity.replica, (identity, again));
+                }
             }
         }
         self.note_own();
@@ -101,6 +105,24 @@ impl Swim {
             _ => {}
         }
         self.outputs.push_back(SwimOutput::Send { to: queued.to.address, bytes: queued.bytes });
+    }
+
+    /// Tells again those whom we accused and who did not refute: what we said, or what they answered, may have been lost.
+    pub(super) fn tell_accused(&mut self) {
+        let now = self.collector.now;
+        let members = &self.members;
+        let is_suspect = |identity: &Identity| {
+            let held = members.at(identity.address);
+            held.is_some_and(|held| held.identity == *identity && held.state == Liveness::Suspect)
+        };
+        self.accused.retain(|_, (identity, _)| is_suspect(identity));
+        let again = now + self.timing.gossip_interval;
+        let mut due = Vec::new();
+        for (identity, at) in self.accused.values_mut().filter(|(_, at)| *at <= now) {
+            *at = again;
+            due.push(identity.clone());
+        }
+        due.iter().for_each(|identity| self.tell_suspect(identity));
     }
 
     fn tell_suspect(&mut self, identity: &Identity) {

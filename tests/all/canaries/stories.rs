@@ -49,6 +49,14 @@ pub(super) fn lossy(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> 
     nobody_down(&simulation)
 }
 
+/// A quarter of them is lost, among many: suspicions are everyday, and still nobody is dead.
+pub(super) fn lossy_crowd(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let (mut simulation, _) = start(seed, 20, broken);
+    simulation.network().add(Rule::loss(0.25)).keep();
+    simulation.run_for(60 * SECOND);
+    nobody_down(&simulation)
+}
+
 /// Two clusters that formed without each other meet.
 pub(super) fn two_clusters(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
