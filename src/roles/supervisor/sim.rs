@@ -185,6 +185,11 @@ impl World {
         self.tell_specs();
     }
 
+    fn others_stay(&self, n: u64) -> bool {
+        let picked = self.pick(n);
+        self.nodes.iter().any(|(id, node)| *id != picked && !node.leaving)
+    }
+
     fn pick(&self, n: u64) -> ReplicaId {
         *self.nodes.keys().nth(usize::try_from(n).unwrap() % self.nodes.len()).unwrap()
     }
@@ -192,11 +197,12 @@ impl World {
     pub(super) fn apply(&mut self, op: &Op) -> Result<(), String> {
         match op {
             Op::Join if self.nodes.len() < 7 => self.join(),
-            Op::Crash(n) if self.nodes.len() > 1 => {
+            // One stays always: those who leave will be gone.
+            Op::Crash(n) if self.others_stay(*n) => {
                 self.nodes.remove(&self.pick(*n));
                 self.tell_views();
             }
-            Op::Leave(n) if self.nodes.values().filter(|node| !node.leaving).count() > 1 => {
+            Op::Leave(n) if self.others_stay(*n) => {
                 let id = self.pick(*n);
                 let now = self.now(0);
                 let node = self.nodes.get_mut(&id).unwrap();
