@@ -9,7 +9,7 @@ use crate::id::ReplicaId;
 use crate::replication::{self, EAGER_TO_ALL};
 use crate::sabotage::Rule;
 use crate::store::Row;
-use crate::wire::{self, Envelope, MAX_BODY, Malformed};
+use crate::wire::{self, MAX_BODY, Malformed};
 
 /// How many rows are taken from the outbox at a time.
 const BATCH: usize = 512;
@@ -36,7 +36,7 @@ impl Engine {
     /// frame carries one row at least. More than usual changes nothing.
     #[cfg(feature = "testkit")]
     pub fn set_packing(&mut self, datagram_bytes: usize, frame_bytes: usize) {
-        let body = datagram_bytes.saturating_sub(Envelope::BYTES);
+        let body = datagram_bytes.saturating_sub(wire::Envelope::BYTES);
         self.packing = Packing { body: body.min(MAX_BODY), frame: frame_bytes.min(replication::FRAME_BYTES) };
     }
 
