@@ -60,7 +60,7 @@
 //! Nodes of one subnet find each other by broadcast; where that does not get through, name a few [`Config::peers`] or
 //! bring a [`Strategy`](discovery::Strategy). Each node watches a few others and hears of the rest by gossip: a process
 //! that is killed is noticed in milliseconds, a host that vanishes silently after a timeout ([`Preset`] says how
-//! patient). [`Cluster::members`] lists everybody known and what is believed of them.
+//! patient, [`TimingConfig`] sets each timer). [`Cluster::members`] lists everybody known and what is believed of them.
 //!
 //! The *view* is those members that take part: they declared themselves ready and are not taken for dead. A node joins
 //! the view after it has pulled all tables from another one, so nobody decides anything with half the knowledge.
