@@ -2,7 +2,7 @@
 //!
 //! phoenix_pubsub 74: a merge failed, but only above fifty entries, so no test with a handful of them had seen it.
 
-use unisono::engine::Reply;
+use unisono::engine::{Event, Reply};
 use unisono::replication::{EAGER_TO_ALL, WINDOW};
 use unisono::store::{Row, TableName};
 use unisono::testkit::{NodeOptions, Simulation};
@@ -203,6 +203,24 @@ fn the_quota_holds_exactly() {
         let left = simulation.store(nodes[0]).stats().tombstones;
         assert_eq!(left, if evicted { 0 } else { removed as u64 }, "{removed} removed");
     }
+}
+
+/// What a session keeps is not kept for those who are Down, and nobody is evicted for it.
+#[test]
+fn nobody_is_evicted_for_the_quota_while_a_session_keeps_removed_rows() {
+    let (mut simulation, nodes) = cluster(1, 3, |options| options.tombstone_quota(20));
+    simulation.kill(nodes[2]);
+    simulation.run_until(10 * SECOND, |simulation| simulation.converged(&nodes[..2])).unwrap();
+    let holds: Vec<_> = nodes[..2].iter().map(|node| simulation.store(*node).hold_tombstones()).collect();
+    for number in 0..30_usize {
+        simulation.put(nodes[0], &lot(), &number.to_be_bytes(), b"value").unwrap();
+        simulation.remove(nodes[0], &lot(), &number.to_be_bytes()).unwrap();
+    }
+    let evicts = |event: &Event| matches!(event, Event::Evicted { .. });
+    let evicted = |simulation: &Simulation| nodes[..2].iter().any(|node| simulation.events(*node).iter().any(evicts));
+    assert!(simulation.run_until(10 * SECOND, evicted).is_err());
+    drop(holds);
+    simulation.run_until(10 * SECOND, evicted).unwrap();
 }
 
 /// Up to a thousand rows are named that go with a node.
