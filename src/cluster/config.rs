@@ -87,7 +87,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    fn timing(self) -> Timing {
+    pub(super) fn timing(self) -> Timing {
         match self {
             Self::Local => Timing::local(),
             Self::Lan => Timing::lan(),
@@ -252,7 +252,7 @@ mod tests {
             ("peers", error(|config| config.peers = vec!["10.0.0.5:0".into()])),
             ("roles", error(|config| config.roles = vec![RoleSpec::new("gate").count(0)])),
             ("roles", error(|config| config.roles = twice)),
-            ("timing", error(|config| config.timing.suspicion_ms = Some(300))),
+            ("timing", error(|config| config.timing.suspicion_ms = Some(200))),
             ("timing.settle_ms", error(|config| config.timing.settle_ms = Some(0))),
             ("stop_grace_ms", error(|config| config.stop_grace_ms = 0)),
             ("converge_timeout_ms", error(|config| config.converge_timeout_ms = u64::MAX)),

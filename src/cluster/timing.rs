@@ -28,25 +28,25 @@ use crate::engine::Timing;
 ///     "#,
 /// )?;
 /// assert!(config.check().is_ok());
-/// let hasty = Config::from_toml_str("[timing]\nsuspicion_ms = 300").unwrap();
-/// assert!(hasty.check().unwrap_err().to_string().contains("at least 400ms"));
+/// let hasty = Config::from_toml_str("[timing]\nsuspicion_ms = 200").unwrap();
+/// assert!(hasty.check().unwrap_err().to_string().contains("at least 300ms"));
 /// # Ok::<(), unisono::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimingConfig {
-    /// How often one member is probed, and how long a probe may take with its indirect stage: 200 (`local`), 500 (`lan`) or
+    /// How often one member is probed, and how long a probe may take with its indirect stage: 150 (`local`), 200 (`lan`) or
     /// 2,000 (`wan`). At least twice `probe_timeout_ms`. Shorter finds hosts that vanish in silence sooner and costs two
     /// datagrams per node and period.
     pub probe_period_ms: Option<u64>,
-    /// How long the direct answer to a probe may take before others are asked to probe as well: 70, 200 or 800. The
+    /// How long the direct answer to a probe may take before others are asked to probe as well: 50, 70 or 800. The
     /// slowest of a hundred round trips; shorter asks in vain, longer leaves the others too little of the period.
     pub probe_timeout_ms: Option<u64>,
-    /// How long a suspect may take to refute before it is Down: 600, 1,500 or 6,000. At least twice `probe_period_ms`, and
+    /// How long a suspect may take to refute before it is Down: 500, 1,400 or 6,000. At least twice `probe_period_ms`, and
     /// twice `gossip_interval_ms`. Shorter declares busy members Down, and everything they host moves; longer keeps the
     /// roles of a vanished host without one.
     pub suspicion_ms: Option<u64>,
-    /// How often news about members is sent on, while there is news: 50, 100 or 300. News needs about log(members) rounds.
+    /// How often news about members is sent on, while there is news: 40, 80 or 300. News needs about log(members) rounds.
     pub gossip_interval_ms: Option<u64>,
     /// How often a member that is Down is told that we are here, which heals partitions: 1,000.
     pub announce_down_ms: Option<u64>,
@@ -187,8 +187,8 @@ mod tests {
             (error(|timing| timing.settle_ms = Some(0)), "timing.settle_ms"),
             (error(|timing| timing.patience_ms = Some(u64::MAX)), "timing.patience_ms"),
             (error(|timing| timing.transmissions = Some(0)), "timing"),
-            (error(|timing| timing.suspicion_ms = Some(999)), "timing"),
-            (error(|timing| timing.evict_after_ms = Some(2_999)), "timing"),
+            (error(|timing| timing.suspicion_ms = Some(399)), "timing"),
+            (error(|timing| timing.evict_after_ms = Some(2_799)), "timing"),
         ] {
             assert_eq!(error.field(), field, "{error}");
             assert!(error.to_string().starts_with(field), "{error}");

@@ -95,6 +95,11 @@ impl Timing {
         }
     }
 
+    /// How far apart two digests must be for what differs in both to be missing.
+    pub(super) fn digests_apart(&self) -> Duration {
+        self.digest_busy / 2
+    }
+
     /// Checks the timers against each other.
     ///
     /// # Errors
@@ -134,7 +139,7 @@ mod tests {
             (Timing { alone_after: (ms(301), ms(300)), ..lan() }, "alone_after_most"),
             (Timing { patience: ms(199), ..lan() }, "patience"),
             (Timing { digest_idle: ms(99), ..lan() }, "digest_idle"),
-            (Timing { evict_after: ms(2_999), ..lan() }, "evict_after"),
+            (Timing { evict_after: ms(2_799), ..lan() }, "evict_after"),
         ] {
             let error = timing.validate().unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use foca::{Notification, Timer, TimerToken};
 
-use super::Identity;
 use super::health::Health;
 use super::tap::{Kind, Tap};
+use super::{Identity, Timing};
 use crate::time::Instant;
 
 /// A datagram that `foca` wants sent.
@@ -21,10 +21,16 @@ pub(super) struct Queued {
 /// The runtime that `foca` sees.
 pub(super) struct Collector {
     pub(super) now: Instant,
+    /// How long everything takes. `foca` asks for times of its own, with which it began.
+    pub(super) timing: Timing,
     pub(super) queued: Vec<Queued>,
     /// Members whose probe failed here, with the incarnation that is suspected.
     pub(super) accused: Vec<(Identity, u16)>,
     pub(super) health: Health,
+    /// When anybody was heard last.
+    pub(super) heard: Instant,
+    /// When the probe under way began.
+    probing: Instant,
     /// By deadline, then in `foca`'s order, then as submitted.
     timers: BTreeSet<(Instant, Timer<Identity>, u64)>,
     submitted: u64,
@@ -36,12 +42,15 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(tap: Tap) -> Self {
+    pub(super) fn new(tap: Tap, timing: Timing) -> Self {
         Self {
             now: Instant::ZERO,
+            timing,
             queued: Vec::new(),
             accused: Vec::new(),
             health: Health::default(),
+            heard: Instant::ZERO,
+            probing: Instant::ZERO,
             timers: BTreeSet::new(),
             submitted: 0,
             gossip: None,
@@ -90,6 +99,7 @@ impl Collector {
 
     /// Gives everything that judges others `late` more time: while we did not run, we heard nobody.
     pub(super) fn postpone_judgement(&mut self, late: Duration) {
+        self.heard = self.heard + late;
         for (at, timer, number) in std::mem::take(&mut self.timers) {
             let judges = matches!(
                 timer,
@@ -114,27 +124,31 @@ impl foca::Runtime<Identity> for Collector {
         self.queued.push(Queued { to, kind, bytes: Bytes::copy_from_slice(data) });
     }
 
-    fn submit_after(&mut self, timer: Timer<Identity>, after: Duration) {
+    fn submit_after(&mut self, timer: Timer<Identity>, asked: Duration) {
         let after = match &timer {
             Timer::PeriodicGossip(_) => {
-                self.gossip = Some((self.now + after, timer));
+                self.gossip = Some((self.now + self.timing.gossip_interval, timer));
                 return;
             }
             Timer::ChangeSuspectToDown { member_id, incarnation, .. } => {
                 self.accused.push((member_id.clone(), *incarnation));
-                self.health.missed();
-                after
+                if self.heard < self.probing {
+                    self.health.missed();
+                }
+                self.timing.suspicion
             }
             Timer::ProbeRandomMember(token) => {
                 self.token = Some(*token);
+                self.probing = self.now;
                 // `foca` submits the suspicion of the last probe just before.
                 if self.accused.is_empty() {
                     self.health.met();
                 }
-                self.health.stretch(after)
+                self.health.stretch(self.timing.probe_period)
             }
-            Timer::SendIndirectProbe { .. } => self.health.stretch(after),
-            _ => after,
+            Timer::SendIndirectProbe { .. } => self.health.stretch(self.timing.probe_timeout),
+            Timer::RemoveDown(_) => self.timing.forget_down,
+            _ => asked,
         };
         self.insert(timer, after);
     }

@@ -1,7 +1,8 @@
 //! How far this node may trust its own judgement of others (Lifeguard, section 3: local health multiplier).
 //!
 //! A node that is starved of processor time or of network misses its own deadlines and everybody's acks. Before it
-//! accuses others it takes more time.
+//! accuses others it takes more time. One whose probe fails while it hears others has no reason to doubt itself: it is the
+//! member probed that is silent.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ const WORST: u32 = 4;
 pub(super) struct Health(u32);
 
 impl Health {
-    /// A deadline or an ack was missed.
+    /// A deadline was missed, or an ack while nobody else was heard.
     pub(super) fn missed(&mut self) {
         self.0 = (self.0 + 1).min(WORST);
     }

@@ -62,7 +62,8 @@ pub enum Change {
 pub(super) struct MemberList {
     records: BTreeMap<SocketAddr, Record>,
     by_replica: BTreeMap<ReplicaId, SocketAddr>,
-    down: usize,
+    /// How many there are of each [`Liveness`].
+    counts: [usize; 3],
     /// Sum of the fingerprints of all records.
     fingerprint: u64,
 }
@@ -72,8 +73,8 @@ impl MemberList {
         self.records.len()
     }
 
-    pub(super) fn down(&self) -> usize {
-        self.down
+    pub(super) fn count(&self, state: Liveness) -> usize {
+        self.counts[state as usize]
     }
 
     pub(super) fn fingerprint(&self) -> u64 {
@@ -104,7 +105,7 @@ impl MemberList {
             self.unlist(old);
         }
         self.by_replica.insert(new.identity.replica, address);
-        self.down += usize::from(new.state == Liveness::Down);
+        self.counts[new.state as usize] += 1;
         self.fingerprint = self.fingerprint.wrapping_add(new.fingerprint());
         compare(old, new, changes);
     }
@@ -123,7 +124,7 @@ impl MemberList {
         if self.by_replica.get(&old.identity.replica) == Some(&old.identity.address) {
             self.by_replica.remove(&old.identity.replica);
         }
-        self.down -= usize::from(old.state == Liveness::Down);
+        self.counts[old.state as usize] -= 1;
         self.fingerprint = self.fingerprint.wrapping_sub(old.fingerprint());
     }
 }

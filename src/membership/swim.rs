@@ -72,7 +72,6 @@ pub struct Swim {
     own: (Record, u64),
     outputs: VecDeque<SwimOutput>,
     rng: Xoshiro256PlusPlus,
-    timing: Timing,
     /// When the next Down member is announced to, if there is any.
     announce_down_at: Option<Instant>,
     /// Whom we accused and have not heard of since, and when they are told again.
@@ -94,13 +93,12 @@ impl Swim {
         let foca = Foca::new(identity, config, Xoshiro256PlusPlus::seed_from_u64(rng.random()), tap.clone());
         Self {
             foca,
-            collector: Collector::new(tap.clone()),
+            collector: Collector::new(tap.clone(), timing.clone()),
             tap,
             members: MemberList::default(),
             own: (own.clone(), own.fingerprint()),
             outputs: VecDeque::new(),
             rng,
-            timing: timing.clone(),
             announce_down_at: None,
             accused: BTreeMap::new(),
             left: false,
@@ -120,6 +118,13 @@ impl Swim {
     /// Who we are. `renewal`, and `boot` where a predecessor is ahead, may move.
     pub fn identity(&self) -> &Identity {
         self.foca.identity()
+    }
+
+    /// Other timers from now on; what is under way ends by the old ones. They must be [valid](Timing::validate).
+    pub fn set_timing(&mut self, timing: Timing) {
+        let taken = self.foca.set_config(timing.foca(wire::MAX_PADDED));
+        debug_assert!(taken.is_ok(), "only other probe periods are refused: {taken:?}");
+        self.collector.timing = timing;
     }
 
     /// Takes a datagram without its envelope.
@@ -161,6 +166,9 @@ impl Swim {
         if let (true, Some(source)) = (before != renewed, &source) {
             let _ = self.foca.announce(source.clone(), &mut self.collector);
         }
+        if outcome.is_ok() {
+            self.collector.heard = now;
+        }
         self.settle();
         if let (true, Some(source)) = (renewed != *self.foca.identity(), source) {
             self.announce_to(source);
@@ -176,12 +184,15 @@ impl Swim {
     pub fn handle_deadline(&mut self, now: Instant, acquainted: impl Fn(ReplicaId) -> bool) {
         self.collector.now = now;
         if let Some(due) = self.collector.next_deadline()
-            && now.since(due) > self.timing.probe_timeout
+            && now.since(due) > self.collector.timing.probe_timeout
         {
             self.stats.stalls += 1;
             self.collector.health.missed();
             // What arrived meanwhile is read after this; it gets the time of one answer.
-            self.collector.postpone_judgement(now.since(due) + self.timing.probe_timeout);
+            self.collector.postpone_judgement(now.since(due) + self.collector.timing.probe_timeout);
+        }
+        if self.silence_ends().is_some_and(|at| at <= now) {
+            self.accuse_all();
         }
         while let Some(timer) = self.collector.next_due() {
             let forgotten = if let Timer::RemoveDown(identity) = &timer { Some(identity.clone()) } else { None };
@@ -204,7 +215,7 @@ impl Swim {
     /// When [`handle_deadline`](Self::handle_deadline) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let told = self.accused.values().map(|(_, at)| *at).min();
-        [self.collector.next_deadline(), self.announce_down_at, told].into_iter().flatten().min()
+        [self.collector.next_deadline(), self.announce_down_at, told, self.silence_ends()].into_iter().flatten().min()
     }
 
     /// What to do next.
@@ -248,6 +259,7 @@ impl Swim {
         for record in &records {
             self.tap.seen().note_ahead(&record.identity);
         }
+        self.collector.heard = now;
         let accused = records.iter().any(|record| record.identity == own && record.state == Liveness::Suspect);
         self.update(records);
         if accused {
@@ -286,7 +298,7 @@ impl Swim {
         };
         self.collector.now = now;
         let suspect = Record { state: Liveness::Suspect, ..held.clone() };
-        self.collector.start_suspicion(suspect.identity.clone(), suspect.incarnation, self.timing.suspicion);
+        self.collector.start_suspicion(suspect.identity.clone(), suspect.incarnation, self.collector.timing.suspicion);
         self.update(vec![suspect]);
     }
 
@@ -346,6 +358,22 @@ impl Swim {
         // Only encoding can fail, and an identity always fits.
         let _ = self.foca.apply_many(records.into_iter().map(Member::from), true, &mut self.collector);
         self.settle();
+    }
+
+    /// When everybody has been silent for so long that the fault lies with all of them, or here.
+    fn silence_ends(&self) -> Option<Instant> {
+        (self.members.count(Liveness::Alive) > 0 && !self.left)
+            .then(|| self.collector.heard + self.collector.timing.suspicion)
+    }
+
+    /// One probe after the other would take a period for each member until a node that was cut off from a large cluster
+    /// knew that it is alone.
+    fn accuse_all(&mut self) {
+        // Accused, they answer soon or not at all; whoever joins now gets his time.
+        self.collector.heard = self.collector.now;
+        let is_alive = |record: &&Record| record.state == Liveness::Alive;
+        let alive: Vec<ReplicaId> = self.members.iter().filter(is_alive).map(|held| held.identity.replica).collect();
+        alive.into_iter().for_each(|replica| self.suspect(self.collector.now, replica));
     }
 
     fn announce_to(&mut self, to: Identity) {

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The timers of membership. Start from a preset and change what you measured to be wrong.
 ///
 /// A host that vanishes in silence is Down everywhere after `2 · probe_period + suspicion + 5 · gossip_interval`, or
-/// some periods later: whom to probe is random, and one member in e goes unprobed for a period. A process that dies
-/// on a live host is known in milliseconds, whatever these say (see [`Watchers`](super::Watchers)).
+/// some periods later: whom to probe is random, and one member in e goes unprobed for a period. A node that hears nobody
+/// at all any more finds everybody Down after twice `suspicion`. A process that dies on a live host is known in
+/// milliseconds, whatever these say (see [`Watchers`](super::Watchers)).
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// let timing = Timing { suspicion: Duration::from_secs(3), ..Timing::lan() };
 /// assert!(timing.validate().is_ok());
-/// let hasty = Timing { suspicion: Duration::from_millis(600), ..Timing::lan() };
+/// let hasty = Timing { suspicion: Duration::from_millis(300), ..Timing::lan() };
 /// assert!(hasty.validate().is_err());
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -100,12 +101,12 @@ pub enum TimingError {
 impl Timing {
     /// Many nodes on one host: round trips below a millisecond, but all share its processors.
     pub fn local() -> Self {
-        Self::preset([200, 70, 600, 50])
+        Self::preset([150, 50, 500, 40])
     }
 
     /// One data centre. The default.
     pub fn lan() -> Self {
-        Self::preset([500, 200, 1_500, 100])
+        Self::preset([200, 70, 1_400, 80])
     }
 
     /// Between data centres: round trips up to some hundreds of milliseconds, and loss.
@@ -148,12 +149,13 @@ impl Timing {
         ])
     }
 
-    /// The same for `foca`. Announcing to Down members is ours, since `foca` stops it when it has lost everybody.
+    /// The same for `foca`. When a timer fires the collector decides, and `foca` refuses other probe periods than it began
+    /// with, so it is told some. Announcing to Down members is ours, since `foca` stops it when it has lost everybody.
     pub(super) fn foca(&self, max_bytes: usize) -> foca::Config {
         let fanout = NonZeroUsize::new(usize::from(self.indirect_probes)).unwrap_or(NonZeroUsize::MIN);
         foca::Config {
-            probe_period: self.probe_period,
-            probe_rtt: self.probe_timeout,
+            probe_period: Duration::from_secs(2),
+            probe_rtt: Duration::from_secs(1),
             num_indirect_probes: fanout,
             max_transmissions: NonZeroU8::new(self.transmissions).unwrap_or(NonZeroU8::MIN),
             suspect_to_down_after: self.suspicion,
@@ -223,10 +225,10 @@ mod tests {
             (Timing { push_pull: ms(0), ..lan() }, "push_pull"),
             (Timing { indirect_probes: 0, ..lan() }, "indirect_probes"),
             (Timing { transmissions: 0, ..lan() }, "transmissions"),
-            (Timing { probe_period: ms(399), ..lan() }, "probe_period"),
-            (Timing { suspicion: ms(999), ..lan() }, "suspicion"),
-            (Timing { gossip_interval: ms(751), ..lan() }, "suspicion"),
-            (Timing { forget_down: ms(14_999), ..lan() }, "forget_down"),
+            (Timing { probe_period: ms(139), ..lan() }, "probe_period"),
+            (Timing { suspicion: ms(399), ..lan() }, "suspicion"),
+            (Timing { gossip_interval: ms(701), ..lan() }, "suspicion"),
+            (Timing { forget_down: ms(13_999), ..lan() }, "forget_down"),
         ] {
             let error = timing.validate().unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");

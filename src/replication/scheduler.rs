@@ -87,6 +87,11 @@ impl Scheduler {
         Self { apart, ..Self::default() }
     }
 
+    /// Another distance from now on.
+    pub fn set_apart(&mut self, apart: Duration) {
+        self.apart = apart;
+    }
+
     /// Takes both sides of a comparison with `peer`; returns what is due with it now.
     pub fn compare(&mut self, now: Instant, peer: ReplicaId, own: Compared, theirs: Compared) -> Option<Due> {
         let due = match () {

@@ -25,8 +25,8 @@ impl Swim {
             }
             self.members.put(member.into(), &mut changes);
         }
-        if self.members.down() > 0 && !self.left && self.announce_down_at.is_none() {
-            self.announce_down_at = Some(self.collector.now + self.timing.announce_down);
+        if self.members.count(Liveness::Down) > 0 && !self.left && self.announce_down_at.is_none() {
+            self.announce_down_at = Some(self.collector.now + self.collector.timing.announce_down);
         }
         self.outputs.extend(changes.into_iter().map(SwimOutput::Change));
         let mut queued = std::mem::take(&mut self.collector.queued);
@@ -37,13 +37,13 @@ impl Swim {
             self.pass(queued);
         }
         if self.foca.updates_backlog() > 0 {
-            self.collector.gossip_again(self.timing.gossip_interval);
+            self.collector.gossip_again(self.collector.timing.gossip_interval);
         }
         for (identity, incarnation) in std::mem::take(&mut self.collector.accused) {
             let held = self.members.at(identity.address);
             if held.is_some_and(|held| held.identity == identity && held.incarnation == incarnation) {
                 self.tell_suspect(&identity);
-                let again = self.collector.now + self.timing.gossip_interval;
+                let again = self.collector.now + self.collector.timing.gossip_interval;
                 if !self.sabotage.breaks(Rule::ToldOnce) {
                     self.accused.insert(identity.replica, (identity, again));
                 }
@@ -116,7 +116,7 @@ impl Swim {
             held.is_some_and(|held| held.identity == *identity && held.state == Liveness::Suspect)
         };
         self.accused.retain(|_, (identity, _)| is_suspect(identity));
-        let again = now + self.timing.gossip_interval;
+        let again = now + self.collector.timing.gossip_interval;
         let mut due = Vec::new();
         for (identity, at) in self.accused.values_mut().filter(|(_, at)| *at <= now) {
             *at = again;

@@ -35,9 +35,9 @@ fn who_has_no_news_wakes_for_its_probes_only() {
     network.run(secs(20));
     let before = network.woken;
     network.run(secs(10));
-    // Two probes a second with two deadlines each. Gossip would come ten times a second.
+    // Five probes a second with two deadlines each. Gossip would come twelve times a second.
     let woken = network.woken - before;
-    assert!((3 * 20..=3 * 45).contains(&woken), "{woken} deadlines of three nodes in ten seconds");
+    assert!((3 * 50..=3 * 110).contains(&woken), "{woken} deadlines of three nodes in ten seconds");
     let alive = network.swim(0).member(ReplicaId(2)).map(|(identity, _)| identity.replica);
     network.act(0, |swim, now| alive.map(|alive| swim.suspect(now, alive)));
     let (before, usual) = (network.woken, woken / 10);
@@ -64,6 +64,36 @@ fn a_crash_is_known_everywhere_within_the_stated_time() {
         );
         assert_eq!(network.renewals(), 0);
     }
+}
+
+#[test]
+fn one_cut_off_from_a_large_cluster_knows_soon_that_it_is_alone() {
+    let timing = Timing::lan();
+    let mut network = Network::joined(50, &timing, 4);
+    network.run(secs(2));
+    (1..50).for_each(|node| network.crash(node));
+    // One probe after the other would take ten seconds.
+    network.run(2 * timing.suspicion + timing.probe_period);
+    assert!(network.swim(0).members().all(|(_, liveness)| liveness == Liveness::Down));
+}
+
+#[test]
+fn one_whose_probes_fail_while_it_hears_others_goes_on_probing_as_fast() {
+    let timing = Timing::lan();
+    // Every other probe fails for now. Who doubted himself for that would need twice as long.
+    let took: Duration = (0..10)
+        .map(|seed| {
+            let mut network = Network::joined(10, &timing, seed);
+            network.run(secs(2));
+            (5..10).for_each(|node| network.crash(node));
+            network.run_until(secs(10), |network| {
+                let down = |node| network.swim(node).members().filter(|(_, state)| *state == Liveness::Down).count();
+                (0..5).all(|node| down(node) == 5)
+            })
+        })
+        .sum();
+    println!("{:?} on the average", took / 10);
+    assert!(took / 10 < timing.suspicion + 6 * timing.probe_period);
 }
 
 #[test]

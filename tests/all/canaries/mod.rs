@@ -74,7 +74,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::AnyFuture, Workload::Story(stories::wrong_clock), "ahead of time"),
     canary(Rule::DownReplacesRoster, Workload::Story(stories::partition), "was evicted"),
     canary(Rule::OneRefusal, Workload::Story(stories::firewall), "was found Down"),
-    canary(Rule::ToldOnce, Workload::Story(stories::lossy_crowd), "was found Down"),
+    canary(Rule::ToldOnce, Workload::Story(stories::lossy_and_hasty), "was found Down"),
     canary(Rule::NoIncarnation, Workload::Story(stories::lossy), "was found Down"),
     canary(Rule::ForgetDown, Workload::Engines(Plan::Hurt), "heals"),
     canary(Rule::DiscoveryStops, Workload::Story(stories::two_clusters), "did not become one"),

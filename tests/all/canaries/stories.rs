@@ -49,9 +49,15 @@ pub(super) fn lossy(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> 
     nobody_down(&simulation)
 }
 
-/// A quarter of them is lost, among many: suspicions are everyday, and still nobody is dead.
-pub(super) fn lossy_crowd(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
-    let (mut simulation, _) = start(seed, 20, broken);
+/// A quarter of them is lost, and a suspect has little time to answer: suspicions are everyday, and still nobody is dead.
+pub(super) fn lossy_and_hasty(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let mut timing = Timing::lan();
+    timing.membership.suspicion = Duration::from_millis(480);
+    for number in 0..20 {
+        simulation.add(options(&format!("n{number}"), broken).timing(timing.clone()));
+    }
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
     simulation.network().add(Rule::loss(0.25)).keep();
     simulation.run_for(60 * SECOND);
     nobody_down(&simulation)
