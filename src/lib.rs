@@ -219,10 +219,11 @@ mod sabotage;
 pub mod testkit;
 
 pub use cluster::{
-    Change, Cluster, Config, ConfigError, ConvergeError, Events, Lagged, LeaveError, Preset, ReadyError, RoleContext,
-    RoleError, RoleResult, Snapshot, StartError, Table, TableError, TimingConfig, UntilError, Watch, WriteError,
+    Change, Cluster, Config, ConfigError, ConvergeError, Events, Lagged, LeaveError, OperateError, Preset, ReadyError,
+    RoleContext, RoleError, RoleResult, Snapshot, StartError, Table, TableError, TimingConfig, UntilError, Watch,
+    WriteError,
 };
-pub use engine::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
+pub use engine::{Denial, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
 pub use store::Origin;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::config_error::ConfigError;
 use super::entropy::EntropyError;
 use crate::driver::BindError;
+use crate::engine::Denial;
 
 /// Why a node did not start. Nothing is left running or bound.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,21 @@ pub enum ConvergeError {
         /// What stood in the way last: which member, table or digest.
         culprit: String,
     },
+    /// The node left the cluster or was dropped.
+    #[error("this node left the cluster; start a new one")]
+    Gone,
+}
+
+/// Why [`Cluster::set_timing`](super::Cluster::set_timing) or [`Cluster::forget`](super::Cluster::forget) did nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperateError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It cannot be done as things are.
+    #[error(transparent)]
+    Denied(Denial),
     /// The node left the cluster or was dropped.
     #[error("this node left the cluster; start a new one")]
     Gone,

@@ -30,7 +30,7 @@ use crate::table::TableValue;
 /// reads of tables still give the last state.
 #[derive(Clone)]
 pub struct Cluster {
-    node: Arc<Node>,
+    pub(super) node: Arc<Node>,
     keep: Option<Arc<Keep>>,
 }
 
@@ -76,7 +76,8 @@ impl Cluster {
         self.node.status()
     }
 
-    /// Everybody known, this node included, dead ones too until they are forgotten; ordered by name. Filter by
+    /// Everybody known, this node included, dead ones too until they are forgotten (see [`Cluster::forget`]); ordered by
+    /// name. Filter by
     /// [`Member::in_view`] for those that take part.
     pub fn members(&self) -> Vec<Member> {
         self.status().members.clone()
@@ -220,7 +221,7 @@ impl Cluster {
                 match replies.next().await {
                     Some(Reply::Left) => return Ok(()),
                     Some(Reply::LeftWithUnsaved(rows)) => return Err(LeaveError::Unsaved { rows }),
-                    Some(Reply::Waiting(_) | Reply::Converged) => {}
+                    Some(_) => {}
                     None => return Err(LeaveError::Gone),
                 }
             }

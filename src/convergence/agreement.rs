@@ -82,6 +82,11 @@ impl Agreement {
         Self { settle, patience, state: State::Nowhere, own: None, view, laggard: None, sabotage }
     }
 
+    /// Other times from now on, also for what is under way.
+    pub fn set_times(&mut self, settle: Duration, patience: Duration) {
+        (self.settle, self.patience) = (settle, patience);
+    }
+
     /// Breaks rules on purpose.
     #[must_use]
     pub fn sabotaged(self, sabotage: Sabotage) -> Self {

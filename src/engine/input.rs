@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::id::NodeId;
 use crate::roles::RoleReport;
 
 /// A stream between two nodes, as one node counts them: the engine numbers those it opens with even numbers, the
@@ -91,6 +92,20 @@ pub enum Command {
     Forget {
         /// The number given before.
         request: u64,
+    },
+    /// Other timers from now on. They must be [valid](super::Timing::validate); others are refused.
+    SetTiming {
+        /// The number to answer with.
+        request: u64,
+        /// All timers.
+        timing: Box<super::Timing>,
+    },
+    /// Evict a node that is Down, and will not come back, from the roster.
+    Evict {
+        /// The number to answer with.
+        request: u64,
+        /// Which.
+        node: NodeId,
     },
     /// Leave the cluster in order: hand over roles, wait until another member holds every own write.
     Leave {

@@ -53,7 +53,7 @@ pub use input::{Command, Input, StreamId};
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub use message::{Spoken, recode};
-pub use output::{Output, Reply};
+pub use output::{Denial, Output, Reply};
 pub use status::EngineStats;
 
 pub use crate::roles::RoleReport;
@@ -136,7 +136,7 @@ impl Engine {
             silent_since: BTreeMap::new(),
             evicted_for_quota: None,
             peers: peers::Peers::default(),
-            scheduler: Scheduler::new(config.timing.digest_busy / 2),
+            scheduler: Scheduler::new(config.timing.digests_apart()),
             streams: streams::Streams::default(),
             join: join::Joining::default(),
             gossip: gossip::Gossip::new(),
@@ -224,6 +224,16 @@ impl Engine {
         self.publish_status();
         self.check_waiting();
         self.publish_status();
+    }
+
+    /// Other timers from now on. What is under way (a probe, a suspicion, a wait for others at the start) ends by the old.
+    fn set_timing(&mut self, timing: Timing) {
+        self.swim.set_timing(timing.membership.clone());
+        self.scheduler.set_apart(timing.digests_apart());
+        self.work.set_timing(&timing);
+        self.config.timing = timing;
+        // The pause under way may be of the longest.
+        self.touch();
     }
 
     fn deadline(&mut self) {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Event, Status, StreamId};
+use crate::id::NodeId;
+use crate::membership::TimingError;
 use crate::roles::{FencingToken, RoleSpec};
 
 /// What the engine asks of the driver. To be carried out in order; none of it may block.
@@ -72,8 +74,30 @@ pub enum Reply {
     Converged,
     /// Not yet: what stands in the way, in words. Repeated whenever it changes.
     Waiting(String),
+    /// It is done.
+    Done,
+    /// It was not done, for this reason.
+    Denied(Denial),
     /// This node left, and another member holds every write of its own.
     Left,
     /// This node left, but these own rows are known to no other member, as `table/key`.
     LeftWithUnsaved(Vec<String>),
+}
+
+/// Why a command was not carried out. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Denial {
+    /// The timers do not work together.
+    #[error(transparent)]
+    Timing(#[from] TimingError),
+    /// This node belongs to no cluster yet.
+    #[error("this node is not ready yet; wait for `Cluster::ready` first")]
+    NotReady,
+    /// No node of that name belongs to the cluster.
+    #[error("no node {0} belongs to the cluster; `Cluster::members` has the names")]
+    Unknown(NodeId),
+    /// The node lives.
+    #[error("node {0} is not Down; let it leave, or stop its process first")]
+    Lives(NodeId),
 }

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::message::Message;
-use super::{Engine, Event};
+use super::{Denial, Engine, Event};
 use crate::crdt::Roster;
-use crate::id::ReplicaId;
+use crate::id::{NodeId, ReplicaId};
 use crate::membership::{Identity, Liveness};
 use crate::replication;
 use crate::sabotage::Rule;
@@ -70,6 +70,23 @@ impl Engine {
             });
             self.event(Event::Evicted { replica, why: why.to_owned() });
         }
+    }
+
+    /// Evicts all runs of a node, at an operator's word.
+    pub(super) fn evict_node(&mut self, node: &NodeId) -> Result<(), Denial> {
+        if !self.formed() {
+            return Err(Denial::NotReady);
+        }
+        let is_run = |replica: &ReplicaId| self.roster.get(*replica).is_some_and(|admission| admission.node == *node);
+        let runs: Vec<ReplicaId> = self.roster.members().filter(is_run).collect();
+        if runs.is_empty() {
+            return Err(Denial::Unknown(node.clone()));
+        }
+        if runs.iter().any(|run| *run == self.own || self.gossip.live.contains(run)) {
+            return Err(Denial::Lives(node.clone()));
+        }
+        runs.into_iter().for_each(|run| self.evict(run, "an operator had it forgotten"));
+        Ok(())
     }
 
     /// Takes in the roster of somebody else.

@@ -11,7 +11,7 @@ use super::{Engine, Liveness, Member, Output, Phase, RoleHost, RoleStatus, Statu
 use crate::convergence::Fingerprint;
 #[cfg(feature = "testkit")]
 use crate::id::ReplicaId;
-use crate::membership;
+use crate::membership::{self, Identity};
 use crate::roles::{Assignment, RoleSpec};
 use crate::wire;
 
@@ -99,7 +99,11 @@ impl Engine {
             liveness: Liveness::Alive,
             in_view: self.work.in_view(own.replica),
         };
-        let others = self.swim.members().map(|(identity, liveness)| Member {
+        // Of the Down those are shown for whom somebody still waits.
+        let is_shown = |(identity, liveness): &(&Identity, membership::Liveness)| {
+            *liveness != membership::Liveness::Down || !self.roster.is_evicted(identity.replica)
+        };
+        let others = self.swim.members().filter(is_shown).map(|(identity, liveness)| Member {
             node: identity.node.clone(),
             replica: identity.replica,
             address: identity.address,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::timers::Timer;
-use super::{Command, Engine, Output, Reply};
+use super::{Command, Denial, Engine, Output, Reply};
 use crate::id::ReplicaId;
 use crate::roles::ClaimState;
 use crate::time::Instant;
@@ -28,10 +28,23 @@ impl Engine {
                 self.timers.set_earlier(Timer::Probe, self.now.instant);
             }
             Command::Forget { request } => self.waiting.waiters.retain(|(waiter, _)| *waiter != request),
+            Command::SetTiming { request, timing } => {
+                let done = timing.validate().map_err(Denial::from).map(|()| self.set_timing(*timing));
+                self.reply(request, done);
+            }
+            Command::Evict { request, node } => {
+                let done = self.evict_node(&node);
+                self.reply(request, done);
+            }
             Command::Leave { request, patience_ms } => {
                 self.begin_leaving(request, Duration::from_millis(patience_ms));
             }
         }
+    }
+
+    fn reply(&mut self, request: u64, done: Result<(), Denial>) {
+        let reply = done.map_or_else(Reply::Denied, |()| Reply::Done);
+        self.outputs.push_back(Output::Reply { request, reply });
     }
 
     /// Asks those whose state somebody here is waiting for.

@@ -83,6 +83,10 @@ impl Work {
         }
     }
 
+    pub(super) fn set_timing(&mut self, timing: &Timing) {
+        self.agreement.set_times(timing.settle, timing.patience);
+    }
+
     /// Something changed that the picture is drawn from.
     pub(super) fn redraw(&mut self) {
         self.stale = Stale::Picture;

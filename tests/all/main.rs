@@ -7,6 +7,7 @@ mod architecture;
 mod canaries;
 mod elsewhere;
 mod engines;
+mod operate;
 mod processes;
 mod scenarios;
 mod schedule;
