@@ -47,6 +47,10 @@ rules! {
     AgeGc = "age-gc", "3.6";
     /// Tombstones are collected once every member has seen their dot, with no promise of time.
     DotGc = "dot-gc", "3.6";
+    /// Eager rows are taken of authors in neither roster nor context.
+    DepartedTaken = "departed-taken", "3.9";
+    /// Rows of departed authors are adopted whatever was promised.
+    HastyAdoption = "hasty-adoption", "3.6 and 3.9";
     /// Reports made under an earlier roster still count.
     StaleReports = "stale-reports", "3.6";
     /// A promise is taken outside the lock of the writes: its clock is of now, its count of writes of a moment before.

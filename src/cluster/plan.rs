@@ -86,6 +86,7 @@ impl Plan {
             kinds: self.kinds.clone(),
             roles: self.roles.clone(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            departed_authors: EngineConfig::DEPARTED_AUTHORS,
             seed,
         }
     }

@@ -150,6 +150,11 @@ impl Context {
         self.replicas.get(&replica).map_or(0, |seen| seen.base)
     }
 
+    /// Whether any write of this replica is known.
+    pub fn has_any_of(&self, replica: ReplicaId) -> bool {
+        self.replicas.contains_key(&replica)
+    }
+
     /// The replicas with known writes beyond an unknown one, in order.
     pub fn gaps(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         self.gaps.iter().copied()

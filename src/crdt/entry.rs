@@ -30,12 +30,12 @@ pub struct Rank {
 ///
 /// `stamp` is when the operation was issued, and only the collection of tombstones looks at it. The rank is mostly
 /// derived from it, but not always: a put over an entry from a far future ranks above that entry though its stamp,
-/// drawn from a sane clock, is below; and an entry that was given a new dot keeps its rank.
+/// drawn from a sane clock, is below; and an entry that was given a new dot, and with it a new stamp, keeps its rank.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Entry {
     /// The write that made it.
     pub dot: Dot,
-    /// When it was issued.
+    /// When it was issued, or given its dot.
     pub stamp: Stamp,
     /// [`Rank::time`].
     pub rank_time: Stamp,
@@ -52,9 +52,10 @@ impl Entry {
         Rank { time: self.rank_time, author: self.rank_author, removal: self.value.is_none() }
     }
 
-    /// Whether this entry wins over `other`. Of two removals of one put, which rank the same, the higher dot wins.
+    /// Whether this entry wins over `other`. The same rank have two removals of one put, and an entry that was given a new
+    /// dot has that of the former; of those the one stamped later wins, and the higher dot if that is the same too.
     pub fn beats(&self, other: &Self) -> bool {
-        (self.rank(), self.dot) > (other.rank(), other.dot)
+        (self.rank(), self.stamp, self.dot) > (other.rank(), other.stamp, other.dot)
     }
 
     /// Whether it marks a removal.

@@ -26,9 +26,9 @@ pub struct Roster {
     entries: BTreeMap<ReplicaId, Admission>,
     /// Derived: the highest (boot, replica) of each node.
     newest: BTreeMap<NodeId, (u64, ReplicaId)>,
-    /// Derived: the admitted replicas.
-    members: BTreeSet<ReplicaId>,
-    /// Derived: the wrapping sum of the hashes of all entries. Everybody tells it in every digest.
+    /// Derived: the admitted replicas, with the hashes of their entries.
+    members: BTreeMap<ReplicaId, u64>,
+    /// Derived: the wrapping sum of those hashes. Everybody tells it in every digest.
     sum: u64,
 }
 
@@ -93,9 +93,7 @@ impl Roster {
     fn step(&mut self, replica: ReplicaId, applies: impl Fn(u32) -> bool) -> bool {
         match self.entries.get_mut(&replica) {
             Some(admission) if applies(admission.length) && admission.length < u32::MAX => {
-                let before = admission.hash(replica);
                 admission.length += 1;
-                self.sum = self.sum.wrapping_sub(before).wrapping_add(admission.hash(replica));
                 self.derive(replica);
                 true
             }
@@ -116,7 +114,6 @@ impl Roster {
         match self.entries.get_mut(&replica) {
             None => {
                 self.entries.insert(replica, theirs.clone());
-                self.sum = self.sum.wrapping_add(theirs.hash(replica));
             }
             Some(ours) => {
                 // Node and boot never change for a replica id. Taking the greater keeps this a join even of forgeries.
@@ -129,7 +126,6 @@ impl Roster {
                     return false;
                 }
                 let forged = (&ours.node, ours.boot) != (&joined.node, joined.boot);
-                self.sum = self.sum.wrapping_sub(ours.hash(replica)).wrapping_add(joined.hash(replica));
                 *ours = joined;
                 if forged {
                     self.derive_anew();
@@ -145,22 +141,46 @@ impl Roster {
     /// a member.
     fn derive(&mut self, replica: ReplicaId) {
         let Some(admission) = self.entries.get(&replica) else { return };
-        if let Some((_, before)) = self.newest.get(&admission.node) {
-            self.members.remove(before);
+        if let Some(before) = self.newest.get(&admission.node).and_then(|(_, before)| self.members.remove(before)) {
+            self.sum = self.sum.wrapping_sub(before);
         }
         note(&mut self.newest, replica, admission);
-        if let Some(&(_, newest)) = self.newest.get(&admission.node)
-            && self.entries.get(&newest).is_some_and(|admission| self.holds(newest, admission))
-        {
-            self.members.insert(newest);
+        if let Some(&(_, newest)) = self.newest.get(&admission.node) {
+            self.list(newest);
+        }
+    }
+
+    /// Makes a replica a member if it is one.
+    fn list(&mut self, replica: ReplicaId) {
+        if let Some(admission) = self.entries.get(&replica).filter(|admission| self.holds(replica, admission)) {
+            let hash = admission.hash(replica);
+            let before = self.members.insert(replica, hash).unwrap_or_default();
+            self.sum = self.sum.wrapping_sub(before).wrapping_add(hash);
         }
     }
 
     fn derive_anew(&mut self) {
         self.newest.clear();
         self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
-        let holds = |(id, admission): (&ReplicaId, &Admission)| self.holds(*id, admission).then_some(*id);
-        self.members = self.entries.iter().filter_map(holds).collect();
+        self.members.clear();
+        self.sum = 0;
+        let known: Vec<ReplicaId> = self.entries.keys().copied().collect();
+        known.into_iter().for_each(|replica| self.list(replica));
+    }
+
+    /// Forgets a replica that is no member any more, as if it had never been admitted. Returns whether it did. Whoever
+    /// remembers it as a member would bring it back: not to be done before all members know better.
+    pub fn forget(&mut self, replica: ReplicaId) -> bool {
+        if self.is_admitted(replica) {
+            return false;
+        }
+        let Some(Admission { node, .. }) = self.entries.remove(&replica) else { return false };
+        // Of a node whose newest run is forgotten, an older one must not become a member again.
+        if self.newest.get(&node).is_some_and(|(_, newest)| *newest == replica) {
+            self.newest.remove(&node);
+            self.entries.retain(|_, older| older.node != node);
+        }
+        true
     }
 
     /// Whether joining `other` would change nothing.
@@ -187,7 +207,7 @@ impl Roster {
     #[must_use]
     pub fn admitted(&self) -> Self {
         let mut admitted = Self::default();
-        for replica in &self.members {
+        for replica in self.members.keys() {
             if let Some(admission) = self.entries.get(replica) {
                 admitted.join_one(*replica, admission);
             }
@@ -215,7 +235,7 @@ impl Roster {
 
     /// Whether this replica belongs to the cluster.
     pub fn is_admitted(&self, replica: ReplicaId) -> bool {
-        self.members.contains(&replica)
+        self.members.contains_key(&replica)
     }
 
     /// Whether this replica belonged to the cluster and no longer does: it was evicted, or its node has a newer run.
@@ -241,12 +261,12 @@ impl Roster {
 
     /// The admitted replicas, in order.
     pub fn members(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.members.iter().copied()
+        self.members.keys().copied()
     }
 
     /// The admitted replicas as a set.
     pub fn member_set(&self) -> BTreeSet<ReplicaId> {
-        self.members.clone()
+        self.members.keys().copied().collect()
     }
 
     /// What is known of a replica.
@@ -269,8 +289,9 @@ impl Roster {
         self.entries.is_empty()
     }
 
-    /// A hash of everything known: equal on two hosts exactly when their rosters are, and kept up to date entry by entry.
-    /// Never 0, which stands for no roster.
+    /// A hash of the members: equal on two hosts exactly when theirs are, and kept up to date entry by entry. What is known
+    /// of those who are no members any more is no part of it, since that is forgotten here sooner and there later. Never
+    /// 0, which stands for no roster.
     pub fn fingerprint(&self) -> u64 {
         self.sum.max(1)
     }

@@ -24,6 +24,10 @@ pub struct EngineConfig {
     /// So many removed rows are kept for a member that is Down; beyond that the one that has been Down for longest is
     /// evicted from the roster, so that they can go. About 200 bytes each.
     pub tombstone_quota: u64,
+    /// So many processes that are no members any more are remembered as authors. If there are more, those are forgotten
+    /// who left no rows, and where too many did, their rows are given to a member: so contexts do not grow with every
+    /// restart. About 20 bytes each; each row given costs as much as a write.
+    pub departed_authors: usize,
     /// Where all randomness below the driver comes from.
     pub seed: u64,
 }
@@ -31,6 +35,9 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// The tombstone quota unless another is set: about 50 MB.
     pub const TOMBSTONE_QUOTA: u64 = 250_000;
+
+    /// How many departed authors are kept unless another number is set.
+    pub const DEPARTED_AUTHORS: usize = 64;
 }
 
 /// How fast everything goes. Start from a preset.

@@ -133,6 +133,10 @@ impl Engine {
             Change::Down(identity) => self.member_down(&identity),
             Change::Replaced { old, new } if old.replica != new.replica => {
                 self.member_down(&old);
+                // Where another process listens, it does not run any more. Who leaves may have to wait for its successor.
+                if self.formed() && self.leaving.is_none() {
+                    self.evict(old.replica, "another process runs at its address");
+                }
                 if self.swim.member(new.replica).is_some_and(|(_, liveness)| liveness != Liveness::Down) {
                     self.member_up(new);
                 }
@@ -219,7 +223,9 @@ mod tests {
         let timing = Timing::lan();
         let tombstone_quota = EngineConfig::TOMBSTONE_QUOTA;
         let (kinds, roles) = (BTreeSet::new(), Vec::new());
-        let config = EngineConfig { cluster, identity, timing, kinds, roles, tombstone_quota, seed: 7 };
+        let departed_authors = EngineConfig::DEPARTED_AUTHORS;
+        let config =
+            EngineConfig { cluster, identity, timing, kinds, roles, tombstone_quota, departed_authors, seed: 7 };
         let mut larry = Engine::new(now, config, store);
         let alive = Record { identity: gary.clone(), incarnation: 0, state: Liveness::Alive };
         larry.swim.apply(now.instant, vec![alive]);

@@ -20,6 +20,7 @@
 //! [`Engine`] holds the subsystems; each file beside this one is the part of the engine that deals with one of them.
 
 mod config;
+mod departed;
 mod event;
 mod gossip;
 mod guard;
@@ -90,6 +91,7 @@ pub struct Engine {
     down_since: BTreeMap<ReplicaId, Instant>,
     /// Since when each member of the roster has been Down or not heard of.
     silent_since: BTreeMap<ReplicaId, Instant>,
+    departed: departed::Departed,
     /// When a member was last evicted from the roster because of the tombstone quota.
     evicted_for_quota: Option<Instant>,
     peers: peers::Peers,
@@ -134,6 +136,7 @@ impl Engine {
             leavers: BTreeSet::new(),
             down_since: BTreeMap::new(),
             silent_since: BTreeMap::new(),
+            departed: departed::Departed::default(),
             evicted_for_quota: None,
             peers: peers::Peers::default(),
             scheduler: Scheduler::new(config.timing.digests_apart()),
@@ -284,6 +287,7 @@ impl Engine {
             // Its own report counts too, and a node alone is asked for it by nobody.
             self.store.report(self.now);
             self.store.collect(self.now);
+            self.forget_departed();
         }
     }
 

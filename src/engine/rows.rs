@@ -67,7 +67,7 @@ impl Engine {
             return Ok(());
         }
         let rows = replication::unpack(body)?;
-        let merged = self.store.merge(self.now, rows);
+        let merged = self.store.merge_eager(self.now, rows);
         self.merged(&merged);
         if self.live().len() > EAGER_TO_ALL && !merged.news.is_empty() {
             self.gossip.news.extend(merged.news);

@@ -29,6 +29,7 @@ fn engine(formed: bool) -> Engine {
         kinds: BTreeSet::new(),
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+        departed_authors: EngineConfig::DEPARTED_AUTHORS,
         seed: 1,
     };
     let mut engine = Engine::new(NOW, config, Arc::new(Store::new(StoreConfig::new(OWN, 1))));

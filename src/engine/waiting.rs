@@ -178,6 +178,7 @@ mod tests {
             kinds: Default::default(),
             roles: Vec::new(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            departed_authors: EngineConfig::DEPARTED_AUTHORS,
             seed: 1,
         };
         let mut now = Now { instant: Instant::ZERO, wall_ms: 1_000 };

@@ -17,8 +17,9 @@ impl Store {
     pub fn report(&self, now: Now) -> Report {
         let mut core = self.lock();
         // The clock moves to estimated time even when nobody writes, or one idle member would hold up everybody.
-        let clock = core.stamp(now);
-        let departed = core.departed();
+        let promised = core.stability.promised().filter(|_| core.holds_promises);
+        let clock = promised.unwrap_or_else(|| core.stamp(now));
+        let departed = core.departed_hash();
         let Core { stability, roster, context, seq, .. } = &mut *core;
         stability.report(roster, context, (*seq, clock), departed)
     }
@@ -133,8 +134,8 @@ impl Store {
 }
 
 impl Core {
-    fn stable_time(&self) -> Option<Stamp> {
-        self.stability.stable_time(&self.roster, self.departed())
+    pub(super) fn stable_time(&self) -> Option<Stamp> {
+        self.stability.stable_time(&self.roster, self.departed_hash())
     }
 
     fn graves_until(&self, stable: Stamp) -> Vec<Grave> {

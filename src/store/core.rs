@@ -3,10 +3,11 @@
 //! `Core::set` is the only place where a row changes. It keeps together what must agree: the row, the sums over rows,
 //! the index of tombstones, the counters and the watchers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::buckets::{Digest, Sums};
+use super::departed;
 use super::hash;
 use super::outbox::Queue;
 use super::row::{Key, TableName};
@@ -53,7 +54,14 @@ pub(super) struct Core {
     pub(super) stats: StoreStats,
     /// Up to when removals were collected, here or where this replica pulled from.
     pub(super) floor: Stamp,
-    /// Hashes of the context, for the roster and for departed replicas, kept up to date dot by dot.
+    /// How many entries here carry a dot of each author.
+    pub(super) authors: BTreeMap<ReplicaId, u64>,
+    /// No promise is made until all that was promised before is stable: see `departed`.
+    pub(super) holds_promises: bool,
+    /// The departed authors that are being forgotten.
+    pub(super) fading: BTreeSet<ReplicaId>,
+    /// Hashes of the context, for the roster and for departed authors but those that are being forgotten, kept up to date
+    /// dot by dot.
     members_hash: u64,
     departed_hash: u64,
     pub(super) sabotage: Sabotage,
@@ -75,6 +83,9 @@ impl Core {
             graves: BTreeSet::new(),
             stats: StoreStats::default(),
             floor: Stamp::default(),
+            authors: BTreeMap::new(),
+            fading: BTreeSet::new(),
+            holds_promises: false,
             members_hash: 0,
             departed_hash: 0,
             sabotage: config.sabotage,
@@ -99,9 +110,13 @@ impl Core {
     pub(super) fn know(&mut self, dot: Dot) -> bool {
         let before = self.context.hash_of(dot.replica);
         let news = self.context.add(dot);
-        let member = self.roster.contains(&dot.replica);
-        let hash = if member { &mut self.members_hash } else { &mut self.departed_hash };
-        *hash = hash.wrapping_sub(before).wrapping_add(self.context.hash_of(dot.replica));
+        let after = self.context.hash_of(dot.replica);
+        let hash = match () {
+            () if self.roster.contains(&dot.replica) => &mut self.members_hash,
+            () if self.fading.contains(&dot.replica) => return news,
+            () => &mut self.departed_hash,
+        };
+        *hash = hash.wrapping_sub(before).wrapping_add(after);
         news
     }
 
@@ -120,11 +135,12 @@ impl Core {
 
     fn hash_context(&mut self) {
         self.members_hash = self.context.hash_where(|replica| self.roster.contains(&replica));
-        self.departed_hash = self.context.hash_where(|replica| !self.roster.contains(&replica));
+        let lasts = |replica| !self.roster.contains(&replica) && !self.fading.contains(&replica);
+        self.departed_hash = self.context.hash_where(lasts);
     }
 
-    /// The hash of what is known of replicas outside the roster.
-    pub(super) fn departed(&self) -> u64 {
+    /// The hash of what is known of departed authors.
+    pub(super) fn departed_hash(&self) -> u64 {
         self.departed_hash
     }
 
@@ -156,9 +172,14 @@ impl Core {
         if let Some(entry) = &entry {
             self.count(slot, entry, true);
         }
+        let former_rank = former.as_ref().map(Entry::rank);
         debug_assert!(self.graves.len() as u64 == self.stats.tombstones, "{table}: tombstones are miscounted");
         let old = former.and_then(|former| former.value);
-        if slot.table.is_watched() && (old.is_some() || new.is_some()) {
+        if slot.table.name().as_str() == departed::DEPARTED {
+            self.note_fading(slot.key, new.is_some());
+        }
+        let same = former_rank.is_some() && former_rank == entry.as_ref().map(Entry::rank);
+        if slot.table.is_watched() && !same && (old.is_some() || new.is_some()) {
             slot.table.tell(&Change { key: Arc::clone(slot.key), old, new, origin });
         }
     }
@@ -169,6 +190,7 @@ impl Core {
         let bytes = slot.key.len() as u64 + entry.value.as_ref().map_or(0, |value| value.len() as u64);
         let by = |counter: &mut u64, amount| *counter = if present { *counter + amount } else { *counter - amount };
         by(&mut self.stats.bytes, bytes);
+        self.count_author(entry.dot.replica, present);
         if entry.is_tombstone() {
             by(&mut self.stats.tombstones, 1);
             let grave = grave(slot, entry);
@@ -181,6 +203,27 @@ impl Core {
             by(&mut self.stats.live, 1);
             let hash = hash::row_hash(slot.place, entry);
             self.sums.add(name, slot.place, if present { hash } else { hash.wrapping_neg() });
+        }
+    }
+}
+
+impl Core {
+    /// One entry more or less carries a dot of this author.
+    fn count_author(&mut self, author: ReplicaId, present: bool) {
+        let entries = self.authors.entry(author).or_default();
+        *entries = if present { *entries + 1 } else { entries.saturating_sub(1) };
+        if *entries == 0 {
+            self.authors.remove(&author);
+        }
+    }
+
+    /// A row of the table of departed authors came or went.
+    fn note_fading(&mut self, key: &Key, fades: bool) {
+        let Some(author) = departed::author_of(key) else { return };
+        let changed = if fades { self.fading.insert(author) } else { self.fading.remove(&author) };
+        if changed && !self.roster.contains(&author) {
+            let hash = self.context.hash_of(author);
+            self.departed_hash = self.departed_hash.wrapping_add(if fades { hash.wrapping_neg() } else { hash });
         }
     }
 }

@@ -25,14 +25,27 @@ pub struct Merged {
 }
 
 impl Store {
-    /// Merges the rows of an eager delta or of a session. A row whose dot is known is dropped; of any other the dot,
+    /// Merges the rows of a session. A row whose dot is known is dropped; of any other the dot,
     /// and the dots it swallowed, become known, and nothing else: a fragment never claims more than it carries.
     ///
     /// Owner rows are refused while their owner is not in the roster: set the roster first.
     pub fn merge(&self, now: Now, rows: Vec<Row>) -> Merged {
+        self.merge_known(now, rows, |_, _| true)
+    }
+
+    /// Merges the rows of an eager delta. Those of an author are dropped of whom nothing is known and who does not belong to
+    /// the cluster: he may have been forgotten, and then what is long under way was replaced long ago, and the removals
+    /// that tell so are collected. If he is new, a session brings them.
+    pub fn merge_eager(&self, now: Now, rows: Vec<Row>) -> Merged {
+        self.merge_known(now, rows, Core::has_heard_of)
+    }
+
+    fn merge_known(&self, now: Now, rows: Vec<Row>, takes: impl Fn(&Core, ReplicaId) -> bool) -> Merged {
         let mut merged = Merged::default();
         self.merge_each(rows, &mut merged, |core, slot, row, merged| {
-            if core.know_row(&row) {
+            if !takes(core, row.entry.dot.replica) {
+                core.stats.forgotten += 1;
+            } else if core.know_row(&row) {
                 core.merge_entry(now, slot, &row.entry, merged);
                 merged.news.push(row);
             }

@@ -23,6 +23,7 @@
 mod buckets;
 mod collect;
 mod core;
+mod departed;
 mod hash;
 mod merge;
 mod newcomer;
@@ -94,6 +95,12 @@ pub struct StoreStats {
     pub refused: u64,
     /// Rows of others that were far ahead of estimated time.
     pub ahead: u64,
+    /// Rows of departed authors that were given a new dot here.
+    pub adopted: u64,
+    /// Eager rows that were dropped because nothing is known of their author.
+    pub forgotten: u64,
+    /// Authors that do not belong to the cluster any more and are still known.
+    pub departed: u64,
     /// How many sessions keep tombstones from being collected at present.
     pub holds: u64,
 }
@@ -206,6 +213,13 @@ impl Store {
         rows.collect()
     }
 
+    /// The rank of what is held of a key.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn rank_of(&self, table: &TableName, key: &[u8]) -> Option<crate::crdt::Rank> {
+        let (table, key) = (self.table(table), Key::from(key));
+        core::Slot::new(&table, &key).entry().map(|entry| entry.rank())
+    }
+
     /// Which writes are known.
     pub fn context(&self) -> Context {
         self.lock().context.clone()
@@ -247,7 +261,8 @@ impl Store {
         let tables = self.tables().len() as u64;
         let core = self.lock();
         let holds = self.holds.load(Ordering::Acquire) as u64;
-        StoreStats { tables, holds, outbox_dropped: core.outbox.dropped, ..core.stats }
+        let departed = core.departed().count() as u64;
+        StoreStats { tables, holds, departed, outbox_dropped: core.outbox.dropped, ..core.stats }
     }
 
     fn all_tables(&self) -> Vec<Arc<StoredTable>> {

@@ -185,6 +185,11 @@ impl Stability {
         stable
     }
 
+    /// What this replica promised last, if anything yet under the present roster.
+    pub(super) fn promised(&self) -> Option<Stamp> {
+        self.known.get(&self.me)?.report.map(|report| report.clock)
+    }
+
     pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
         self.known.values().filter_map(|known| known.report.as_ref())
     }

@@ -166,7 +166,7 @@ fn check_value(value: &[u8]) -> Result<(), WriteError> {
 }
 
 impl Core {
-    fn put(&mut self, now: Now, slot: Slot<'_>, value: Value) -> (Dot, Option<Row>) {
+    pub(super) fn put(&mut self, now: Now, slot: Slot<'_>, value: Value) -> (Dot, Option<Row>) {
         let stamp = self.stamp(now);
         // Above what is there, also if that came from a far future that did not advance the clock.
         let above = slot.entry().map_or(stamp, |observed| observed.rank_time.next());
@@ -176,7 +176,7 @@ impl Core {
         (dot, Some(self.apply_local(slot, entry)))
     }
 
-    fn remove(&mut self, now: Now, slot: Slot<'_>) -> (Option<Value>, Option<Row>) {
+    pub(super) fn remove(&mut self, now: Now, slot: Slot<'_>) -> (Option<Value>, Option<Row>) {
         let Some(observed) = slot.entry().filter(|entry| !entry.is_tombstone()) else { return (None, None) };
         (observed.value.clone(), Some(self.bury(now, slot, observed)))
     }

@@ -32,6 +32,7 @@ pub struct NodeOptions {
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
+    pub(super) departed_authors: usize,
     /// The largest datagram of rows and about the largest frame.
     pub(super) packing: (usize, usize),
     pub(super) sabotage: Sabotage,
@@ -53,6 +54,7 @@ impl NodeOptions {
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+            departed_authors: EngineConfig::DEPARTED_AUTHORS,
             packing: (usize::MAX, usize::MAX),
             sabotage: Sabotage::default(),
         }
@@ -85,6 +87,13 @@ impl NodeOptions {
     #[must_use]
     pub fn tombstone_quota(mut self, quota: u64) -> Self {
         self.tombstone_quota = quota;
+        self
+    }
+
+    /// Sets how many processes that are no members any more may have rows left.
+    #[must_use]
+    pub fn departed_authors(mut self, authors: usize) -> Self {
+        self.departed_authors = authors;
         self
     }
 
@@ -207,6 +216,7 @@ impl Host {
             kinds: self.options.kinds.clone(),
             roles: self.options.roles.clone(),
             tombstone_quota: self.options.tombstone_quota,
+            departed_authors: self.options.departed_authors,
             seed,
         };
         let mut engine = Engine::new(now, config.clone(), self.store.clone());

@@ -111,7 +111,7 @@ pub(crate) fn claim_given_up(seed: u64, broken: &[sabotage::Rule]) -> Result<(),
     // The witness, who is alone, may run it as well.
     let gave_up = |simulation: &Simulation| !simulation.running("one").contains(&younger);
     simulation.run_until(5 * SECOND, gave_up).unwrap();
-    simulation.run_until(5 * SECOND, |simulation| simulation.store(younger).stats().tombstones == 0).unwrap();
+    simulation.run_until(10 * SECOND, |simulation| simulation.store(younger).stats().tombstones == 0).unwrap();
     simulation.network().heal();
     simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
     simulation.kill(older);

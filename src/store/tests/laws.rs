@@ -28,11 +28,11 @@ fn empty(replica: u64) -> Arc<Store> {
     store
 }
 
-/// The oracle: per key the greatest (rank, dot), folded over a plain list.
+/// The oracle: per key the greatest (rank, stamp, dot), folded over a plain list.
 fn oracle(rows: &[Row]) -> BTreeMap<(TableName, Key), Value> {
     let mut winners = BTreeMap::new();
     for Row { table, key, entry, .. } in rows {
-        let order = (entry.rank_time, entry.rank_author, entry.value.is_none(), entry.dot);
+        let order = (entry.rank_time, entry.rank_author, entry.value.is_none(), entry.stamp, entry.dot);
         let winner = winners.entry((table.clone(), key.clone())).or_insert((order, entry.value.clone()));
         if winner.0 < order {
             *winner = (order, entry.value.clone());

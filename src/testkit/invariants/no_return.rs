@@ -38,7 +38,9 @@ impl Invariant for NoReturn {
                 let known = scene.story.of(key).filter(|written| context.contains(written.entry.dot));
                 let highest = known.map(|written| written.entry.rank()).max();
                 let Some(rank) = highest.filter(|rank| rank.removal) else { continue };
-                if let Some(value) = store.get(scene.story.table(), key.as_bytes()) {
+                // A put that outranks the removal stays when its author is forgotten.
+                let held = store.rank_of(scene.story.table(), key.as_bytes()).filter(|held| *held < rank);
+                if let Some(value) = held.and_then(|_| store.get(scene.story.table(), key.as_bytes())) {
                     return Err(format!("{node:?} knows that {key:?} was removed ({rank:?}) and holds {value:?}"));
                 }
             }

@@ -45,6 +45,9 @@ const HEALED_WITHIN: Duration = Duration::from_secs(40);
 /// How long it must stay well, looked at twice.
 const STAYS_WELL: Duration = Duration::from_millis(1_500);
 
+/// How long what a node writes by itself may take to everybody.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+
 /// How long a node that leaves may try to hand over.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -214,7 +217,7 @@ impl Course {
         let name = format!("n{:02}", self.simulation.nodes().len());
         let (datagram, frame) = self.profile.packing;
         let options = NodeOptions::named(&name).timing(self.profile.timing.clone()).skew_ms(skew);
-        let options = options.packing(datagram, frame);
+        let options = options.packing(datagram, frame).departed_authors(self.profile.departed_authors);
         #[cfg(feature = "sabotage")]
         let options = self.broken.iter().fold(options, |options, rule| options.sabotage(*rule));
         self.facts.processes += 1;
@@ -237,6 +240,10 @@ impl Course {
         let healed_after = self.await_health()?;
         for _ in 0..2 {
             self.pass(STAYS_WELL)?;
+            // Departed authors are forgotten by and by, which takes writes.
+            if self.ill().is_some() {
+                self.pass(UNDER_WAY)?;
+            }
             if let Some(why) = self.ill() {
                 return Err(("what is well stays well", why));
             }

@@ -125,6 +125,8 @@ pub(super) struct Profile {
     pub(super) timing: Timing,
     /// Clocks are wrong by up to this much.
     pub(super) skew_ms: usize,
+    /// So many departed authors may have rows left before these are adopted.
+    pub(super) departed_authors: usize,
     /// For how long the cluster is hurt.
     pub(super) hurt: Duration,
     /// The most time that passes between two actions.
@@ -158,6 +160,7 @@ impl Profile {
             packing: *rng.pick(&[WHOLE, WHOLE, (200, 1), (600, 500), (1_400, 5_000)]),
             timing,
             skew_ms,
+            departed_authors: *rng.pick(&[0, 0, 1, 64]),
             hurt: Duration::from_millis(*rng.pick(&[1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 20_000])),
             most_pause_ms: *rng.pick(&[30, 100, 300, 1_500]),
             weights: weights.to_vec(),

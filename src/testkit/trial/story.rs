@@ -80,7 +80,11 @@ impl Story {
     pub(super) fn lost(&mut self, others: &[&Arc<Store>]) -> Vec<Dot> {
         let mut gone = Vec::new();
         for written in self.written.iter_mut().filter(|written| written.survives) {
-            written.survives = others.iter().any(|store| store.knows(written.entry.dot));
+            let key = written.key.as_bytes();
+            written.survives = others.iter().any(|store| {
+                // The author may be forgotten already where what he wrote was adopted or replaced.
+                store.knows(written.entry.dot) || store.rank_of(&self.table, key) >= Some(written.entry.rank())
+            });
             if !written.survives {
                 gone.push((written.key.clone(), written.entry.rank(), written.entry.dot));
             }

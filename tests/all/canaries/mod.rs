@@ -10,6 +10,7 @@
 //! runs the schedules of the map with a rule broken.
 
 mod calm;
+mod departed;
 mod stories;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ const CANARIES: &[Canary] = &[
     canary(Rule::EarlyEager, Workload::Story(stories::newcomer), "before its first pull"),
     canary(Rule::AgeGc, Workload::Map(0), "came back"),
     canary(Rule::DotGc, Workload::Map(100), "bucket repair was needed"),
+    canary(Rule::DepartedTaken, Workload::Story(departed::late_copy), "came back"),
+    canary(Rule::HastyAdoption, Workload::Story(departed::adopted_and_removed), "came back"),
     canary(Rule::StaleReports, Workload::Map(1_600), "came back"),
     canary(Rule::UnlockedPromise, Workload::Map(0), "came back"),
     canary(Rule::SwallowedForgotten, Workload::Story(stories::coalesced), "although nothing was lost"),

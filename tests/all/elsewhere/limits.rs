@@ -75,6 +75,7 @@ fn engine(name: &str, number: u16) -> Engine {
         kinds: Default::default(),
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
+        departed_authors: EngineConfig::DEPARTED_AUTHORS,
         seed: 1,
     };
     Engine::new(Now::default(), config, Arc::new(Store::new(StoreConfig::new(replica, 1))))
