@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use unisono::Preset;
-use unisono::engine::{Event, Liveness, Timing};
+use unisono::engine::{Engine, Event, Liveness, Timing};
+use unisono::store::TableName;
 use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
 
 /// What is measured.
@@ -22,16 +23,19 @@ pub(crate) enum What {
     Join,
     /// All nodes start at once.
     Many,
+    /// Every second one starts again under a new name.
+    Restarts,
 }
 
 impl What {
-    pub(crate) const ALL: [(&'static str, Self); 6] = [
+    pub(crate) const ALL: [(&'static str, Self); 7] = [
         ("crash", Self::Crash),
         ("kill", Self::Kill),
         ("false-down", Self::FalseDown),
         ("heal", Self::Heal),
         ("join", Self::Join),
         ("many", Self::Many),
+        ("restarts", Self::Restarts),
     ];
 }
 
@@ -41,7 +45,7 @@ pub(crate) struct Measure {
     pub(crate) what: What,
     /// So many of a hundred datagrams are lost.
     pub(crate) loss: u8,
-    /// How long a cut lasts, or a watch for false accusations.
+    /// How long a cut lasts, or a watch for false accusations, or how often somebody restarts.
     pub(crate) seconds: u64,
     pub(crate) preset: Preset,
 }
@@ -71,6 +75,7 @@ impl Measure {
                 }
                 What::Join => all.0.push(self.join(nodes, seed)?),
                 What::Many => all.0.push(await_all(&mut self.cluster(nodes, seed), Simulation::all_converged)?),
+                What::Restarts => self.restarts(nodes, seed)?,
             }
         }
         match self.what {
@@ -79,6 +84,7 @@ impl Measure {
             What::Heal => println!("equal views    {one}\nconverged      {all}"),
             What::Join => println!("known to all   {all}"),
             What::Many => println!("converged      {all}"),
+            What::Restarts => {}
         }
         Ok(())
     }
@@ -160,6 +166,45 @@ impl Measure {
         })?;
         let rest = await_all(&mut simulation, Simulation::all_converged)?;
         Ok((views, views + rest))
+    }
+
+    /// Each process writes a row of its own, which stays, and one that all share, and removes another.
+    fn restarts(self, nodes: usize, seed: u64) -> Result<(), String> {
+        let mut simulation = self.at_rest(nodes, seed)?;
+        let all = simulation.nodes();
+        let lot = TableName::new("lot").map_err(|error| error.to_string())?;
+        let mut most = [0; 4];
+        for number in 0..self.seconds {
+            let node = all[usize::try_from(number).unwrap_or_default() % all.len()];
+            simulation.restart_as(node, &format!("run-{number}"));
+            await_all(&mut simulation, |simulation| simulation.store(node).is_open())?;
+            let write = |simulation: &mut Simulation, key: &str| {
+                simulation.put(node, &lot, key.as_bytes(), b"car").map_err(|error| format!("{error:?}"))
+            };
+            write(&mut simulation, &format!("own {number}"))?;
+            write(&mut simulation, "shared")?;
+            write(&mut simulation, &format!("gone {number}"))?;
+            let gone = format!("gone {}", number.saturating_sub(1));
+            simulation.remove(node, &lot, gone.as_bytes()).map_err(|error| format!("{error:?}"))?;
+            simulation.run_for(Duration::from_secs(1));
+            for node in &all {
+                let stats = simulation.store(*node).stats();
+                let known = simulation.engine(*node).map_or(0, Engine::remembered) as u64;
+                let members = simulation.status(*node).map_or(0, |status| status.members.len()) as u64;
+                for (most, now) in most.iter_mut().zip([stats.departed, stats.tombstones, known, members]) {
+                    *most = now.max(*most);
+                }
+            }
+        }
+        await_all(&mut simulation, Simulation::all_converged)?;
+        let rows = simulation.store(all[0]).table(&lot).len();
+        let [departed, tombstones, known, members] = most;
+        println!(
+            "after {} restarts {rows} rows; at the most {departed} departed authors, {tombstones} tombstones, {known} \
+             processes in the roster, {members} members listed",
+            self.seconds
+        );
+        Ok(())
     }
 
     fn join(self, nodes: usize, seed: u64) -> Result<Duration, String> {

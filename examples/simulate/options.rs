@@ -24,7 +24,8 @@ cargo run --release --example simulate -- --nodes 100 --seeds 20 --measure NAME 
               real time that was; with --writes its applications write
   --measure   how long a cluster takes, in virtual time: until a crash or a kill is known, until a cut of --span seconds
               is healed, until one who joins is known to all, until many that start at once have converged; or how often
-              somebody is taken for dead in --span seconds: crash, kill, heal, join, many or false-down. --loss is in
+              somebody is taken for dead in --span seconds: crash, kill, heal, join, many or false-down; or
+              what is left of --span processes that came one after the other: restarts. --loss is in
               percent";
 
 /// What is to be done.

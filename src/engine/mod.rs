@@ -208,6 +208,12 @@ impl Engine {
         self.own
     }
 
+    /// Of how many processes this node knows whether they belong to the cluster or did.
+    #[cfg(feature = "testkit")]
+    pub fn remembered(&self) -> usize {
+        self.roster.len()
+    }
+
     /// Who belongs to the cluster, as far as this node knows.
     #[cfg(feature = "testkit")]
     pub(crate) fn roster(&self) -> &Roster {

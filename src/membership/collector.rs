@@ -70,6 +70,13 @@ impl Collector {
         self.timers.pop_first().map(|(_, timer, _)| timer)
     }
 
+    /// The timer by which the member that has been Down for longest would be forgotten.
+    pub(super) fn take_oldest_removal(&mut self) -> Option<Timer<Identity>> {
+        let oldest = self.timers.iter().find(|(_, timer, _)| matches!(timer, Timer::RemoveDown(_)))?.clone();
+        self.timers.remove(&oldest);
+        Some(oldest.1)
+    }
+
     pub(super) fn clear_timers(&mut self) {
         self.timers.clear();
         self.gossip = None;

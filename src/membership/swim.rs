@@ -62,6 +62,9 @@ pub struct SwimStats {
     pub stalls: u64,
 }
 
+/// More records of unknown members than a datagram holds.
+const DATAGRAM_RECORDS: usize = 64;
+
 /// Who is alive, by SWIM. See the [module](super).
 pub struct Swim {
     foca: Foca<Identity, Tap, Xoshiro256PlusPlus, NoCustomBroadcast>,
@@ -135,8 +138,8 @@ impl Swim {
         self.collector.now = now;
         let thin;
         let mut bytes = bytes;
-        // A datagram holds fewer than 64 records of unknown members.
-        if self.members.len() + 64 > wire::MAX_MEMBERS {
+        self.make_room();
+        if self.members.len() + DATAGRAM_RECORDS > wire::MAX_MEMBERS {
             let mut room = wire::MAX_MEMBERS.saturating_sub(self.members.len());
             let (members, own) = (&self.members, self.foca.identity().address);
             let Some((rest, dropped)) = direct::thin_out(bytes, |identity| {
@@ -195,14 +198,7 @@ impl Swim {
             self.accuse_all();
         }
         while let Some(timer) = self.collector.next_due() {
-            let forgotten = if let Timer::RemoveDown(identity) = &timer { Some(identity.clone()) } else { None };
-            // The errors are those of an engine that drops timers, and of encoding, which cannot fail here; `foca`
-            // goes on after both.
-            let _ = self.foca.handle_timer(timer, &mut self.collector);
-            self.settle();
-            if let Some(identity) = forgotten {
-                self.members.forget_down(&identity);
-            }
+            self.fire(timer);
         }
         if self.announce_down_at.is_some_and(|at| at <= now) {
             self.announce_down_at = None;
@@ -210,6 +206,26 @@ impl Swim {
             self.settle();
         }
         self.tell_accused();
+    }
+
+    fn fire(&mut self, timer: Timer<Identity>) {
+        let forgotten = if let Timer::RemoveDown(identity) = &timer { Some(identity.clone()) } else { None };
+        // The errors are those of an engine that drops timers, and of encoding, which cannot fail here; `foca` goes on
+        // after both.
+        let _ = self.foca.handle_timer(timer, &mut self.collector);
+        self.settle();
+        if let Some(identity) = forgotten {
+            self.members.forget_down(&identity);
+        }
+    }
+
+    /// Forgets those who have been Down for longest, if the list is full: whoever comes is worth more. (A host whose
+    /// processes come and go, each at another port, leaves one after the other.)
+    fn make_room(&mut self) {
+        while self.members.len() + DATAGRAM_RECORDS > wire::MAX_MEMBERS {
+            let Some(timer) = self.collector.take_oldest_removal() else { return };
+            self.fire(timer);
+        }
     }
 
     /// When [`handle_deadline`](Self::handle_deadline) wants to be called.
@@ -245,6 +261,7 @@ impl Swim {
         }
         self.collector.now = now;
         let own = self.identity().clone();
+        self.make_room();
         let mut room = wire::MAX_MEMBERS.saturating_sub(self.members.len());
         records.retain(|record| {
             let known = record.identity.address == own.address || self.members.at(record.identity.address).is_some();

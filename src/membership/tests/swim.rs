@@ -302,3 +302,20 @@ fn the_list_is_bounded_and_what_does_not_fit_is_counted() {
         assert_eq!(swim.poll().is_some(), sender == 1, "a member's ping is answered all the same");
     }
 }
+
+#[test]
+fn the_dead_make_room_for_whoever_comes() {
+    let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
+    let record = |number, state| Record { identity: identity(number), incarnation: 0, state };
+    let all = |state| (1..=wire::MAX_MEMBERS).map(|number| record(number, state)).collect::<Vec<_>>();
+    swim.apply(Instant::ZERO, all(Liveness::Alive));
+    swim.apply(Instant::ZERO, all(Liveness::Down).split_off(wire::MAX_MEMBERS - 100));
+    let later = Instant::ZERO + secs(1);
+    swim.apply(later, all(Liveness::Down).drain(1..101).collect());
+    swim.apply(later + secs(1), (5_001..5_041).map(|number| record(number, Liveness::Alive)).collect());
+    let alive = (5_001..5_041).filter(|number| swim.member(identity(*number).replica).is_some()).count();
+    assert_eq!((alive, swim.stats().records_dropped), (40, 0));
+    // Of the dead those went who had been dead for longest.
+    assert!(swim.member(identity(2).replica).is_some_and(|(_, state)| state == Liveness::Down));
+    assert!(swim.mirrors_foca());
+}

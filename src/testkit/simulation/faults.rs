@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Simulation;
 use crate::engine::{Command, Input};
+use crate::id::NodeId;
 use crate::testkit::host::{NodeIndex, NodeOptions};
 use crate::testkit::trace::Step;
 
@@ -43,6 +44,16 @@ impl Simulation {
         self.boot(node.0);
         // Whoever still holds a stream to the former process finds out now.
         self.flow_again();
+    }
+
+    /// The same under another name, as where every process of a host has a name of its own.
+    ///
+    /// # Panics
+    ///
+    /// If the name is no [`NodeId`].
+    pub fn restart_as(&mut self, node: NodeIndex, name: &str) {
+        self.hosts[node.0].options.node = NodeId::new(name).expect("the name of a simulated node is well formed");
+        self.restart(node);
     }
 
     /// Lets the process of a node stand still, as a debugger, a virtual machine being moved or a starved scheduler does:

@@ -1,7 +1,8 @@
 //! Who leaves stays away, who is lost is found again, and nobody is counted twice.
 
 use unisono::engine::Event;
-use unisono::testkit::{Delay, NodeOptions, Rule, Simulation};
+use unisono::store::TableName;
+use unisono::testkit::{Delay, NodeIndex, NodeOptions, Rule, Simulation};
 
 use super::{MILLISECOND, SECOND, cluster};
 
@@ -131,4 +132,38 @@ fn idle_traffic_does_not_grow_with_the_cluster() {
     };
     let (few, many) = (sent(10), sent(60));
     assert!(few > 500 && many < 3_000 && many * 10 < few * 13, "{few} and {many} bytes a second");
+}
+
+/// What is remembered of those who went must not grow with their number. Each process has a name of its own here, as in a
+/// cluster manager that numbers them.
+#[test]
+fn processes_that_come_and_go_leave_nothing_behind() {
+    let (mut simulation, nodes) = cluster(1, 3, |options| options.departed_authors(8));
+    let lot = TableName::new("lot").unwrap();
+    let mut most = [0; 3];
+    for number in 0..120 {
+        let node = nodes[number % 3];
+        simulation.restart_as(node, &format!("run-{number}"));
+        simulation.run_until(10 * SECOND, |simulation| simulation.store(node).is_open()).unwrap();
+        simulation.put(node, &lot, format!("own {number}").as_bytes(), b"car").unwrap();
+        simulation.put(node, &lot, b"shared", b"car").unwrap();
+        simulation.run_for(2 * SECOND);
+        simulation.remove(node, &lot, b"shared").unwrap();
+        for node in &nodes {
+            let stats = simulation.store(*node).stats();
+            let members = simulation.status(*node).unwrap().members.len() as u64;
+            for (most, now) in most.iter_mut().zip([stats.departed, stats.tombstones, members]) {
+                *most = now.max(*most);
+            }
+        }
+    }
+    simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
+    let [departed, tombstones, members] = most;
+    assert!(departed < 20 && tombstones < 60 && members <= 4, "{departed}, {tombstones}, {members}");
+    for number in 0..120 {
+        let key = format!("own {number}");
+        let held = |node: &&NodeIndex| simulation.store(**node).get(&lot, key.as_bytes()).is_some();
+        // What nobody else had when its process ended is lost.
+        assert_eq!(nodes.iter().filter(held).count(), 3, "{key}");
+    }
 }
