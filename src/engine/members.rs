@@ -173,6 +173,7 @@ impl Engine {
         #[cfg(feature = "sabotage")]
         if self.sabotage.breaks(Rule::OwnerRowsOfTheDown) {
             self.store.forget_owner(replica);
+            self.work.reread();
         }
         let (node, left) = (identity.node.clone(), self.leavers.contains(&replica));
         if self.roster.is_admitted(replica) && !left {

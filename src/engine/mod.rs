@@ -36,6 +36,7 @@ mod rows;
 mod sessions;
 mod status;
 mod streams;
+mod system;
 mod timers;
 mod waiting;
 mod work;

@@ -173,6 +173,8 @@ impl Engine {
         for replica in before.members().filter(|replica| !self.roster.is_admitted(*replica)) {
             self.peers.forget(replica);
             self.foreign.remove(&replica);
+            // Its rows go with it.
+            self.work.reread();
         }
         self.store.set_roster(&self.roster.member_set(), self.roster.fingerprint());
         self.members_changed();

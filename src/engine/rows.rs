@@ -46,6 +46,7 @@ impl Engine {
         loop {
             let outbox = self.store.take_outbox(BATCH);
             if outbox.overflowed {
+                self.work.reread();
                 self.touch();
             }
             if outbox.rows.is_empty() {

@@ -114,7 +114,7 @@ impl Engine {
         }
         // A row of a bucket may win though its dot was known. All else that sessions bring is noted as it comes.
         if pull.buckets.is_some() {
-            self.work.redraw();
+            self.work.reread();
         }
         self.schedule_holes();
     }
@@ -193,7 +193,7 @@ impl Engine {
         self.touch();
         self.work.note(&merged.news);
         if merged.resurrected > 0 {
-            self.work.redraw();
+            self.work.reread();
         }
         if let Some((replica, ahead)) = merged.ahead {
             self.clock_ahead(replica, ahead);

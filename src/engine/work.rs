@@ -1,9 +1,12 @@
 //! From replicated state to running roles: the picture that every member draws from the same rows, its fingerprint,
 //! agreement on it, and what the supervisor of this node does about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(feature = "testkit")]
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES};
+use super::message::MemberInfo;
+use super::system::System;
 use super::timers::Timer;
 use super::{Engine, Event, Output, Timing};
 use crate::convergence::{Agreement, Edge, Fingerprint, FingerprintBuilder};
@@ -15,7 +18,7 @@ use crate::roles::{
     SupervisorConfig, SupervisorOutput,
 };
 use crate::sabotage::{Rule, Sabotage};
-use crate::store::{Row, TableName};
+use crate::store::{Key, Row, TableName, owner_key};
 use crate::time::{Instant, Now};
 use crate::wire;
 
@@ -28,7 +31,7 @@ pub(super) struct Work {
     agreement: Agreement,
     supervisor: Supervisor,
     drawn: Drawn,
-    tables: Tables,
+    system: System,
     sabotage: Sabotage,
 }
 
@@ -40,18 +43,12 @@ enum Stale {
     Picture,
 }
 
-/// The names of the system tables.
-struct Tables {
-    members: TableName,
-    claims: TableName,
-    agree: TableName,
-    roles: TableName,
-}
-
 /// The picture that this node draws.
 #[derive(Default)]
 pub(super) struct Drawn {
     pub(super) candidates: Vec<Candidate>,
+    /// The same as a set.
+    in_view: BTreeSet<ReplicaId>,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) holdings: Vec<Holding>,
     pub(super) fingerprint: Fingerprint,
@@ -66,7 +63,6 @@ impl Drawn {
 
 impl Work {
     pub(super) fn new(own: ReplicaId, timing: &Timing, sabotage: Sabotage) -> Self {
-        let system = |name| TableName::new(name).expect("the names of system tables are well formed");
         Self {
             stale: Stale::Picture,
             reported: None,
@@ -74,12 +70,7 @@ impl Work {
             supervisor: Supervisor::new(own, SupervisorConfig::default()).sabotaged(sabotage),
             sabotage,
             drawn: Drawn::default(),
-            tables: Tables {
-                members: system(MEMBERS),
-                claims: system(CLAIMS),
-                agree: system(AGREE),
-                roles: system(ROLES),
-            },
+            system: System::new(),
         }
     }
 
@@ -92,10 +83,17 @@ impl Work {
         self.stale = Stale::Picture;
     }
 
+    /// Rows of the system tables may have changed of which nothing was said.
+    pub(super) fn reread(&mut self) {
+        self.system.note_all();
+        self.redraw();
+    }
+
     /// These rows changed.
     pub(super) fn note(&mut self, rows: &[Row]) {
         for row in rows.iter().filter(|row| row.table.is_reserved()) {
-            let stale = if row.table == self.tables.agree { Stale::Agreement } else { Stale::Picture };
+            self.system.note(&row.table, &row.key);
+            let stale = if row.table == self.system.tables.agree { Stale::Agreement } else { Stale::Picture };
             self.stale = self.stale.max(stale);
         }
     }
@@ -141,7 +139,7 @@ impl Work {
     }
 
     pub(super) fn in_view(&self, member: ReplicaId) -> bool {
-        self.view().any(|in_view| in_view == member)
+        self.drawn.in_view.contains(&member)
     }
 
     /// Who keeps the view from agreeing, and how.
@@ -186,19 +184,20 @@ impl Engine {
     pub(super) fn declare(&mut self) {
         let info =
             MemberInfo { node: self.swim.identity().node.clone(), kinds: self.config.kinds.iter().cloned().collect() };
-        self.put_own(self.work.tables.members.clone(), &[], &wire::encode(&info));
+        self.put_own(self.work.system.tables.members.clone(), &[], &wire::encode(&info));
         for spec in self.config.roles.clone() {
             let value = wire::encode(&spec);
-            let table = &self.work.tables.roles;
+            let table = &self.work.system.tables.roles;
             let stands = self.store.get(table, spec.name.as_bytes()).is_some_and(|there| *there == *value);
             if !stands && self.store.put(self.now, table, spec.name.as_bytes(), &value).is_err() {
                 self.stats.own_writes_refused += 1;
             }
         }
-        self.work.redraw();
+        self.work.reread();
     }
 
     fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) {
+        self.work.system.note(&table, &Key::from(owner_key(self.own, name)));
         if self.store.put_own(self.now, &table, name, value).is_err() {
             self.stats.own_writes_refused += 1;
         }
@@ -261,10 +260,11 @@ impl Engine {
 
     fn write_claim(&mut self, role: &str, claim: Option<&Claim>) {
         self.work.redraw();
-        let table = self.work.tables.claims.clone();
+        let table = self.work.system.tables.claims.clone();
         match claim {
             Some(claim) => self.put_own(table, role.as_bytes(), &wire::encode(claim)),
             None => {
+                self.work.system.note(&table, &Key::from(owner_key(self.own, role.as_bytes())));
                 if self.store.remove_own(self.now, &table, role.as_bytes()).is_err() {
                     self.stats.own_writes_refused += 1;
                 }
@@ -272,57 +272,50 @@ impl Engine {
         }
     }
 
-    /// Reads everything that assignment depends on from the system tables and from membership.
+    /// Reads what changed in the system tables.
+    fn refresh(&mut self) {
+        let Work { system, supervisor, .. } = &mut self.work;
+        // Also claims of owners outside the view: every new token has to be above them.
+        system.refresh(&self.store, |role, claim| supervisor.see(role, claim.token));
+    }
+
+    /// Puts together everything that assignment depends on, from the system tables and from membership.
     fn draw(&mut self) {
-        let tables = &self.work.tables;
+        self.refresh();
+        let system = &self.work.system;
         let alive = |replica: ReplicaId| {
             replica == self.own
                 || (self.roster.is_admitted(replica)
                     && !self.leavers.contains(&replica)
                     && self.swim.member(replica).is_some_and(|(_, liveness)| liveness != Liveness::Down))
         };
-        let mut candidates: Vec<Candidate> = self
-            .store
-            .owner_rows(&tables.members)
-            .into_iter()
-            .filter(|(owner, _, _)| alive(*owner))
-            .filter_map(|(replica, _, value)| {
-                let MemberInfo { node, kinds } = wire::decode(&value).ok()?;
-                Some(Candidate { node, replica, kinds: kinds.into_iter().collect() })
+        let living = system.members().iter().filter(|(owner, _)| alive(**owner));
+        let mut candidates: Vec<Candidate> = living
+            .map(|(replica, MemberInfo { node, kinds })| Candidate {
+                node: node.clone(),
+                replica: *replica,
+                kinds: kinds.iter().cloned().collect(),
             })
             .collect();
         candidates.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
-        let mut specs: Vec<RoleSpec> = self
-            .store
-            .table(&tables.roles)
-            .snapshot()
-            .iter()
-            .filter_map(|(_, value)| wire::decode(&value).ok())
-            .collect();
+        let mut specs: Vec<RoleSpec> = system.roles().cloned().collect();
         specs.sort();
         let in_view: BTreeSet<ReplicaId> = candidates.iter().map(|candidate| candidate.replica).collect();
-        let mut holdings: Vec<Holding> = self
-            .store
-            .owner_rows(&tables.claims)
-            .into_iter()
-            .filter_map(|(holder, role, value)| {
-                Some(Holding { role: String::from_utf8(role).ok()?, holder, claim: wire::decode(&value).ok()? })
-            })
+        let holdings = system.claims().iter().filter(|((_, holder), _)| in_view.contains(holder));
+        let holdings = holdings
+            .map(|((role, holder), claim)| Holding { role: role.clone(), holder: *holder, claim: claim.clone() })
             .collect();
-        // Also those of owners outside the view: every new token has to be above them.
-        for holding in &holdings {
-            self.work.supervisor.see(&holding.role, holding.claim.token);
-        }
-        holdings.retain(|holding| in_view.contains(&holding.holder));
-        holdings.sort_by(|one, other| (&one.role, one.holder).cmp(&(&other.role, other.holder)));
-        let mut drawn = Drawn { candidates, roles: specs, holdings, ..Drawn::default() };
+        let mut drawn = Drawn { candidates, in_view, roles: specs, holdings, ..Drawn::default() };
         drawn.fingerprint = fingerprint(&drawn.picture());
         let who = self.sabotage.breaks(Rule::UnsortedOrphans).then_some(self.own);
         drawn.assignment = roles::assign_as(&drawn.picture(), who);
         let before = std::mem::replace(&mut self.work.drawn, drawn);
-        let was_there = |member: &Candidate| before.candidates.iter().any(|there| there.replica == member.replica);
-        let joined =
-            self.work.drawn.candidates.iter().filter(|member| member.replica != self.own && !was_there(member));
+        let joined = self
+            .work
+            .drawn
+            .candidates
+            .iter()
+            .filter(|member| member.replica != self.own && !before.in_view.contains(&member.replica));
         let told: Vec<Event> =
             joined.map(|member| Event::Joined { node: member.node.clone(), replica: member.replica }).collect();
         told.into_iter().for_each(|event| self.event(event));
@@ -339,20 +332,19 @@ impl Engine {
         }
         self.work.reported = Some(now);
         let value = wire::encode(&self.work.drawn.fingerprint);
-        self.put_own(self.work.tables.agree.clone(), &[], &value);
+        self.put_own(self.work.system.tables.agree.clone(), &[], &value);
     }
 
     /// The fingerprint that each node reports, as far as this one knows.
-    pub(crate) fn reports(&self) -> BTreeMap<ReplicaId, Fingerprint> {
-        let rows = self.store.owner_rows(&self.work.tables.agree);
-        rows.into_iter().filter_map(|(owner, _, value)| Some((owner, wire::decode(&value).ok()?))).collect()
+    #[cfg(feature = "testkit")]
+    pub(crate) fn reports(&self) -> &BTreeMap<ReplicaId, Fingerprint> {
+        self.work.system.reports()
     }
 
     fn agree(&mut self) {
-        let reports = self.reports();
-        let view: BTreeSet<ReplicaId> = self.work.view().collect();
-        let own = self.work.drawn.fingerprint;
-        let edge = self.work.agreement.update(self.now.instant, own, &view, &reports);
+        self.refresh();
+        let Work { agreement, drawn, system, .. } = &mut self.work;
+        let edge = agreement.update(self.now.instant, drawn.fingerprint, &drawn.in_view, system.reports());
         self.edge(edge);
     }
 
