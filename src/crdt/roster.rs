@@ -203,6 +203,21 @@ impl Roster {
         difference
     }
 
+    /// What is known of these replicas and of the newest runs of their nodes: who of them is admitted here is so there,
+    /// and who is not is not.
+    #[must_use]
+    pub fn about(&self, replicas: impl IntoIterator<Item = ReplicaId>) -> Self {
+        let mut about = Self::default();
+        for replica in replicas {
+            let Some(admission) = self.entries.get(&replica) else { continue };
+            about.join_one(replica, admission);
+            if let Some(newest) = self.superseded_by(replica).and_then(|newest| self.entries.get_key_value(&newest)) {
+                about.join_one(*newest.0, newest.1);
+            }
+        }
+        about
+    }
+
     /// Those that are admitted: a roster of its own, to be joined by others.
     #[must_use]
     pub fn admitted(&self) -> Self {

@@ -3,6 +3,7 @@
 //! The roster says whose promises are awaited before a tombstone goes, and whose messages count. It changes here only,
 //! and whatever depends on it is brought up to date here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::message::Message;
@@ -33,13 +34,13 @@ impl Engine {
     /// Admits a newcomer, as its sponsor, and tells the others. One that was evicted while it tried before begins anew,
     /// with nothing, so nothing can come back with it.
     pub(super) fn admit(&mut self, identity: &Identity) {
-        self.change_roster(None, |roster| {
-            let boot = identity.boot.max(roster.boot_for(identity.replica, &identity.node));
-            roster.admit(identity.replica, identity.node.clone(), boot);
-            if !roster.is_admitted(identity.replica) {
-                roster.readmit(identity.replica);
-            }
-        });
+        let (replica, node) = (identity.replica, &identity.node);
+        let mut admitted = self.roster.about([replica]);
+        admitted.admit(replica, node.clone(), identity.boot.max(self.roster.boot_for(replica, node)));
+        if !admitted.is_admitted(replica) {
+            admitted.readmit(replica);
+        }
+        self.change_roster(None, &admitted);
     }
 
     /// Whether this node may be a newcomer's sponsor. One that is about to leave is only if nobody else could be: whoever
@@ -65,9 +66,9 @@ impl Engine {
     /// Evicts a member and tells the others.
     pub(super) fn evict(&mut self, replica: ReplicaId, why: &str) {
         if self.roster.is_admitted(replica) {
-            self.change_roster(None, |roster| {
-                roster.evict(replica);
-            });
+            let mut evicted = self.roster.about([replica]);
+            evicted.evict(replica);
+            self.change_roster(None, &evicted);
             self.event(Event::Evicted { replica, why: why.to_owned() });
         }
     }
@@ -102,9 +103,7 @@ impl Engine {
     fn take_roster(&mut self, from: Option<ReplicaId>, other: &Roster) {
         // Of a change that everybody passes on, most copies are no news.
         if !self.roster.includes(other) {
-            self.change_roster(from, |roster| {
-                roster.join(other);
-            });
+            self.change_roster(from, other);
         }
     }
 
@@ -153,30 +152,37 @@ impl Engine {
         }
     }
 
-    fn change_roster(&mut self, from: Option<ReplicaId>, change: impl FnOnce(&mut Roster)) {
-        let before = self.roster.clone();
-        change(&mut self.roster);
+    /// Joins `other`, and brings up to date what follows from it: for those whom it concerns alone, since each member of a
+    /// large cluster hears of each admission.
+    fn change_roster(&mut self, from: Option<ReplicaId>, other: &Roster) {
+        let fingerprint = self.roster.fingerprint();
+        let concerned = self.concerned_by(other);
+        let about = |roster: &Roster| roster.about(concerned.iter().copied());
+        let before = about(&self.roster);
+        self.roster.join(other);
         if self.formed() || self.roster.is_admitted(self.own) {
             self.stay_in_roster(&before);
         }
-        if self.roster.fingerprint() == before.fingerprint() {
+        if self.roster.fingerprint() == fingerprint {
             return;
         }
-        let delta = self.roster.difference(&before);
-        for replica in self.roster.members() {
-            let length = |roster: &Roster| roster.get(replica).map(|admission| admission.length);
-            let came_back = length(&before).is_some() && length(&before) < length(&self.roster);
-            if came_back && replica != self.own {
-                self.foreign.insert(replica);
+        let after = about(&self.roster);
+        let delta = after.difference(&before);
+        let (come, gone): (Vec<_>, Vec<_>) = concerned.iter().partition(|replica| after.is_admitted(**replica));
+        for replica in come.iter().filter(|replica| **replica != self.own) {
+            let length = |roster: &Roster| roster.get(*replica).map(|admission| admission.length);
+            if length(&before).is_some() && length(&before) < length(&after) {
+                self.foreign.insert(*replica);
             }
         }
-        for replica in before.members().filter(|replica| !self.roster.is_admitted(*replica)) {
-            self.peers.forget(replica);
-            self.foreign.remove(&replica);
+        for replica in gone.iter().filter(|replica| before.is_admitted(**replica)) {
+            self.peers.forget(*replica);
+            self.foreign.remove(replica);
             // Its rows go with it.
             self.work.reread();
         }
-        self.store.set_roster(&self.roster.member_set(), self.roster.fingerprint());
+        self.store.change_roster(&come, &gone, self.roster.fingerprint());
+        debug_assert!(self.store.has_roster(&self.roster.member_set()));
         self.members_changed();
         self.touch();
         // In a small cluster the one who changed it tells everybody; in a large one everybody passes it on.
@@ -187,6 +193,21 @@ impl Engine {
                 self.broadcast(&Message::Roster(part), from);
             }
         }
+    }
+
+    /// Whose standing may be another once `other` is joined: those in it, the runs that they replace, and this node.
+    fn concerned_by(&self, other: &Roster) -> BTreeSet<ReplicaId> {
+        let mut concerned = BTreeSet::from([self.own]);
+        concerned.extend(self.roster.newest_of(&self.config.identity.node).map(|(_, newest)| newest));
+        for (replica, admission) in other.iter() {
+            concerned.insert(replica);
+            concerned.extend(self.roster.newest_of(&admission.node).map(|(_, newest)| newest));
+            if self.roster.get(replica).is_some_and(|known| known.node != admission.node) {
+                // A forgery, which may bring back whoever was replaced by one that never was.
+                return self.roster.iter().chain(other.iter()).map(|(replica, _)| replica).collect();
+            }
+        }
+        concerned
     }
 
     /// Somebody evicted this node while it lives: it was out of reach for long. It comes back as an island of its own,

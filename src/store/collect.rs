@@ -43,7 +43,7 @@ impl Store {
 
     /// The newest report of each member, this replica's own included, ordered by member.
     pub fn reports(&self) -> Vec<Report> {
-        self.lock().stability.reports().copied().collect()
+        self.lock().stability.reports().collect()
     }
 
     /// Up to when everything that was written has arrived everywhere, as far as this replica can tell.
@@ -103,8 +103,26 @@ impl Store {
     /// who no longer belong; what is known of their writes stays known. One's own rows stay whatever the roster.
     pub fn set_roster(&self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
         let mut core = self.lock();
-        core.set_roster(members, fingerprint);
-        self.forget_owners(&mut core, |core, owner| !core.roster.contains(&owner));
+        let come: Vec<_> = members.difference(&core.roster).copied().collect();
+        let gone: Vec<_> = core.roster.difference(members).copied().collect();
+        self.move_roster(&mut core, &come, &gone, fingerprint);
+    }
+
+    /// As [`set_roster`](Self::set_roster), where all others stay as they are: those who `come` belong from now on, if they
+    /// did not, and those who are `gone` do not, if they did.
+    pub fn change_roster(&self, come: &[ReplicaId], gone: &[ReplicaId], fingerprint: u64) {
+        self.move_roster(&mut self.lock(), come, gone, fingerprint);
+    }
+
+    fn move_roster(&self, core: &mut Core, come: &[ReplicaId], gone: &[ReplicaId], fingerprint: u64) {
+        if core.change_roster(come, gone, fingerprint) {
+            self.forget_owners(core, |core, owner| !core.roster.contains(&owner));
+        }
+    }
+
+    /// Whether exactly these belong to the cluster.
+    pub(crate) fn has_roster(&self, members: &BTreeSet<ReplicaId>) -> bool {
+        self.lock().roster == *members
     }
 
     /// Deletes the owner rows of a member that is Down.

@@ -144,10 +144,26 @@ impl Core {
         self.departed_hash
     }
 
-    pub(super) fn set_roster(&mut self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
-        self.roster.clone_from(members);
-        self.hash_context();
-        self.stability.set_roster(members, fingerprint);
+    /// Takes members in and out of the roster; returns whether any is out that was in.
+    pub(super) fn change_roster(&mut self, come: &[ReplicaId], gone: &[ReplicaId], fingerprint: u64) -> bool {
+        let before = self.roster.len();
+        for replica in gone.iter().filter(|replica| self.roster.remove(*replica)) {
+            let hash = self.context.hash_of(*replica);
+            self.members_hash = self.members_hash.wrapping_sub(hash);
+            if !self.fading.contains(replica) {
+                self.departed_hash = self.departed_hash.wrapping_add(hash);
+            }
+        }
+        let lost = self.roster.len() < before;
+        for replica in come.iter().filter(|replica| self.roster.insert(**replica)) {
+            let hash = self.context.hash_of(*replica);
+            self.members_hash = self.members_hash.wrapping_add(hash);
+            if !self.fading.contains(replica) {
+                self.departed_hash = self.departed_hash.wrapping_sub(hash);
+            }
+        }
+        self.stability.change_roster(come, gone, fingerprint);
+        lost
     }
 
     pub(super) fn digest(&self) -> Digest {

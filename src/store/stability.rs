@@ -88,8 +88,8 @@ impl Promises {
 /// What is known of one member.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// Its newest report under the present roster.
-    report: Option<Report>,
+    /// Its newest report, and after how many changes of the roster it came.
+    report: Option<(Report, u64)>,
     promises: Promises,
 }
 
@@ -98,6 +98,8 @@ struct Known {
 pub(super) struct Stability {
     me: ReplicaId,
     fingerprint: u64,
+    /// How often the roster changed.
+    changes: u64,
     version: u64,
     /// All members of the roster, and nobody else but this replica.
     known: BTreeMap<ReplicaId, Known>,
@@ -109,20 +111,28 @@ pub(super) struct Stability {
 
 impl Stability {
     pub(super) fn new(me: ReplicaId, sabotage: Sabotage) -> Self {
-        Self { me, fingerprint: 0, version: 0, known: BTreeMap::new(), least: None, sabotage }
+        Self { me, fingerprint: 0, changes: 0, version: 0, known: BTreeMap::new(), least: None, sabotage }
     }
 
-    pub(super) fn set_roster(&mut self, members: &BTreeSet<ReplicaId>, fingerprint: u64) {
+    /// Some come and some go. Reports made under another roster than this are forgotten: passed over from now on, as there
+    /// may be a thousand of them and a thousand changes in a second.
+    pub(super) fn change_roster(&mut self, come: &[ReplicaId], gone: &[ReplicaId], fingerprint: u64) {
         self.fingerprint = fingerprint;
+        self.changes += 1;
         self.least = None;
-        let stale = self.sabotage.breaks(Rule::StaleReports);
-        self.known.retain(|replica, known| {
-            known.report = known.report.filter(|report| stale || report.roster == fingerprint);
-            members.contains(replica)
-        });
-        for member in members {
-            self.known.entry(*member).or_default();
+        for replica in gone {
+            self.known.remove(replica);
         }
+        for replica in come {
+            self.known.entry(*replica).or_default();
+        }
+    }
+
+    /// The newest report of a member, unless it was made under another roster and came before the last change of this one.
+    fn newest(&self, known: &Known) -> Option<Report> {
+        let (report, changes) = known.report?;
+        let kept = changes == self.changes || self.sabotage.breaks(Rule::StaleReports);
+        (kept || report.roster == self.fingerprint).then_some(report)
     }
 
     /// Makes a report. `clock` was drawn just now, so every later write is stamped above it.
@@ -135,13 +145,13 @@ impl Stability {
     ) -> Report {
         let covered = self.least_covered(roster, context).map_or(clock, |least| least.min(clock));
         // Read before the writes of the last moment, which are stamped below the clock.
-        let before = self.known.get(&self.me).and_then(|known| known.report);
+        let before = self.known.get(&self.me).and_then(|known| self.newest(known));
         let early = before.filter(|_| self.sabotage.breaks(Rule::UnlockedPromise));
         let seq = early.map_or(seq, |report| report.seq);
         self.version += 1;
         let version = self.version;
         let report = Report { replica: self.me, version, seq, clock, covered, roster: self.fingerprint, departed };
-        self.known.entry(self.me).or_default().report = Some(report);
+        self.known.entry(self.me).or_default().report = Some((report, self.changes));
         report
     }
 
@@ -162,11 +172,12 @@ impl Stability {
 
     /// Takes another member's report into account; an older one than the last is dropped.
     pub(super) fn observe(&mut self, context: &Context, report: Report) {
-        let Some(known) = self.known.get_mut(&report.replica).filter(|_| report.replica != self.me) else { return };
-        if known.report.is_some_and(|known| known.version >= report.version) {
+        let Some(known) = self.known.get(&report.replica).filter(|_| report.replica != self.me) else { return };
+        if self.newest(known).is_some_and(|newest| newest.version >= report.version) {
             return;
         }
-        known.report = Some(report);
+        let Some(known) = self.known.get_mut(&report.replica) else { return };
+        known.report = Some((report, self.changes));
         known.promises.add(Promise { seq: report.seq, clock: report.clock }, || context.base(report.replica));
     }
 
@@ -174,10 +185,9 @@ impl Stability {
     pub(super) fn stable_time(&self, roster: &BTreeSet<ReplicaId>, departed: u64) -> Option<Stamp> {
         let mut stable = None;
         for member in roster {
-            let report = self.known.get(member)?.report?;
+            let report = self.newest(self.known.get(member)?)?;
             let fresh = report.roster == self.fingerprint || self.sabotage.breaks(Rule::StaleReports);
-            let counts = fresh && report.departed == departed;
-            if !counts {
+            if !fresh || report.departed != departed {
                 return None;
             }
             stable = Some(stable.map_or(report.covered, |least: Stamp| least.min(report.covered)));
@@ -187,17 +197,17 @@ impl Stability {
 
     /// What this replica promised last, if anything yet under the present roster.
     pub(super) fn promised(&self) -> Option<Stamp> {
-        self.known.get(&self.me)?.report.map(|report| report.clock)
+        self.newest(self.known.get(&self.me)?).map(|report| report.clock)
     }
 
-    pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
-        self.known.values().filter_map(|known| known.report.as_ref())
+    pub(super) fn reports(&self) -> impl Iterator<Item = Report> {
+        self.known.values().filter_map(|known| self.newest(known))
     }
 
     /// Up to so many reports of others: those of the members behind `last`, around the ring of replica ids.
     pub(super) fn reports_behind(&self, last: ReplicaId, count: usize) -> impl Iterator<Item = Report> {
         let after = (Bound::Excluded(last), Bound::Unbounded);
         let around = self.known.range(after).chain(self.known.range(..=last));
-        around.filter(|(member, _)| **member != self.me).filter_map(|(_, known)| known.report).take(count)
+        around.filter(|(member, _)| **member != self.me).filter_map(|(_, known)| self.newest(known)).take(count)
     }
 }
