@@ -38,6 +38,8 @@ const CLOCK_EVENT: Duration = Duration::from_secs(60);
 /// The state of the gossip.
 #[derive(Debug)]
 pub(super) struct Gossip {
+    /// Whether what follows is out of date.
+    pub(super) stale: bool,
     /// Members of the roster that are not Down, this node excluded.
     pub(super) live: BTreeSet<ReplicaId>,
     /// The same in some order, for drawing lots.
@@ -61,6 +63,7 @@ pub(super) struct Gossip {
 impl Gossip {
     pub(super) fn new() -> Self {
         Self {
+            stale: false,
             live: BTreeSet::new(),
             peers: Vec::new(),
             alive: Vec::new(),

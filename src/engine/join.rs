@@ -116,6 +116,7 @@ impl Engine {
         self.store.open();
         self.update_clock_offset();
         self.declare();
+        self.status.changed();
         self.event(Event::Ready);
         self.touch();
         let others: Vec<_> = self.swim.members().map(|(identity, _)| identity.replica).collect();

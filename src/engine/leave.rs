@@ -57,7 +57,7 @@ impl Engine {
         self.leaving = Some(Leaving { request, since: self.now.instant, stage: Stage::Stopping });
         self.timers.set(Timer::LeavePatience, self.now.instant + patience);
         self.work.stop_all(self.now);
-        self.status.dirty = true;
+        self.status.changed();
     }
 
     /// Another process has this one's name and place for good. Nobody counts on what this one says any more, so it must
@@ -67,7 +67,7 @@ impl Engine {
         self.store.close();
         self.work.stop_all(self.now);
         self.swim.leave(self.now.instant);
-        self.status.dirty = true;
+        self.status.changed();
     }
 
     /// Whether this node has evicted itself. Before that it is still there for whoever comes for its rows: that is what it

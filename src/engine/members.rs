@@ -40,6 +40,8 @@ impl Engine {
         }
         if moved {
             self.members_changed();
+        } else if self.gossip.stale && self.may_catch_up() {
+            self.follow_members();
         }
         while let Some(output) = self.watchers.poll() {
             moved = true;
@@ -102,8 +104,20 @@ impl Engine {
         }
     }
 
-    /// Brings everything up to date that is derived from who lives and who is in the roster.
+    /// Who lives or who is in the roster changed.
     pub(super) fn members_changed(&mut self) {
+        self.work.redraw();
+        self.status.dirty = true;
+        self.gossip.stale = true;
+        if self.may_catch_up() {
+            self.follow_members();
+        }
+    }
+
+    /// Brings everything up to date that is derived from who lives and who is in the roster.
+    fn follow_members(&mut self) {
+        self.caught_up();
+        self.gossip.stale = false;
         let living = || self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
         let (roster, gossip) = (&self.roster, &mut self.gossip);
         gossip.alive = living().map(|(identity, _)| identity.replica).collect();
@@ -119,8 +133,6 @@ impl Engine {
             .cloned()
             .collect();
         self.watchers.set_members(self.now.instant, &ring);
-        self.work.redraw();
-        self.status.dirty = true;
     }
 
     fn member_change(&mut self, change: Change) {

@@ -30,6 +30,7 @@ mod leave;
 mod members;
 mod message;
 mod output;
+mod pace;
 mod peers;
 mod roster;
 mod rows;
@@ -102,6 +103,7 @@ pub struct Engine {
     gossip: gossip::Gossip,
     guard: guard::Guard,
     work: work::Work,
+    pace: pace::Pace,
     waiting: waiting::Waiting,
     leaving: Option<leave::Leaving>,
     timers: Timers,
@@ -146,6 +148,7 @@ impl Engine {
             gossip: gossip::Gossip::new(),
             guard: guard::Guard::new(now.instant),
             work: work::Work::new(own, &config.timing, sabotage),
+            pace: pace::Pace::new(),
             waiting: waiting::Waiting::default(),
             leaving: None,
             timers: Timers::default(),
@@ -173,6 +176,7 @@ impl Engine {
             self.peers.stepped(stepped);
             self.update_clock_offset();
         }
+        self.begin_turn(matches!(input, Input::Role(_) | Input::Command(_)));
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
             Input::Discovered { address } => self.discovered(address),
@@ -234,6 +238,7 @@ impl Engine {
         self.publish_status();
         self.check_waiting();
         self.publish_status();
+        self.end_turn();
     }
 
     /// Other timers from now on. What is under way (a probe, a suspicion, a wait for others at the start) ends by the old.
@@ -248,6 +253,8 @@ impl Engine {
 
     fn deadline(&mut self) {
         let now = self.now.instant;
+        self.timers.take_due(Timer::CatchUp, now);
+        self.catch_up_for_work();
         // Whoever was admitted once has answered on a stream, and is no stranger whose address was forged.
         let roster = &self.roster;
         self.swim.handle_deadline(now, |replica| roster.get(replica).is_some());

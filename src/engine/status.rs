@@ -73,7 +73,16 @@ impl EngineStats {
 #[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) dirty: bool,
+    /// Whether it is published without a pause.
+    urgent: bool,
     last: Option<Arc<Status>>,
+}
+
+impl Published {
+    /// Something changed that nobody must read wrongly, however many changes there are.
+    pub(super) fn changed(&mut self) {
+        (self.dirty, self.urgent) = (true, true);
+    }
 }
 
 impl Engine {
@@ -183,9 +192,12 @@ impl Engine {
 
     /// Publishes the status if it changed.
     pub(super) fn publish_status(&mut self) {
-        if !std::mem::take(&mut self.status.dirty) && self.status.last.is_some() {
+        let Published { dirty, urgent, last } = &self.status;
+        let due = last.is_none() || (*dirty && (*urgent || self.may_catch_up()));
+        if !due {
             return;
         }
+        (self.status.dirty, self.status.urgent) = (false, false);
         let status = self.status();
         if self.status.last.as_deref() != Some(&status) {
             let status = Arc::new(status);

@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Forward,
     /// Report the fingerprint that was held back.
     Report,
+    /// Bring up to date what follows from changes that were gathered.
+    CatchUp,
     /// Look for holes in the context that are old enough to repair.
     Holes,
     /// Housekeeping: tombstones, evictions, sessions that hang.
@@ -24,7 +26,7 @@ pub(super) enum Timer {
     LeavePatience,
 }
 
-const TIMERS: usize = 8;
+const TIMERS: usize = 9;
 
 /// When each timer is due.
 #[derive(Debug, Default)]

@@ -77,7 +77,7 @@ impl Engine {
     /// Answers those who wait, as far as there is something new to say.
     pub(super) fn check_waiting(&mut self) {
         self.check_leaving();
-        if self.waiting.waiters.is_empty() {
+        if self.waiting.waiters.is_empty() || !self.may_catch_up() {
             return;
         }
         let culprit = self.culprit();

@@ -98,6 +98,11 @@ impl Work {
         }
     }
 
+    /// Whether something changed since it was last looked at.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale > Stale::Nothing
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         [self.agreement.poll_timeout(), self.supervisor.poll_timeout()].into_iter().flatten().min()
     }
@@ -233,13 +238,15 @@ impl Engine {
             return false;
         }
         let mut moved = false;
-        let stale = std::mem::replace(&mut self.work.stale, Stale::Nothing);
+        let stale =
+            if self.may_catch_up() { std::mem::replace(&mut self.work.stale, Stale::Nothing) } else { Stale::Nothing };
         if stale == Stale::Picture {
             self.status.dirty = true;
             self.draw();
             self.report_fingerprint();
         }
         if stale >= Stale::Agreement {
+            self.caught_up();
             self.agree();
             let (work, store, now) = (&mut self.work, &self.store, self.now);
             let (permit, drawn) = (work.permit(), &work.drawn);
@@ -350,7 +357,7 @@ impl Engine {
 
     fn edge(&mut self, edge: Option<Edge>) {
         if edge.is_some() {
-            self.status.dirty = true;
+            self.status.changed();
         }
         if edge == Some(Edge::Converged) {
             let view = self.work.drawn.candidates.iter().map(|candidate| candidate.node.clone()).collect();
