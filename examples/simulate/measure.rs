@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use unisono::Preset;
-use unisono::engine::{Engine, Event, Liveness, Timing};
+use unisono::engine::{Engine, EngineStats, Event, Liveness, Timing};
 use unisono::store::TableName;
 use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
 
@@ -74,7 +74,11 @@ impl Measure {
                     all.0.push(rows);
                 }
                 What::Join => all.0.push(self.join(nodes, seed)?),
-                What::Many => all.0.push(await_all(&mut self.cluster(nodes, seed), Simulation::all_converged)?),
+                What::Many => {
+                    let mut simulation = self.cluster(nodes, seed);
+                    all.0.push(await_all(&mut simulation, Simulation::all_converged)?);
+                    println!("{}", spent(&simulation));
+                }
                 What::Restarts => self.restarts(nodes, seed)?,
             }
         }
@@ -225,6 +229,27 @@ fn await_all(simulation: &mut Simulation, condition: impl Fn(&Simulation) -> boo
         simulation.run_for(TICK);
     }
     Ok(simulation.elapsed() - start)
+}
+
+/// What that took, per node.
+fn spent(simulation: &Simulation) -> String {
+    let nodes = simulation.alive();
+    let sum = |what: fn(&EngineStats) -> u64| {
+        nodes.iter().filter_map(|node| simulation.engine(*node)).map(|engine| what(&engine.stats())).sum::<u64>()
+            / nodes.len() as u64
+    };
+    format!(
+        "per node: {} datagrams of {} bytes in sum (membership {}, rows {}), {} bytes over streams, {} sessions, \
+         {} rows refused, {} messages of strangers dropped",
+        sum(|stats| stats.datagrams_sent),
+        sum(|stats| stats.datagram_bytes),
+        sum(|stats| stats.swim_bytes),
+        sum(|stats| stats.row_bytes),
+        sum(|stats| stats.stream_bytes),
+        sum(|stats| stats.pulls),
+        sum(|stats| stats.rows_refused),
+        sum(|stats| stats.outside_roster + stats.over_rate),
+    )
 }
 
 /// Spans of time, one for each seed.
