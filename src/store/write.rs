@@ -173,7 +173,11 @@ impl Core {
         let rank_time = if self.sabotage.breaks(Rule::OwnStampPut) { stamp } else { stamp.max(above) };
         let dot = self.draw_dot();
         let entry = Entry { dot, stamp, rank_time, rank_author: self.replica, value: Some(value) };
-        (dot, Some(self.apply_local(slot, entry)))
+        // Also of what was sent already: whoever missed it has what took its place, and no hole where it was.
+        let former = slot.entry().filter(|_| slot.table.name().is_owner()).map(|former| former.dot.seq);
+        let mut row = self.apply_local(slot, entry);
+        row.swallowed.extend(former);
+        (dot, Some(row))
     }
 
     pub(super) fn remove(&mut self, now: Now, slot: Slot<'_>) -> (Option<Value>, Option<Row>) {
