@@ -11,7 +11,7 @@
 //! Several nodes that start at once would otherwise wait for each other for ever, so one of them has to be first. If
 //! two are (they did not hear each other in time), they are islands, and islands merge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -30,6 +30,14 @@ const RETRY: Duration = Duration::from_millis(50);
 /// there: those who are there are then met as islands.
 const LAST_RESORT: u32 = 10;
 
+/// Among many that start at once, a newcomer asks no more than so many in the pause after which they are asked again. One
+/// that was admitted is sponsor to others at once, so a thousand are in after a few pauses; if all asked as fast as they
+/// are turned away, each would have asked everybody before the first of them has a cluster.
+const ASK_AT_ONCE: usize = 8;
+
+/// Among many, so many that have no cluster stand for all of them.
+const SAMPLE: usize = 64;
+
 /// What a node that is not ready yet knows.
 #[derive(Debug, Default)]
 pub(super) struct Joining {
@@ -38,6 +46,8 @@ pub(super) struct Joining {
     asking: Option<ReplicaId>,
     /// Who said that it has no cluster either, or could not be asked, and when.
     turned_down: BTreeMap<ReplicaId, (Instant, bool)>,
+    /// When the last of many were asked.
+    asked: VecDeque<Instant>,
 }
 
 impl Engine {
@@ -63,6 +73,11 @@ impl Engine {
         if self.formed() || self.join.asking.is_some() || self.leaving.is_some() {
             return;
         }
+        let crowd = self.is_crowd();
+        let oldest = self.join.asked.front().filter(|_| crowd && self.join.asked.len() >= ASK_AT_ONCE);
+        if let Some(rested) = oldest.map(|at| *at + RETRY).filter(|rested| now < *rested) {
+            return self.timers.set_earlier(Timer::Join, rested);
+        }
         let there: Vec<_> = self
             .swim
             .members()
@@ -70,9 +85,9 @@ impl Engine {
             .map(|(identity, _)| (identity.replica, identity.address))
             .collect();
         let turned_down = &self.join.turned_down;
-        let none_formed = there
-            .iter()
-            .all(|(replica, _)| *replica > self.own && turned_down.get(replica).is_some_and(|(_, new)| *new));
+        let is_new = |replica: &ReplicaId| turned_down.get(replica).is_some_and(|(_, new)| *new);
+        let sampled = crowd && turned_down.keys().filter(|replica| is_new(replica)).count() >= SAMPLE;
+        let none_formed = there.iter().all(|(replica, _)| *replica > self.own && (sampled || is_new(replica)));
         // Whoever was admitted somewhere must not give up on it: its sponsors would meet it as an island without rows.
         let admitted_nowhere = self.live().is_empty();
         if (now >= self.join.last_resort_at && admitted_nowhere) || (now >= self.join.alone_at && none_formed) {
@@ -80,12 +95,17 @@ impl Engine {
         }
         let ripe = |replica: ReplicaId| turned_down.get(&replica).is_none_or(|(at, _)| now.since(*at) >= RETRY);
         let next = there.into_iter().filter(|(replica, _)| ripe(*replica)).min_by_key(|(replica, _)| {
-            // Those not asked yet first, then whoever was asked longest ago.
-            (turned_down.get(replica).map(|(at, _)| *at), *replica)
+            // Those not asked yet first, then whoever was asked longest ago. Many begin each with another.
+            let turn = if crowd { replica.0 ^ self.own.0 } else { replica.0 };
+            (turned_down.get(replica).map(|(at, _)| *at), turn)
         });
         let mut again = now + RETRY;
         if let Some((sponsor, address)) = next {
             self.join.asking = Some(sponsor);
+            if self.join.asked.len() == ASK_AT_ONCE {
+                self.join.asked.pop_front();
+            }
+            self.join.asked.push_back(now);
             self.open_stream(sponsor, address, Purpose::Join, false);
         } else if now < self.join.alone_at && turned_down.is_empty() {
             again = self.join.alone_at;
@@ -101,6 +121,13 @@ impl Engine {
         let new = matches!(refusal, Some(Refusal::NotFormed));
         self.join.turned_down.insert(sponsor, (self.now.instant, new));
         self.timers.set_earlier(Timer::Join, self.now.instant);
+    }
+
+    /// Somebody who has no cluster either asks for one. Among many that spares asking it.
+    pub(super) fn asked_by_newcomer(&mut self, newcomer: ReplicaId) {
+        if self.is_crowd() && self.swim.member(newcomer).is_some() {
+            self.join.turned_down.insert(newcomer, (self.now.instant, true));
+        }
     }
 
     fn form_alone(&mut self) {
@@ -119,6 +146,10 @@ impl Engine {
         self.status.changed();
         self.event(Event::Ready);
         self.touch();
+        if self.is_crowd() {
+            // To be heard of and to hear of others takes a few; the rest follows from their digests.
+            return self.send_digests();
+        }
         let others: Vec<_> = self.swim.members().map(|(identity, _)| identity.replica).collect();
         for other in others {
             self.ask_digest(other, false);

@@ -57,12 +57,16 @@ impl Engine {
         if self.sabotage.breaks(Rule::DiscoveryStops) && !self.live().is_empty() {
             return;
         }
-        let known = self.is_live_address(address);
-        let look =
-            !known || self.random.random_ratio(LOOKERS, LOOKERS.max(self.live().len().try_into().unwrap_or(LOOKERS)));
+        let look = !self.is_live_address(address) || self.looks_after_one();
         if look && address != self.swim.identity().address {
             self.swim.announce(self.now.instant, address);
         }
+    }
+
+    /// Whether this node is one of those who look after somebody: in a large cluster about as many as would do, by lot.
+    fn looks_after_one(&mut self) -> bool {
+        let live = self.live().len().try_into().unwrap_or(LOOKERS);
+        self.random.random_ratio(LOOKERS, LOOKERS.max(live))
     }
 
     /// Whether a member that is not Down listens at this address.
@@ -169,7 +173,9 @@ impl Engine {
             }
         }
         if self.formed() {
-            self.ask_digest(replica, false);
+            if self.looks_after_one() {
+                self.ask_digest(replica, false);
+            }
         } else {
             self.try_join_soon();
         }

@@ -32,10 +32,15 @@ impl Pace {
 impl Engine {
     /// An input begins. What this node itself does is looked at without a pause.
     pub(super) fn begin_turn(&mut self, own: bool) {
-        let few = self.live().len() <= EAGER_TO_ALL;
+        let few = !self.is_crowd();
         let pause = self.config.timing.settle / PAUSES;
         let rested = self.pace.last.is_none_or(|last| self.now.instant.since(last) >= pause);
         self.pace.open = few || own || rested;
+    }
+
+    /// Whether there are so many members, in the roster or not, that nobody talks to all of them.
+    pub(super) fn is_crowd(&self) -> bool {
+        self.gossip.alive.len() > EAGER_TO_ALL
     }
 
     /// Whether to bring up to date what follows from changes, or to wait for more of them.

@@ -259,6 +259,9 @@ impl Engine {
         } else {
             None
         };
+        if hello.purpose == Purpose::Join && refusal == Some(Refusal::NotFormed) {
+            self.asked_by_newcomer(peer);
+        }
         if let Some(refusal) = refusal {
             self.frame(stream, &Control::Refuse(refusal));
             self.streams.open.remove(&stream);
