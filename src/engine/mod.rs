@@ -32,6 +32,7 @@ mod message;
 mod output;
 mod pace;
 mod peers;
+mod reporting;
 mod roster;
 mod rows;
 mod sessions;

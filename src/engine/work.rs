@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use super::message::MemberInfo;
+use super::reporting::Reporting;
 use super::system::System;
 use super::timers::Timer;
 use super::{Engine, Event, Output, Timing};
@@ -26,8 +27,7 @@ use crate::wire;
 pub(super) struct Work {
     /// What may have changed since it was last looked at.
     stale: Stale,
-    /// When this node last reported its fingerprint.
-    reported: Option<Instant>,
+    reporting: Reporting,
     agreement: Agreement,
     supervisor: Supervisor,
     drawn: Drawn,
@@ -65,7 +65,7 @@ impl Work {
     pub(super) fn new(own: ReplicaId, timing: &Timing, sabotage: Sabotage) -> Self {
         Self {
             stale: Stale::Picture,
-            reported: None,
+            reporting: Reporting::default(),
             agreement: Agreement::new(timing.settle, timing.patience).sabotaged(sabotage),
             supervisor: Supervisor::new(own, SupervisorConfig::default()).sabotaged(sabotage),
             sabotage,
@@ -328,16 +328,16 @@ impl Engine {
         told.into_iter().for_each(|event| self.event(event));
     }
 
-    /// Reports at once; in a large cluster, where many change at a time and every report goes to everybody, at most
-    /// twice in a settle time.
+    /// Reports at once, as long as that does not happen all the time in a large cluster.
     fn report_fingerprint(&mut self) {
         let now = self.now.instant;
-        let pause = self.config.timing.settle / 2;
-        if self.live().len() > EAGER_TO_ALL && self.work.reported.is_some_and(|at| now.since(at) < pause) {
-            self.timers.set_earlier(Timer::Report, now + pause);
+        let members = self.live().len();
+        if members > EAGER_TO_ALL
+            && let Err(after) = self.work.reporting.next(now, self.config.timing.settle / 2, members)
+        {
+            self.timers.set_earlier(Timer::Report, after);
             return;
         }
-        self.work.reported = Some(now);
         let value = wire::encode(&self.work.drawn.fingerprint);
         self.put_own(self.work.system.tables.agree.clone(), &[], &value);
     }
