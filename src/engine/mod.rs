@@ -21,6 +21,7 @@
 
 mod config;
 mod departed;
+mod early;
 mod event;
 mod gossip;
 mod guard;
@@ -102,6 +103,7 @@ pub struct Engine {
     streams: streams::Streams,
     join: join::Joining,
     gossip: gossip::Gossip,
+    early: early::Early,
     guard: guard::Guard,
     work: work::Work,
     pace: pace::Pace,
@@ -147,6 +149,7 @@ impl Engine {
             streams: streams::Streams::default(),
             join: join::Joining::default(),
             gossip: gossip::Gossip::new(),
+            early: early::Early::default(),
             guard: guard::Guard::new(now.instant),
             work: work::Work::new(own, &config.timing, sabotage),
             pace: pace::Pace::new(),
@@ -292,6 +295,7 @@ impl Engine {
     /// Housekeeping, once a second.
     fn tick(&mut self) {
         self.timers.set(Timer::Tick, self.now.instant + TICK);
+        self.early.clear();
         self.evict_long_down();
         self.close_hanging_streams();
         self.exchange_members();

@@ -185,6 +185,7 @@ impl Engine {
         debug_assert!(self.store.has_roster(&self.roster.member_set()));
         self.members_changed();
         self.touch();
+        self.merge_early(&come);
         // In a small cluster the one who changed it tells everybody; in a large one everybody passes it on.
         if from.is_none() || self.live().len() > replication::EAGER_TO_ALL {
             let parts = delta.parts(PART);

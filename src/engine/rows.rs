@@ -64,17 +64,26 @@ impl Engine {
         // Before its first pull a node takes no rows: its sponsor may know removals that the sender has collected.
         let early = self.sabotage.breaks(Rule::EarlyEager);
         if !(self.formed() || early) || !self.roster.is_admitted(sender) {
-            self.stats.outside_roster += 1;
+            let rows = || replication::unpack(body).unwrap_or_default();
+            if !self.keep_early(sender, rows) {
+                self.stats.outside_roster += 1;
+            }
             return Ok(());
         }
         let rows = replication::unpack(body)?;
+        self.merge_eager(rows);
+        Ok(())
+    }
+
+    /// Merges rows that came eagerly, and passes on what was news.
+    pub(super) fn merge_eager(&mut self, rows: Vec<Row>) {
+        let rows = self.sort_early(rows);
         let merged = self.store.merge_eager(self.now, rows);
         self.merged(&merged);
         if self.live().len() > EAGER_TO_ALL && !merged.news.is_empty() {
             self.gossip.news.extend(merged.news);
             self.timers.set_earlier(Timer::Forward, self.now.instant + GATHER);
         }
-        Ok(())
     }
 
     /// In a large cluster everybody passes on what was news, gathered for a moment: rows come in from many sides at
