@@ -218,10 +218,15 @@ impl Engine {
 
     /// Sets the timer for the oldest hole in the context, if there is one.
     pub(super) fn schedule_holes(&mut self) {
+        if self.is_crowd() && self.timers.is_set(Timer::Holes) {
+            // Looked at soon anyhow: while rows of many come in, there are holes all the time.
+            return;
+        }
         let gaps = self.open_holes();
         let patience = self.config.timing.hole_patience;
         self.scheduler.holes(self.now.instant, &gaps, patience);
         match self.scheduler.next_hole(patience) {
+            Some(at) if self.is_crowd() => self.timers.set_earlier(Timer::Holes, at.max(self.now.instant + patience)),
             Some(at) => self.timers.set_earlier(Timer::Holes, at),
             None => self.timers.stop(Timer::Holes),
         }
@@ -239,6 +244,10 @@ impl Engine {
                 continue;
             }
             self.pull_from(author, Due::Rows);
+            if self.is_crowd() {
+                // Rows of many authors go astray at a time, and whoever is asked first holds nearly all of them.
+                break;
+            }
         }
         if !gaps.is_empty() {
             self.timers.set_earlier(Timer::Holes, now + self.config.timing.hole_patience);

@@ -46,6 +46,11 @@ impl Timers {
         *due = Some(due.map_or(at, |before| before.min(at)));
     }
 
+    /// Whether a timer is set.
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.due[timer as usize].is_some()
+    }
+
     /// Stops a timer.
     pub(super) fn stop(&mut self, timer: Timer) {
         self.due[timer as usize] = None;

@@ -139,9 +139,9 @@ impl Scheduler {
         true
     }
 
-    /// Takes the authors with holes in their part of the context; returns those whose hole is older than `patience`.
+    /// Takes the authors with holes in their part of the context, in order; returns those whose hole is older than `patience`.
     pub fn holes(&mut self, now: Instant, authors: &[ReplicaId], patience: Duration) -> Vec<ReplicaId> {
-        self.holes.retain(|author, _| authors.contains(author));
+        self.holes.retain(|author, _| authors.binary_search(author).is_ok());
         let mut old = Vec::new();
         for author in authors {
             let since = *self.holes.entry(*author).or_insert(now);
