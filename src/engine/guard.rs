@@ -18,6 +18,10 @@ const MEMBER: Rate = Rate { per_second: 200_000, at_once: 50_000 };
 /// So many all strangers together may send: a thousand nodes that join at once get through within a second or two.
 const STRANGERS: Rate = Rate { per_second: 2_000, at_once: 4_000 };
 
+/// So many addresses that were unknown are announced to on the word of discovery. Whoever hears of a thousand at once
+/// hears of the others from the first of these; and beacons can be forged, while an announcement is as large as a datagram.
+const GREETINGS: Rate = Rate { per_second: 64, at_once: 64 };
+
 #[derive(Clone, Copy, Debug)]
 struct Rate {
     per_second: u64,
@@ -50,6 +54,7 @@ impl Bucket {
 pub(super) struct Guard {
     members: BTreeMap<ReplicaId, Bucket>,
     strangers: Bucket,
+    greetings: Bucket,
     /// While a datagram of a stranger is handled: his address, and how much of what he sent is not yet answered.
     answering: Option<(SocketAddr, usize)>,
 }
@@ -57,7 +62,8 @@ pub(super) struct Guard {
 impl Guard {
     pub(super) fn new(now: Instant) -> Self {
         let strangers = Bucket { tokens: STRANGERS.at_once, filled: now };
-        Self { members: BTreeMap::new(), strangers, answering: None }
+        let greetings = Bucket { tokens: GREETINGS.at_once, filled: now };
+        Self { members: BTreeMap::new(), strangers, greetings, answering: None }
     }
 
     /// Whether a datagram is to be handled.
@@ -78,6 +84,11 @@ impl Guard {
             self.members.retain(|_, bucket| now.since(bucket.filled) < Duration::from_secs(1));
         }
         self.members.entry(sender).or_insert(Bucket { tokens: MEMBER.at_once, filled: now }).take(now, MEMBER)
+    }
+
+    /// Whether one more address that nobody is known at may be announced to.
+    pub(super) fn may_greet(&mut self, now: Instant) -> bool {
+        self.greetings.take(now, GREETINGS)
     }
 
     /// Whether this may be sent: a stranger who just said something gets no more for an answer, in however many
@@ -127,6 +138,14 @@ mod tests {
         assert!(guard.may_send(address(1), 1_400));
         assert!(guard.admits(Instant::ZERO, ReplicaId(1), (address(1), 100), true));
         assert!(guard.may_send(address(1), 1_400), "a member is answered in full");
+    }
+
+    #[test]
+    fn discovery_makes_nobody_announce_to_more_than_some_at_once() {
+        let mut guard = Guard::new(Instant::ZERO);
+        assert_eq!((0..1_000).filter(|_| guard.may_greet(Instant::ZERO)).count() as u64, GREETINGS.at_once);
+        let later = Instant::ZERO + Duration::from_millis(500);
+        assert_eq!((0..1_000).filter(|_| guard.may_greet(later)).count() as u64, GREETINGS.per_second / 2);
     }
 
     #[test]

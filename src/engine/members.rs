@@ -57,8 +57,12 @@ impl Engine {
         if self.sabotage.breaks(Rule::DiscoveryStops) && !self.live().is_empty() {
             return;
         }
-        let look = !self.is_live_address(address) || self.looks_after_one();
-        if look && address != self.swim.identity().address {
+        if address == self.swim.identity().address {
+            return;
+        }
+        let known = self.is_live_address(address);
+        let look = if known { self.looks_after_one() } else { self.guard.may_greet(self.now.instant) };
+        if look {
             self.swim.announce(self.now.instant, address);
         }
     }
