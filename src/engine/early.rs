@@ -50,8 +50,8 @@ impl Early {
 impl Engine {
     /// Whether somebody may be about to be admitted, of whom the roster has never heard.
     fn may_be_admitted(&self, replica: ReplicaId) -> bool {
-        let lives = self.swim.member(replica).is_some_and(|(_, liveness)| liveness != Liveness::Down);
-        self.is_crowd() && lives && self.roster.get(replica).is_none()
+        let lives = || self.swim.member(replica).is_some_and(|(_, liveness)| liveness != Liveness::Down);
+        self.roster.get(replica).is_none() && self.is_crowd() && lives()
     }
 
     /// Keeps the rows of a sender outside the roster, if it may be about to be admitted; returns whether it did.

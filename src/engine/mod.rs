@@ -401,4 +401,6 @@ impl Engine {
 const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]
+mod crowd_tests;
+#[cfg(test)]
 mod tests;

@@ -14,12 +14,12 @@ use crate::store::{Row, StoreConfig, TableName};
 use crate::time::Stamp;
 use crate::wire::{PROTOCOL_MAX, PROTOCOL_MIN};
 
-const OWN: ReplicaId = ReplicaId(1);
-const PEER: ReplicaId = ReplicaId(2);
-const STRANGER: ReplicaId = ReplicaId(3);
-const NOW: Now = Now { instant: Instant::ZERO, wall_ms: 1_000_000 };
+pub(super) const OWN: ReplicaId = ReplicaId(1);
+pub(super) const PEER: ReplicaId = ReplicaId(2);
+pub(super) const STRANGER: ReplicaId = ReplicaId(3);
+pub(super) const NOW: Now = Now { instant: Instant::ZERO, wall_ms: 1_000_000 };
 
-fn engine(formed: bool) -> Engine {
+pub(super) fn engine(formed: bool) -> Engine {
     let node = NodeId::new("larry").unwrap();
     let identity = Identity { address: ([127, 0, 0, 1], 4_871).into(), node, replica: OWN, boot: 1, renewal: 0 };
     let config = EngineConfig {
@@ -43,7 +43,7 @@ fn engine(formed: bool) -> Engine {
     engine
 }
 
-fn row(table: &str, author: ReplicaId, key: &[u8]) -> Row {
+pub(super) fn row(table: &str, author: ReplicaId, key: &[u8]) -> Row {
     let stamp = Stamp::from_millis(NOW.wall_ms);
     let dot = Dot { replica: author, seq: 1 };
     let entry = Entry { dot, stamp, rank_time: stamp, rank_author: author, value: Some(b"value"[..].into()) };

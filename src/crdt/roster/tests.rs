@@ -36,6 +36,19 @@ fn joined(mut a: Roster, b: &Roster) -> Roster {
     a
 }
 
+proptest! {
+    #[test]
+    fn what_is_about_some_says_of_them_what_the_whole_says(roster in roster(), some in prop::collection::btree_set(0_u64..9, 0..5)) {
+        let about = roster.about(some.iter().copied().map(ReplicaId));
+        for replica in some.into_iter().map(ReplicaId) {
+            prop_assert_eq!(about.get(replica), roster.get(replica));
+            prop_assert_eq!(about.is_admitted(replica), roster.is_admitted(replica));
+            prop_assert_eq!(about.superseded_by(replica), roster.superseded_by(replica));
+        }
+        prop_assert!(roster.includes(&about));
+    }
+}
+
 fn seen(roster: &Roster) -> (BTreeSet<ReplicaId>, Vec<bool>, u64) {
     let mut anew = Roster::new();
     for (replica, admission) in roster.iter() {

@@ -213,7 +213,7 @@ fn owner_rows_coalesce_and_every_dot_arrives() {
         put_load(value);
     }
     let rows = sent(&a);
-    assert_eq!(rows.iter().map(|row| row.swallowed.len()).collect::<Vec<_>>(), [Row::MAX_SWALLOWED, 1]);
+    assert_eq!(rows.iter().map(|row| row.swallowed.len()).collect::<Vec<_>>(), [Row::MAX_SWALLOWED, 2]);
 }
 
 #[test]

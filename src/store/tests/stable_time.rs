@@ -110,6 +110,25 @@ fn reports_under_another_roster_do_not_count() {
 }
 
 #[test]
+fn a_roster_changed_step_by_step_is_one_that_was_set() {
+    let (steps, set) = (store(1), store(1));
+    for store in [&steps, &set] {
+        for author in 2..6 {
+            store.set_roster(&members(6), 2);
+            store.merge(at(1_000), vec![row(&cars(), b"k", entry(author, 1, 900 + author, Some("v")))]);
+        }
+    }
+    let roster: BTreeSet<_> = [1, 3, 6].map(id).into();
+    set.set_roster(&roster, 9);
+    steps.change_roster(&[id(3)], &[id(2), id(4), id(7)], 8);
+    steps.change_roster(&[id(6), id(7)], &[id(5)], 7);
+    steps.change_roster(&[id(1)], &[id(7)], 9);
+    assert!(steps.has_roster(&roster) && set.has_roster(&roster) && !set.has_roster(&members(6)));
+    assert_eq!(steps.digest(), set.digest());
+    assert_ne!(steps.digest().departed, 0);
+}
+
+#[test]
 fn an_older_report_does_not_replace_a_newer_one() {
     let [a, b, _] = &removed();
     let old = b.report(at(1_010));

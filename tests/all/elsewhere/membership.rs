@@ -1,6 +1,6 @@
 //! Who leaves stays away, who is lost is found again, and nobody is counted twice.
 
-use unisono::engine::Event;
+use unisono::engine::{Engine, Event};
 use unisono::store::TableName;
 use unisono::testkit::{Delay, NodeIndex, NodeOptions, Rule, Simulation};
 
@@ -33,6 +33,21 @@ fn who_leaves_is_not_brought_back_by_what_was_under_way() {
         simulation.restart(nodes[1]);
         simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
     }
+}
+
+/// Each that starts hears of all others at once: their beacons, admissions, declarations and reports. Sixteen are still
+/// told everything directly; of more than that everybody passes on what is news.
+#[test]
+fn many_that_start_at_once_are_one_cluster_within_seconds_and_hardly_repair_anything() {
+    let (mut simulation, nodes) = (Simulation::new(5), 60_u64);
+    for number in 0..nodes {
+        simulation.add(NodeOptions::named(&format!("n{number}")));
+    }
+    simulation.run_until(3 * SECOND, Simulation::all_converged).unwrap();
+    let stats = || simulation.nodes().into_iter().filter_map(|node| simulation.engine(node)).map(Engine::stats);
+    assert_eq!(stats().map(|stats| stats.rows_refused).sum::<u64>(), 0);
+    let sessions = stats().map(|stats| stats.pulls).sum::<u64>() / nodes;
+    assert!(sessions < 8, "{sessions} sessions per node");
 }
 
 /// foca 15: a node that lost everybody for long never found them again; libcluster 148: nor did one that had given up
