@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::engine::{Liveness, Phase, Status};
+use crate::engine::{Event, Liveness, Phase, Status};
 use crate::roles::RoleSpec;
 use crate::store::Origin;
 use crate::table::Lww;
@@ -213,4 +213,20 @@ async fn a_role_that_nobody_can_build_is_told_and_holds_up_nobody() {
     let moe = start(builder("test-nobody", 21_340, "moe").role_kind("siren", kind)).await;
     larry.until(PATIENCE, |_| larry.lookup("siren").iter().any(|host| host.replica == moe.replica())).await.unwrap();
     assert_eq!(larry.roles()[0].candidates, 1);
+}
+
+#[tokio::test]
+async fn clusters_on_one_port_ignore_each_other_and_say_so() {
+    let larry = start(builder("test-apart", 21_360, "larry")).await;
+    let mut events = larry.events();
+    let moe = start(builder("test-other", 21_360, "moe")).await;
+    let met = async {
+        loop {
+            if let Some(Ok(Event::OtherCluster { address, .. })) = events.next().await {
+                return address;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, met).await.unwrap(), moe.address());
+    assert_eq!((larry.members().len(), moe.members().len()), (1, 1));
 }

@@ -67,7 +67,6 @@ pub struct Broadcast {
     /// Beacons that arrived at the node's own socket.
     unicast: mpsc::Receiver<(SocketAddr, Bytes)>,
     rng: SmallRng,
-    strangers: BTreeSet<u64>,
     /// Found, and reported when their time comes.
     finds: BTreeSet<(Instant, SocketAddr)>,
 }
@@ -84,6 +83,8 @@ pub(crate) struct BroadcastSetup {
     /// Where `socket` is bound, which may differ from what is advertised.
     pub(crate) bound: SocketAddr,
     pub(crate) counts: Arc<BeaconCounts>,
+    /// Where to say that a node of another cluster calls, and the hash of the name of that one.
+    pub(crate) strangers: mpsc::Sender<(SocketAddr, u64)>,
 }
 
 impl BroadcastSetup {
@@ -111,12 +112,10 @@ impl Broadcast {
     const SPREAD: Duration = Duration::from_millis(50);
     /// More finds than this at a time are left to the next beacon.
     const MOST_FINDS: usize = 256;
-    /// So many other clusters are logged once each; more are only counted.
-    const MOST_STRANGERS: usize = 64;
 
     pub(crate) fn new(setup: BroadcastSetup, unicast: mpsc::Receiver<(SocketAddr, Bytes)>) -> Self {
         let rng = SmallRng::seed_from_u64(setup.config.seed);
-        Self { setup, unicast, rng, strangers: BTreeSet::new(), finds: BTreeSet::new() }
+        Self { setup, unicast, rng, finds: BTreeSet::new() }
     }
 
     async fn call_and_listen(&mut self, context: Context) {
@@ -176,10 +175,8 @@ impl Broadcast {
         }
         if beacon.cluster != own.cluster {
             count(&self.setup.counts.foreign);
-            if self.strangers.len() < Self::MOST_STRANGERS && self.strangers.insert(beacon.cluster) {
-                tracing::info!(%from, cluster = %format_args!("{:016x}", beacon.cluster),
-                    "a node of another cluster calls on this subnet and is ignored");
-            }
+            // A node that is busy hears of it the next time.
+            let _ = self.setup.strangers.try_send((beacon.address, beacon.cluster));
             return;
         }
         count(&self.setup.counts.heard);
@@ -233,6 +230,7 @@ mod tests {
     async fn only_others_of_the_own_cluster_and_subnet_are_found() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let bound = socket.local_addr().unwrap();
+        let (strangers, mut met) = mpsc::channel(16);
         let setup = BroadcastSetup {
             cluster: "parking".to_owned(),
             config: BeaconConfig { replica: ReplicaId(1), seed: 1 },
@@ -241,6 +239,7 @@ mod tests {
             socket: Arc::new(socket),
             bound,
             counts: Arc::default(),
+            strangers,
         };
         let counts = Arc::clone(&setup.counts);
         let (unicast, heard) = mpsc::channel(16);
@@ -268,6 +267,8 @@ mod tests {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!((count(&counts.foreign), count(&counts.outside), count(&counts.malformed)), (1, 1, 1));
         assert_eq!(count(&counts.heard), 2);
+        let other = SocketAddr::from(([127, 0, 0, 1], 12));
+        assert_eq!(met.recv().await, Some((other, wire::cluster_hash("elsewhere"))));
         task.abort();
     }
 

@@ -4,7 +4,7 @@
 //!   datagrams ─┐                                             ┌─▶ datagrams
 //!   streams ───┤                                             ├─▶ streams
 //!   accepted ──┤                                             ├─▶ role tasks
-//!   found ─────┼─▶ up to 64 inputs ─▶ Deadline? ─▶ outputs ──┤
+//!   heard ─────┼─▶ up to 64 inputs ─▶ Deadline? ─▶ outputs ──┤
 //!   store ─────┤                                             ├─▶ status, events
 //!   roles ─────┤                                             └─▶ replies
 //!   orders ────┘                              └─▶ what an output brings about is an input of the next turn
@@ -45,6 +45,7 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
     let alone = watch::Sender::new(is_alone(&run.engine.status()));
     let (streams, inbox) = Streams::new(bound.bound.ip(), Arc::clone(&counts));
     let (found_sender, found) = mpsc::channel(BATCH);
+    let (stranger_sender, strangers) = mpsc::channel(BATCH);
     let (accepted_sender, accepted) = mpsc::channel(BATCH);
     let mut tasks = JoinSet::new();
 
@@ -53,7 +54,8 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
         let (net, cluster_port, counts) = (bound.net, bound.cluster_port, Arc::clone(&beacons));
         let (socket, bound, cluster) = (Arc::clone(&socket), bound.bound, run.cluster);
         let (sender, unicast) = mpsc::channel(BATCH);
-        let setup = BroadcastSetup { cluster, config, net, cluster_port, socket, bound, counts };
+        let strangers = stranger_sender;
+        let setup = BroadcastSetup { cluster, config, net, cluster_port, socket, bound, counts, strangers };
         strategies.push(Box::new(Broadcast::new(setup, unicast)));
         sender
     });
@@ -83,7 +85,7 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
         alone,
         tasks,
     };
-    let sources = Sources { inbox, found, accepted, orders, written, batch: Vec::with_capacity(BATCH) };
+    let sources = Sources { inbox, found, strangers, accepted, orders, written, batch: Vec::with_capacity(BATCH) };
     let task = AbortOnDrop(tokio::spawn(async move {
         if let Err(why) = caught(event_loop.run(sources)).await {
             tracing::error!(why, "the event loop of this node ended; the node is gone, others will take it for dead");
@@ -96,6 +98,8 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
 struct Sources {
     inbox: mpsc::Receiver<Input>,
     found: mpsc::Receiver<SocketAddr>,
+    /// Nodes of other clusters, and the hashes of their names.
+    strangers: mpsc::Receiver<(SocketAddr, u64)>,
     accepted: mpsc::Receiver<Accepted>,
     orders: Orders,
     written: Arc<Notify>,
@@ -155,6 +159,9 @@ impl<M: Machine> EventLoop<M> {
                 self.handle(input);
             }
             Some(address) = sources.found.recv() => self.handle(Input::Discovered { address }),
+            Some((address, cluster)) = sources.strangers.recv() => {
+                self.handle(Input::Stranger { address, cluster });
+            }
             () = sources.written.notified() => self.handle(Input::StoreChanged),
             Some(report) = self.roles.next() => self.handle(Input::Role(report)),
             Some(order) = sources.orders.recv() => {

@@ -65,6 +65,7 @@ impl Face {
     }
 
     pub(crate) fn tell(&self, event: Event) {
+        log(&event);
         // An error means that nobody listens.
         let _ = self.events.send(event);
     }
@@ -82,6 +83,17 @@ impl Face {
             }
             Order::Forget { request } => self.waiting.forget(request).then_some(Command::Forget { request }),
         }
+    }
+}
+
+/// What whoever runs the node should know though no application listens: how it is set up beside others.
+fn log(event: &Event) {
+    match event {
+        Event::OtherCluster { address, name } => {
+            tracing::info!(%address, name, "a node of another cluster is on this network and is ignored");
+        }
+        Event::Refused { address, why } => tracing::warn!(%address, why, "a node is ignored"),
+        _ => {}
     }
 }
 

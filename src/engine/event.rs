@@ -174,7 +174,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// A node of another cluster, or speaking no common protocol version, was met and ignored.
+    /// A node of another cluster was met; neither talks to the other. Said once an hour of each cluster. Give each cluster
+    /// a port of its own if they are not to meet at all.
+    OtherCluster {
+        /// Where it was met: the first of its nodes that was heard.
+        address: SocketAddr,
+        /// The name of that cluster, where it was said: calls on the subnet and datagrams carry a hash of it only.
+        name: Option<String>,
+    },
+    /// A node that speaks no common protocol version was met and ignored.
     Refused {
         /// Where it was met.
         address: SocketAddr,

@@ -29,6 +29,13 @@ pub enum Input {
         /// The advertised address of the node.
         address: SocketAddr,
     },
+    /// A strategy heard a node of another cluster. Hearing it again is harmless: it is told of once an hour.
+    Stranger {
+        /// The advertised address of that node.
+        address: SocketAddr,
+        /// The [`cluster_hash`](crate::wire::cluster_hash) of the name of its cluster.
+        cluster: u64,
+    },
     /// Somebody opened a stream to this node.
     Accepted {
         /// Its number, odd.

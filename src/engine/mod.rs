@@ -38,6 +38,7 @@ mod roster;
 mod rows;
 mod sessions;
 mod status;
+mod strangers;
 mod streams;
 mod system;
 mod timers;
@@ -109,6 +110,7 @@ pub struct Engine {
     pace: pace::Pace,
     waiting: waiting::Waiting,
     leaving: Option<leave::Leaving>,
+    strangers: strangers::Strangers,
     timers: Timers,
     outputs: VecDeque<Output>,
     status: status::Published,
@@ -155,6 +157,7 @@ impl Engine {
             pace: pace::Pace::new(),
             waiting: waiting::Waiting::default(),
             leaving: None,
+            strangers: strangers::Strangers::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             status: status::Published::default(),
@@ -184,6 +187,7 @@ impl Engine {
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
             Input::Discovered { address } => self.discovered(address),
+            Input::Stranger { address, cluster } => self.other_cluster(address, cluster),
             Input::Accepted { stream, from } => self.stream_accepted(stream, from),
             Input::Connected { stream } => self.stream_connected(stream),
             Input::ConnectFailed { stream, refused } => self.stream_failed(stream, refused),
@@ -317,7 +321,7 @@ impl Engine {
         };
         if envelope.cluster != self.cluster {
             self.stats.foreign_cluster += 1;
-            return;
+            return self.other_cluster(from, envelope.cluster);
         }
         if envelope.sender == self.own {
             return;

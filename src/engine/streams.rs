@@ -247,6 +247,7 @@ impl Engine {
         let peer = hello.identity.replica;
         let admits = matches!(hello.purpose, Purpose::Join | Purpose::Repair);
         let refusal = if hello.cluster != self.config.cluster {
+            self.other_cluster_named(hello.identity.address, &hello.cluster);
             Some(Refusal::Cluster(self.config.cluster.clone()))
         } else if hello.protocol_min > PROTOCOL_MAX || hello.protocol_max < PROTOCOL_MIN {
             Some(Refusal::Protocol(PROTOCOL_MIN, PROTOCOL_MAX))
@@ -314,14 +315,14 @@ impl Engine {
     fn turned_away(&mut self, stream: StreamId, refusal: &Refusal) {
         let address = self.streams.open.get(&stream).map(|state| state.address);
         let why = match refusal {
-            Refusal::Cluster(name) => {
-                Some(format!("it belongs to the cluster {name:?}; give each cluster a port of its own"))
-            }
             Refusal::Protocol(min, max) => Some(format!(
                 "it speaks protocol versions {min} to {max}, this node {PROTOCOL_MIN} to {PROTOCOL_MAX}; update the older"
             )),
-            Refusal::NotFormed | Refusal::Busy => None,
+            Refusal::Cluster(_) | Refusal::NotFormed | Refusal::Busy => None,
         };
+        if let (Refusal::Cluster(name), Some(address)) = (refusal, address) {
+            self.other_cluster_named(address, name);
+        }
         if let (Some(why), Some(address)) = (why, address) {
             self.event(Event::Refused { address, why });
         }

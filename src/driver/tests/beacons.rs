@@ -40,6 +40,9 @@ async fn clusters_on_one_port_do_not_mix() {
         first.driver.beacon_counts().foreign.load(std::sync::atomic::Ordering::Relaxed) > 0
     })
     .await;
+    let told = |input| if let Input::Stranger { address, cluster } = input { Some((address, cluster)) } else { None };
+    let stranger = first.input("the foreign node", told).await;
+    assert_eq!(stranger, (foreign.address, crate::wire::cluster_hash("other")));
     let third = Node::start(port, calling()).await;
     let found = |input| if let Input::Discovered { address } = input { Some(address) } else { None };
     let found = first.input("anybody", found).await;

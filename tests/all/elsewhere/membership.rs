@@ -121,12 +121,33 @@ fn clusters_of_other_names_stay_apart_also_when_an_address_changes_sides() {
         simulation.run_until(20 * SECOND, moved).unwrap();
         simulation.run_for(60 * SECOND);
         assert!(moved(&simulation), "seed {seed}");
-        let of_others = simulation.engine(a0).unwrap().stats().foreign_cluster;
-        assert!(of_others > 0, "seed {seed}: they never heard of each other, which proves nothing");
+        let heard = simulation.events(a0).iter().any(|event| matches!(event, Event::OtherCluster { .. }));
+        assert!(heard, "seed {seed}: they never heard of each other, which proves nothing");
         for node in [a0, a1] {
             let names = simulation.status(node).unwrap().members.iter().filter(|member| member.node.as_str() < "b");
             assert_eq!(names.count(), simulation.status(node).unwrap().members.len(), "seed {seed}");
         }
+    }
+}
+
+/// Two clusters of one subnet, one of them on one node: nobody joins the other, and each node says once that it is there.
+#[test]
+fn two_clusters_on_one_subnet_stay_apart_and_each_node_says_so_once() {
+    for seed in 0..10 {
+        let mut simulation = Simulation::new(seed);
+        let ours = ["a0", "a1"].map(|name| simulation.add(NodeOptions::named(name)));
+        let other = simulation.add(NodeOptions::named("a2").cluster("other"));
+        simulation.run_for(600 * SECOND);
+        assert!(simulation.converged(&ours) && simulation.converged(&[other]), "seed {seed}");
+        for (node, known) in [(ours[0], 2), (ours[1], 2), (other, 1)] {
+            assert_eq!(simulation.status(node).unwrap().members.len(), known, "seed {seed}: {node:?}");
+            let said = |event: &&Event| matches!(event, Event::OtherCluster { .. });
+            let events: Vec<_> = simulation.events(node).iter().filter(said).collect();
+            assert_eq!(events.len(), 1, "seed {seed}: {node:?} says {events:?}");
+        }
+        simulation.run_for(3_600 * SECOND);
+        let said = simulation.events(other).iter().filter(|event| matches!(event, Event::OtherCluster { .. })).count();
+        assert_eq!(said, 2, "seed {seed}: it is said again after an hour");
     }
 }
 
