@@ -63,14 +63,16 @@ fn field_of(error: &BindError) -> &'static str {
 pub enum ReadyError {
     /// The node is still joining. It goes on: call again to wait longer.
     #[error(
-        "not ready after {after:?}, {known} other members known; check that they can be reached by UDP and TCP, or wait \
-         longer"
+        "not ready after {after:?}, {known} other members known: {why}; check that they can be reached by UDP and TCP, \
+         or wait longer"
     )]
     Timeout {
         /// How long was waited.
         after: Duration,
         /// How many other members this node knows that are not Down.
         known: usize,
+        /// What stood in the way last, in words.
+        why: String,
     },
     /// The node left the cluster or was dropped.
     #[error("this node left the cluster; start a new one")]

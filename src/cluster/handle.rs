@@ -115,9 +115,24 @@ impl Cluster {
             Err(UntilError::Gone) => Err(ReadyError::Gone),
             Err(UntilError::Timeout { after }) => {
                 let is_other = |member: &&Member| member.replica != self.replica() && member.liveness != Liveness::Down;
-                Err(ReadyError::Timeout { after, known: self.members().iter().filter(is_other).count() })
+                let known = self.members().iter().filter(is_other).count();
+                Err(ReadyError::Timeout { after, known, why: self.obstacle().await })
             }
         }
+    }
+
+    /// What stands in the way of this node at present, in words.
+    async fn obstacle(&self) -> String {
+        let ask = async {
+            let command = |request| Command::AwaitConverged { request };
+            let mut replies = self.node.commander.request(command).await.ok()?;
+            match replies.next().await? {
+                Reply::Waiting(why) => Some(why),
+                _ => None,
+            }
+        };
+        let said = tokio::time::timeout(ANSWER, ask).await.ok().flatten();
+        said.unwrap_or_else(|| "nothing is known of why".to_owned())
     }
 
     /// Waits until `condition` is true of what this node sees, and gives the status of which it was. It is asked at
@@ -233,6 +248,9 @@ impl Cluster {
         outcome
     }
 }
+
+/// How long a node may take to say what it waits for.
+const ANSWER: Duration = Duration::from_millis(100);
 
 /// What a busy host may need beyond the waits that were asked for.
 const SLACK: Duration = Duration::from_secs(5);

@@ -167,7 +167,8 @@ async fn waiting_names_the_culprit_and_can_be_dropped() {
         panic!("a node that has not joined cannot be converged")
     };
     assert!(culprit.contains("this node is not ready"), "{culprit}");
-    assert_eq!(larry.ready(after).await, Err(ReadyError::Timeout { after, known: 0 }));
+    let Err(ReadyError::Timeout { known: 0, why, .. }) = larry.ready(after).await else { panic!("it knows nobody") };
+    assert!(why.contains("admitted by no member"), "{why}");
     assert_eq!(larry.until(after, |_| false).await, Err(UntilError::Timeout { after }));
     larry.ready(PATIENCE).await.unwrap();
     drop(larry.converged());
@@ -229,4 +230,27 @@ async fn clusters_on_one_port_ignore_each_other_and_say_so() {
     };
     assert_eq!(tokio::time::timeout(PATIENCE, met).await.unwrap(), moe.address());
     assert_eq!((larry.members().len(), moe.members().len()), (1, 1));
+}
+
+/// Whether the node keeps its name, as soon as it is told that another one has it.
+async fn keeps_name(events: &mut Events) -> bool {
+    let told = async {
+        loop {
+            if let Some(Ok(Event::NameTaken { keeps, .. })) = events.next().await {
+                return keeps;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap()
+}
+
+#[tokio::test]
+async fn two_live_nodes_of_one_name_are_both_told() {
+    let first = start(builder("test-name", 21_380, "larry")).await;
+    let _moe = start(builder("test-name", 21_380, "moe")).await;
+    let mut events = first.events();
+    let second = builder("test-name", 21_380, "larry").start().await.unwrap();
+    let mut of_second = second.events();
+    assert!(!keeps_name(&mut events).await && keeps_name(&mut of_second).await);
+    second.ready(PATIENCE).await.unwrap();
 }

@@ -92,6 +92,12 @@ fn log(event: &Event) {
         Event::OtherCluster { address, name } => {
             tracing::info!(%address, name, "a node of another cluster is on this network and is ignored");
         }
+        Event::NameTaken { node, address, keeps: true, .. } => {
+            tracing::warn!(%node, %address, "another live node has this one's name or address and is shut out");
+        }
+        Event::NameTaken { node, address, .. } => {
+            tracing::error!(%node, %address, "another live node has this one's name or address; give this one its own");
+        }
         Event::Refused { address, why } => tracing::warn!(%address, why, "a node is ignored"),
         _ => {}
     }

@@ -182,6 +182,19 @@ pub enum Event {
         /// The name of that cluster, where it was said: calls on the subnet and datagrams carry a hash of it only.
         name: Option<String>,
     },
+    /// Another live node has this node's name, or claims its address; both are told. It is not said of a process that was
+    /// started in the place of one that is gone. Said once of each other run, and once a minute at the most.
+    NameTaken {
+        /// The name that the other has.
+        node: NodeId,
+        /// The other run.
+        other: ReplicaId,
+        /// Where it listens.
+        address: SocketAddr,
+        /// Whether this node keeps the name. If not, it takes no part any more, or is not admitted as long as the other
+        /// lives: give it a name of its own, and an address.
+        keeps: bool,
+    },
     /// A node that speaks no common protocol version was met and ignored.
     Refused {
         /// Where it was met.

@@ -26,6 +26,9 @@ use crate::time::Instant;
 /// The pause after which somebody who could not admit this node is asked again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// The pause after which it is asked again whether a node of this one's name still lives.
+const NAME_RETRY: Duration = Duration::from_secs(1);
+
 /// After so many times the longest wait a node that was admitted by nobody makes a cluster of its own, whoever is
 /// there: those who are there are then met as islands.
 const LAST_RESORT: u32 = 10;
@@ -43,6 +46,8 @@ const SAMPLE: usize = 64;
 pub(super) struct Joining {
     alone_at: Instant,
     last_resort_at: Instant,
+    /// Until then nobody is asked, since all would say that the name is taken.
+    pause_until: Instant,
     asking: Option<ReplicaId>,
     /// Who said that it has no cluster either, or could not be asked, and when.
     turned_down: BTreeMap<ReplicaId, (Instant, bool)>,
@@ -90,7 +95,13 @@ impl Engine {
         let none_formed = there.iter().all(|(replica, _)| *replica > self.own && (sampled || is_new(replica)));
         // Whoever was admitted somewhere must not give up on it: its sponsors would meet it as an island without rows.
         let admitted_nowhere = self.live().is_empty();
-        if (now >= self.join.last_resort_at && admitted_nowhere) || (now >= self.join.alone_at && none_formed) {
+        let is_kept_out = self.name_taken_by().is_some();
+        if is_kept_out && now < self.join.pause_until {
+            return self.timers.set_earlier(Timer::Join, self.join.pause_until);
+        }
+        if !is_kept_out
+            && ((now >= self.join.last_resort_at && admitted_nowhere) || (now >= self.join.alone_at && none_formed))
+        {
             return self.form_alone();
         }
         let ripe = |replica: ReplicaId| turned_down.get(&replica).is_none_or(|(at, _)| now.since(*at) >= RETRY);
@@ -117,6 +128,9 @@ impl Engine {
     pub(super) fn join_failed(&mut self, sponsor: ReplicaId, refusal: Option<&Refusal>) {
         if self.join.asking == Some(sponsor) {
             self.join.asking = None;
+        }
+        if matches!(refusal, Some(Refusal::NameTaken(_))) {
+            self.join.pause_until = self.now.instant + NAME_RETRY;
         }
         let new = matches!(refusal, Some(Refusal::NotFormed));
         self.join.turned_down.insert(sponsor, (self.now.instant, new));

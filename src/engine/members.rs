@@ -32,6 +32,7 @@ impl Engine {
                         self.stats.answers_withheld += 1;
                     }
                 }
+                SwimOutput::Contested { rival, keeps } => self.contested(&rival, keeps),
                 SwimOutput::Change(change) => {
                     moved = true;
                     self.member_change(change);
@@ -170,6 +171,9 @@ impl Engine {
     fn member_up(&mut self, identity: Identity) {
         let replica = identity.replica;
         self.silent_since.remove(&replica);
+        if identity.node == self.swim.identity().node {
+            self.tell_namesakes();
+        }
         if self.down_since.remove(&replica).is_some() {
             self.watchers.refuted(self.now.instant, replica);
             if self.roster.is_admitted(replica) {

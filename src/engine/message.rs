@@ -38,6 +38,13 @@ pub(super) enum Message {
     Look(ReplicaId),
     /// The sender leaves the cluster in order.
     Leave,
+    /// The sender lives, and has the receiver's name.
+    Namesake {
+        /// The run that it speaks to.
+        to: ReplicaId,
+        /// Who it is.
+        from: Box<Identity>,
+    },
 }
 
 /// Where a node stands.
@@ -159,6 +166,8 @@ pub(super) enum Refusal {
     Cluster(String),
     /// No protocol version in common; this end speaks from…to.
     Protocol(u8, u8),
+    /// A later run of the same node, at another address, lives as far as is known: this one.
+    NameTaken(Box<Identity>),
 }
 
 /// The row of [`MEMBERS`]: what a member says of itself once it is ready.

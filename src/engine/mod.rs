@@ -30,6 +30,7 @@ mod join;
 mod leave;
 mod members;
 mod message;
+mod namesakes;
 mod output;
 mod pace;
 mod peers;
@@ -110,6 +111,7 @@ pub struct Engine {
     pace: pace::Pace,
     waiting: waiting::Waiting,
     leaving: Option<leave::Leaving>,
+    namesakes: namesakes::Namesakes,
     strangers: strangers::Strangers,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -157,6 +159,7 @@ impl Engine {
             pace: pace::Pace::new(),
             waiting: waiting::Waiting::default(),
             leaving: None,
+            namesakes: namesakes::Namesakes::default(),
             strangers: strangers::Strangers::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -301,6 +304,7 @@ impl Engine {
         self.timers.set(Timer::Tick, self.now.instant + TICK);
         self.early.clear();
         self.evict_long_down();
+        self.tell_namesakes();
         self.close_hanging_streams();
         self.exchange_members();
         self.update_clock_offset();
@@ -353,12 +357,18 @@ impl Engine {
             // Also from outside the roster: the news that it was evicted may have come first.
             return self.member_leaves(sender);
         }
+        if let Message::Namesake { to, from } = message {
+            if to == self.own && from.replica == sender {
+                self.met(&from);
+            }
+            return;
+        }
         if !self.roster.is_admitted(sender) {
             self.stats.outside_roster += 1;
             return;
         }
         match message {
-            Message::Digest(_) | Message::Leave => {}
+            Message::Digest(_) | Message::Leave | Message::Namesake { .. } => {}
             Message::Offer(dots) => self.offered(sender, &dots),
             Message::Roster(delta) => self.roster_delta(sender, &delta),
             Message::Verdict(records) => self.verdict(sender, records),

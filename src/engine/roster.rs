@@ -48,19 +48,18 @@ impl Engine {
     pub(super) fn may_admit(&self, identity: &Identity) -> bool {
         let stays = |peer: &ReplicaId| *peer != identity.replica && !self.leavers.contains(peer);
         let is_needed = self.leaving.is_none() || (!self.said_goodbye() && !self.live().iter().any(stays));
-        is_needed && !self.is_outrun(identity)
+        is_needed && self.outrun_by(identity).is_none()
     }
 
-    /// Whether a later run of the same node is here and lives. What then asks to be admitted is mostly a hello that was
+    /// The later run of the same node that is here and lives, if there is one. What then asks to be admitted is mostly a hello that was
     /// long under way, of a process that is no more; a new process whose clock was set back asks again, and is admitted
     /// once its predecessor is known to be gone.
-    fn is_outrun(&self, identity: &Identity) -> bool {
-        let newest = self.roster.newest_of(&identity.node);
-        newest.filter(|(_, newest)| *newest != identity.replica).is_some_and(|(boot, newest)| {
-            let is_up = |(_, liveness)| liveness != Liveness::Down;
-            let lives = newest == self.own || self.swim.member(newest).is_some_and(is_up);
-            lives && self.roster.is_admitted(newest) && boot >= identity.boot
-        })
+    pub(super) fn outrun_by(&self, identity: &Identity) -> Option<&Identity> {
+        let (boot, newest) = self.roster.newest_of(&identity.node)?;
+        let is_later = newest != identity.replica && self.roster.is_admitted(newest) && boot >= identity.boot;
+        let living = |(identity, liveness)| (liveness != Liveness::Down).then_some(identity);
+        let lives = || if newest == self.own { Some(self.swim.identity()) } else { living(self.swim.member(newest)?) };
+        is_later.then(lives).flatten()
     }
 
     /// Evicts a member and tells the others.
@@ -220,16 +219,12 @@ impl Engine {
         }
         if let Some(newer) = self.roster.superseded_by(self.own) {
             let is_alive = self.swim.member(newer).is_some_and(|(_, liveness)| liveness != Liveness::Down);
-            let own = self.swim.identity();
             if is_alive {
-                // Two processes of one name live. The newer has the name; this one is told, and goes on by itself.
-                let (node, address) = (own.node.clone(), own.address);
-                let why = format!("a newer process calls itself {node} too; give each node a name of its own");
-                self.event(Event::Refused { address, why });
-                return self.stand_back();
+                // Two processes of one name live. The newer has the name.
+                return self.give_way(newer);
             }
             // A former run whose clock was ahead of what it is now.
-            let node = own.node.clone();
+            let node = self.swim.identity().node.clone();
             let boot = self.roster.boot_for(self.own, &node);
             self.roster.admit(self.own, node, boot);
         }

@@ -245,6 +245,9 @@ impl Engine {
 
     fn hello(&mut self, stream: StreamId, hello: Hello) {
         let peer = hello.identity.replica;
+        if hello.cluster == self.config.cluster {
+            self.met(&hello.identity);
+        }
         let admits = matches!(hello.purpose, Purpose::Join | Purpose::Repair);
         let refusal = if hello.cluster != self.config.cluster {
             self.other_cluster_named(hello.identity.address, &hello.cluster);
@@ -253,6 +256,8 @@ impl Engine {
             Some(Refusal::Protocol(PROTOCOL_MIN, PROTOCOL_MAX))
         } else if admits && !self.formed() && self.leaving.is_none() {
             Some(Refusal::NotFormed)
+        } else if let Some(keeper) = self.keeper_against(&hello) {
+            Some(Refusal::NameTaken(Box::new(keeper)))
         } else if hello.purpose == Purpose::Join && !self.may_admit(&hello.identity)
             || admits && (!self.formed() || self.said_goodbye() || self.streams.serving() >= SERVE_AT_ONCE)
         {
@@ -280,6 +285,13 @@ impl Engine {
             members: (admits && hello.members != self.swim.fingerprint()).then(|| self.swim.records()),
         };
         self.frame(stream, &welcome);
+    }
+
+    /// Who has the name of a node that asks to be admitted. One at the same address is not meant: that is the former run,
+    /// which is soon known to be gone.
+    fn keeper_against(&self, hello: &Hello) -> Option<Identity> {
+        let keeper = self.outrun_by(&hello.identity).filter(|_| hello.purpose == Purpose::Join)?;
+        (keeper.address != hello.identity.address && !self.said_goodbye()).then(|| keeper.clone())
     }
 
     fn welcome(
@@ -318,10 +330,14 @@ impl Engine {
             Refusal::Protocol(min, max) => Some(format!(
                 "it speaks protocol versions {min} to {max}, this node {PROTOCOL_MIN} to {PROTOCOL_MAX}; update the older"
             )),
-            Refusal::Cluster(_) | Refusal::NotFormed | Refusal::Busy => None,
+            Refusal::Cluster(_) | Refusal::NotFormed | Refusal::Busy | Refusal::NameTaken(_) => None,
         };
         if let (Refusal::Cluster(name), Some(address)) = (refusal, address) {
             self.other_cluster_named(address, name);
+        }
+        if let Refusal::NameTaken(keeper) = refusal {
+            let by = self.streams.open.get(&stream).and_then(|state| state.peer);
+            self.refused_for_name(by, keeper);
         }
         if let (Some(why), Some(address)) = (why, address) {
             self.event(Event::Refused { address, why });

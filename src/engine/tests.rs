@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::message::{Control, FrameBody, Have, Hello, Purpose, control_frame, kind, read_frame};
+use super::message::{Control, FrameBody, Have, Hello, Purpose, Refusal, control_frame, kind, read_frame};
 use super::streams::{Stream, StreamPhase};
 use super::*;
 use crate::crdt::{Context, Dot, Entry};
@@ -166,4 +166,62 @@ fn who_is_outside_the_roster_is_served_nothing() {
     engine.evict(PEER, "for the test");
     while engine.poll_output().is_some() {}
     assert_eq!(served(&mut engine, roster), ["close"]);
+}
+
+/// What a node says of others that have its name.
+fn names_taken(engine: &mut Engine) -> Vec<(ReplicaId, bool)> {
+    let outputs = std::iter::from_fn(|| engine.poll_output());
+    let taken = outputs.filter_map(|output| match output {
+        Output::Event(Event::NameTaken { other, keeps, .. }) => Some((other, keeps)),
+        _ => None,
+    });
+    taken.collect()
+}
+
+/// Another run of `larry`.
+fn second_larry() -> Identity {
+    let node = NodeId::new("larry").unwrap();
+    Identity { address: ([127, 0, 0, 1], 4_879).into(), node, replica: STRANGER, boot: 7, renewal: 0 }
+}
+
+#[test]
+fn only_who_speaks_to_this_very_run_proves_that_he_lives_beside_it() {
+    let mut engine = engine(true);
+    let from = Box::new(second_larry());
+    for (to, second, said) in [(ReplicaId(9), 0, 0), (OWN, 1, 1), (OWN, 100, 0)] {
+        let envelope = Envelope { kind: kind::MESSAGE, cluster: wire::cluster_hash("parking"), sender: STRANGER };
+        let message = Message::Namesake { to, from: from.clone() };
+        let bytes = wire::seal(wire::encode_onto(envelope.open(), &message));
+        let now = Now { instant: Instant::ZERO + second * TICK, wall_ms: NOW.wall_ms };
+        engine.handle(now, Input::Datagram { from: from.address, bytes });
+        let taken = names_taken(&mut engine);
+        assert_eq!(taken, vec![(STRANGER, false); said], "to {to}, after {second} s");
+    }
+}
+
+#[test]
+fn a_newcomer_that_is_refused_for_its_name_says_why_and_makes_no_cluster_of_its_own() {
+    for keeper in [STRANGER, PEER] {
+        let mut engine = engine(false);
+        let refusal = Refusal::NameTaken(Box::new(Identity { replica: keeper, ..second_larry() }));
+        let mut now = NOW;
+        for _ in 0..20 {
+            now.instant = now.instant + TICK;
+            let stream = stream(&mut engine, true, StreamPhase::Greeting);
+            engine.handle(now, Input::Frame { stream, bytes: control_frame(&Control::Refuse(refusal.clone())) });
+            let next = now.instant + TICK;
+            while engine.poll_timeout().is_some_and(|due| due < next) {
+                now.instant = engine.poll_timeout().unwrap();
+                engine.handle(now, Input::Deadline);
+            }
+        }
+        assert!(!engine.formed());
+        assert!(engine.name_trouble().is_some_and(|why| why.contains("is called larry too")));
+        // Of a third node the one that was asked only tells.
+        let proved = if keeper == PEER { vec![(PEER, false)] } else { vec![] };
+        assert_eq!(names_taken(&mut engine), proved);
+        now.instant = now.instant + 10 * TICK;
+        engine.handle(now, Input::Deadline);
+        assert_eq!(engine.name_trouble(), None);
+    }
 }

@@ -102,7 +102,8 @@ impl Engine {
     /// What stands in the way of convergence: membership, assignments or tables, in that order; `None` if nothing does.
     fn culprit(&self) -> Option<String> {
         if !self.formed() {
-            return Some("this node is not ready: it was admitted by no member yet".to_owned());
+            let why = self.name_trouble().unwrap_or_else(|| "it was admitted by no member yet".to_owned());
+            return Some(format!("this node is not ready: {why}"));
         }
         if let Some(lag) = self.work.lag() {
             return Some(match lag {

@@ -21,6 +21,7 @@ use crate::sabotage::{Rule, Sabotage};
 use crate::time::Instant;
 use crate::wire;
 
+mod outbid;
 mod settle;
 
 /// What [`Swim`] wants done or known.
@@ -35,6 +36,13 @@ pub enum SwimOutput {
     },
     /// The member list changed.
     Change(Change),
+    /// Another process claims our address, and outbade us again and again.
+    Contested {
+        /// Who.
+        rival: Identity,
+        /// Whether it gave up and we are at that address; else it is left to him for a minute.
+        keeps: bool,
+    },
 }
 
 /// Why a datagram was dropped. It is counted; there is nothing to do about it, unless it comes from a member.
@@ -80,6 +88,7 @@ pub struct Swim {
     /// Whom we accused and have not heard of since, and when they are told again.
     accused: BTreeMap<ReplicaId, (Identity, Instant)>,
     left: bool,
+    outbid: outbid::Outbid,
     stats: SwimStats,
     sabotage: Sabotage,
     #[cfg(test)]
@@ -105,6 +114,7 @@ impl Swim {
             announce_down_at: None,
             accused: BTreeMap::new(),
             left: false,
+            outbid: outbid::Outbid::default(),
             stats: SwimStats::default(),
             sabotage: Sabotage::default(),
             #[cfg(test)]
@@ -206,6 +216,8 @@ impl Swim {
             self.settle();
         }
         self.tell_accused();
+        let outlasted = self.outbid.outlasted(now);
+        self.outputs.extend(outlasted.map(|rival| SwimOutput::Contested { rival, keeps: true }));
     }
 
     fn fire(&mut self, timer: Timer<Identity>) {

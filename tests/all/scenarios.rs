@@ -143,7 +143,7 @@ fn two_of_one_name_end_in_an_event_and_no_endless_loop() {
         simulation.run_until(10 * SECOND, Simulation::all_converged).unwrap();
         let second = simulation.add(options("n1"));
         let refused = |simulation: &Simulation| {
-            simulation.events(nodes[1]).iter().any(|event| matches!(event, Event::Refused { .. }))
+            simulation.events(nodes[1]).iter().any(|event| matches!(event, Event::NameTaken { keeps: false, .. }))
         };
         simulation.run_until(10 * SECOND, refused).unwrap();
         simulation.run_for(5 * SECOND);

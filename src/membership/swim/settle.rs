@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::outbid::Answer;
 use super::{Swim, SwimOutput};
 use crate::membership::collector::Queued;
 use crate::membership::tap::Kind;
@@ -53,12 +54,18 @@ impl Swim {
     }
 
     /// Somebody is held for the owner of our address whose boot is ahead of ours: a predecessor whose clock was. No
-    /// renewal would ever win against it.
+    /// renewal would ever win against it. One that lives and moves past us in turn is given way to in the end.
     fn follow_predecessor(&mut self) {
         let ahead = self.tap.seen().ahead.take();
-        let moved = ahead.filter(|ahead| ahead.supersedes(self.identity()) && !self.left);
-        if let Some(moved) = moved.and_then(|ahead| self.identity().moved_past(&ahead)) {
-            let _ = self.foca.change_identity(moved, &mut self.collector);
+        let ahead = ahead.filter(|ahead| ahead.supersedes(self.identity()) && !self.left);
+        let Some(rival) = ahead else { return };
+        let Some(moved) = self.identity().moved_past(&rival) else { return };
+        match self.outbid.answer(self.collector.now, &rival) {
+            Answer::Move => {
+                let _ = self.foca.change_identity(moved, &mut self.collector);
+            }
+            Answer::GiveWay => self.outputs.push_back(SwimOutput::Contested { rival, keeps: false }),
+            Answer::Nothing => {}
         }
     }
 

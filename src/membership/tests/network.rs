@@ -159,6 +159,7 @@ impl Network {
             match output {
                 SwimOutput::Change(change) => self.changes[node].push((self.now, change)),
                 SwimOutput::Send { to, bytes } => self.send(node, to, bytes),
+                SwimOutput::Contested { rival, .. } => panic!("{rival} is a second one at the address of node {node}"),
             }
         }
     }

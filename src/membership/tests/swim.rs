@@ -319,3 +319,41 @@ fn the_dead_make_room_for_whoever_comes() {
     assert!(swim.member(identity(2).replica).is_some_and(|(_, state)| state == Liveness::Down));
     assert!(swim.mirrors_foca());
 }
+
+/// Two processes that are told to be at one address hear of each other from a third. Each moved past the other for ever.
+#[test]
+fn two_at_one_address_outbid_each_other_three_times_and_are_both_told() {
+    let own = |replica| Identity { replica: ReplicaId(replica), ..identity(0) };
+    let mut swims = [50, 60].map(|replica| Swim::new(own(replica), &Timing::lan(), replica));
+    let mut contested = [Vec::new(), Vec::new()];
+    let mut now = Instant::ZERO;
+    for _ in 0..200 {
+        now = now + Duration::from_millis(100);
+        for (this, that) in [(0, 1), (1, 0)] {
+            let record = Record { identity: swims[that].identity().clone(), incarnation: 0, state: Liveness::Alive };
+            swims[this].apply(now, vec![record]);
+            swims[this].handle_deadline(now, |_| true);
+            let said = std::iter::from_fn(|| swims[this].poll()).filter_map(|output| match output {
+                SwimOutput::Contested { rival, keeps } => Some((rival.replica, keeps)),
+                _ => None,
+            });
+            contested[this].extend(said);
+        }
+    }
+    assert_eq!(contested, [vec![(ReplicaId(60), false)], vec![(ReplicaId(50), true)]]);
+    assert_eq!(swims.map(|swim| swim.stats().renewals), [3, 3]);
+}
+
+/// A process whose clock is behind that of its predecessor moves past it and has peace.
+#[test]
+fn who_moves_past_a_predecessor_is_in_no_contest() {
+    let mut swim = Swim::new(identity(0), &Timing::lan(), 1);
+    for (second, boot) in [(1, 5_000), (2, 5_000), (3, 7_000)] {
+        let predecessor = Identity { replica: ReplicaId(99), boot, ..identity(0) };
+        let now = Instant::ZERO + secs(second);
+        swim.apply(now, vec![Record { identity: predecessor, incarnation: 0, state: Liveness::Alive }]);
+    }
+    swim.handle_deadline(Instant::ZERO + secs(60), |_| true);
+    assert_eq!((swim.identity().boot, swim.stats().renewals), (7_001, 2));
+    assert!(!std::iter::from_fn(|| swim.poll()).any(|output| matches!(output, SwimOutput::Contested { .. })));
+}

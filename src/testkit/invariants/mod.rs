@@ -19,6 +19,7 @@ mod fencing;
 mod final_value;
 mod join_laws;
 mod known_is_held;
+mod names;
 mod no_return;
 mod outranks;
 mod quiescence;
@@ -84,6 +85,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<no_return::NoReturn>::default(),
         Box::<false_down::FalseDown>::default(),
         Box::new(agreement::Agreement),
+        Box::<names::Names>::default(),
         Box::<fencing::Fencing>::default(),
         Box::<role_count::RoleCount>::default(),
         Box::new(same_assignment::SameAssignment),

@@ -17,6 +17,7 @@
 
 mod limits;
 mod membership;
+mod names;
 mod pieces;
 mod roles;
 mod thresholds;
