@@ -93,6 +93,8 @@ rules! {
     DiscoveryStops = "discovery-stops", "4 and 9";
     /// Nobody is announced to who is Down.
     DownNotAnnouncedTo = "down-not-announced-to", "4";
+    /// A member that flaps takes its roles back each time.
+    EagerReturn = "eager-return", "4";
     /// A node that leaves serves nobody any more.
     LeaverServesNobody = "leaver-serves-nobody", "4";
     /// Roles start, stop and move on a picture that nobody agreed on.

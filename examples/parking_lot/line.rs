@@ -114,6 +114,7 @@ fn event_text(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
         Event::Left { node, .. } => write!(f, "{node} left"),
         Event::Rejoined { node, .. } => write!(f, "{node} is back"),
         Event::Ready => f.write_str("ready"),
+        Event::Unready { wait } => write!(f, "hosts nothing for {wait:?}, since the others lost it again and again"),
         Event::Converged { view } => {
             let names: Vec<_> = view.iter().map(ToString::to_string).collect();
             write!(f, "all agree: {}", names.join(", "))

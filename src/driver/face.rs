@@ -98,6 +98,9 @@ fn log(event: &Event) {
         Event::NameTaken { node, address, .. } => {
             tracing::error!(%node, %address, "another live node has this one's name or address; give this one its own");
         }
+        Event::Unready { wait } => {
+            tracing::warn!(?wait, "others find this node down again and again; it builds no roles for a while");
+        }
         Event::Refused { address, why } => tracing::warn!(%address, why, "a node is ignored"),
         _ => {}
     }

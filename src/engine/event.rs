@@ -99,7 +99,7 @@ pub struct Status {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// Another node is in the view: it declared itself ready, or was out of reach and is back.
+    /// Another node is in the view for the first time: it declared itself ready.
     Joined {
         /// Who.
         node: NodeId,
@@ -127,15 +127,21 @@ pub enum Event {
         /// This run of it.
         replica: ReplicaId,
     },
-    /// A member that was Down is back, the same run of it.
+    /// A member that was said to be Down is in the view again, the same run of it.
     Rejoined {
         /// Who.
         node: NodeId,
         /// This run of it.
         replica: ReplicaId,
     },
-    /// This node is ready: it may write.
+    /// This node is ready: it may write. After [`Event::Unready`]: it builds roles again.
     Ready,
+    /// This node was found Down by others and came back, and that happened before: it builds no roles for so long, and
+    /// those that run here move away. Look for what kept it from answering.
+    Unready {
+        /// How long.
+        wait: Duration,
+    },
     /// Everybody in the view agrees, and has for the settle time.
     Converged {
         /// The view.

@@ -9,7 +9,7 @@ use super::message::{Message, Purpose, kind};
 use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
-use crate::replication;
+use crate::replication::{self, Due};
 use crate::sabotage::Rule;
 use crate::wire;
 
@@ -163,7 +163,9 @@ impl Engine {
                 }
             }
             Change::Replaced { .. } => {}
-            Change::Renewed(identity) if identity.replica == self.own => {}
+            // At its first renewal for another reason, a predecessor whose clock was ahead, it begins to count anew.
+            Change::Renewed(identity) if identity.replica == self.own && identity.renewal == 0 => {}
+            Change::Renewed(identity) if identity.replica == self.own => self.came_back(),
             Change::Renewed(identity) => self.watchers.refuted(self.now.instant, identity.replica),
         }
     }
@@ -174,15 +176,17 @@ impl Engine {
         if identity.node == self.swim.identity().node {
             self.tell_namesakes();
         }
-        if self.down_since.remove(&replica).is_some() {
+        let returns = self.down_since.remove(&replica).is_some();
+        if returns {
             self.watchers.refuted(self.now.instant, replica);
-            if self.roster.is_admitted(replica) {
-                self.event(Event::Rejoined { node: identity.node, replica });
-            }
         }
         if self.formed() {
             if self.looks_after_one() {
                 self.ask_digest(replica, false);
+                if returns && self.roster.is_admitted(replica) {
+                    // Whom else it knows, and what it missed: a session tells both.
+                    self.pull_from(replica, Due::Rosters);
+                }
             }
         } else {
             self.try_join_soon();
@@ -203,6 +207,7 @@ impl Engine {
         }
         let (node, left) = (identity.node.clone(), self.leavers.contains(&replica));
         if self.roster.is_admitted(replica) && !left {
+            self.said_down.insert(replica);
             self.event(Event::Down { node, replica });
         }
     }

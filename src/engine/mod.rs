@@ -23,6 +23,7 @@ mod config;
 mod departed;
 mod early;
 mod event;
+mod flapping;
 mod gossip;
 mod guard;
 mod input;
@@ -98,6 +99,9 @@ pub struct Engine {
     /// Since when each member of the roster has been Down or not heard of.
     silent_since: BTreeMap<ReplicaId, Instant>,
     departed: departed::Departed,
+    flapping: flapping::Flapping,
+    /// Of whom it was said that they are Down, and not yet that they are back.
+    said_down: BTreeSet<ReplicaId>,
     /// When a member was last evicted from the roster because of the tombstone quota.
     evicted_for_quota: Option<Instant>,
     peers: peers::Peers,
@@ -147,6 +151,8 @@ impl Engine {
             down_since: BTreeMap::new(),
             silent_since: BTreeMap::new(),
             departed: departed::Departed::default(),
+            flapping: flapping::Flapping::default(),
+            said_down: BTreeSet::new(),
             evicted_for_quota: None,
             peers: peers::Peers::default(),
             scheduler: Scheduler::new(config.timing.digests_apart()),
@@ -294,6 +300,9 @@ impl Engine {
         if self.timers.take_due(Timer::Tick, now) {
             self.tick();
         }
+        if self.timers.take_due(Timer::Ready, now) {
+            self.ready_again();
+        }
         if self.timers.take_due(Timer::LeavePatience, now) {
             self.leave_now();
         }
@@ -310,6 +319,7 @@ impl Engine {
         self.update_clock_offset();
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());
+        self.said_down.retain(|replica| self.swim.member(*replica).is_some());
         if self.formed() {
             // Its own report counts too, and a node alone is asked for it by nobody.
             self.store.report(self.now);

@@ -1,6 +1,7 @@
 //! Repair sessions over streams: this node as requester and as responder.
 
 use bytes::Bytes;
+use rand::RngExt;
 
 use super::message::{Control, Have, Purpose, control_frame, kind};
 use super::streams::StreamPhase;
@@ -268,9 +269,10 @@ impl Engine {
         let alive = |(identity, liveness): (&crate::membership::Identity, Liveness)| {
             (liveness == Liveness::Alive).then_some(identity.replica)
         };
-        let other = self.swim.members().filter_map(alive).find(differs);
-        if let Some(peer) = other {
-            self.pull_from(peer, Due::Rosters);
+        let others: Vec<ReplicaId> = self.swim.members().filter_map(alive).filter(differs).collect();
+        if !others.is_empty() {
+            let picked = self.random.random_range(0..others.len());
+            self.pull_from(others[picked], Due::Rosters);
         }
     }
 }

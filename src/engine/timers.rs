@@ -22,11 +22,13 @@ pub(super) enum Timer {
     Tick,
     /// Ask those that somebody who awaits convergence, or who leaves, is waiting for.
     Probe,
+    /// Offer to build roles again.
+    Ready,
     /// Stop waiting for a handover, and leave.
     LeavePatience,
 }
 
-const TIMERS: usize = 9;
+const TIMERS: usize = 10;
 
 /// When each timer is due.
 #[derive(Debug, Default)]

@@ -187,9 +187,7 @@ impl Work {
 impl Engine {
     /// Says of this node that it is ready, and asks for its roles.
     pub(super) fn declare(&mut self) {
-        let info =
-            MemberInfo { node: self.swim.identity().node.clone(), kinds: self.config.kinds.iter().cloned().collect() };
-        self.put_own(self.work.system.tables.members.clone(), &[], &wire::encode(&info));
+        self.declare_self();
         for spec in self.config.roles.clone() {
             let value = wire::encode(&spec);
             let table = &self.work.system.tables.roles;
@@ -199,6 +197,14 @@ impl Engine {
             }
         }
         self.work.reread();
+    }
+
+    /// Says of this node who it is and what it can build.
+    pub(super) fn declare_self(&mut self) {
+        let offered = self.config.kinds.iter().filter(|_| self.offers_roles());
+        let info = MemberInfo { node: self.swim.identity().node.clone(), kinds: offered.cloned().collect() };
+        self.put_own(self.work.system.tables.members.clone(), &[], &wire::encode(&info));
+        self.work.redraw();
     }
 
     fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) {
@@ -317,14 +323,15 @@ impl Engine {
         let who = self.sabotage.breaks(Rule::UnsortedOrphans).then_some(self.own);
         drawn.assignment = roles::assign_as(&drawn.picture(), who);
         let before = std::mem::replace(&mut self.work.drawn, drawn);
-        let joined = self
-            .work
-            .drawn
-            .candidates
-            .iter()
-            .filter(|member| member.replica != self.own && !before.in_view.contains(&member.replica));
-        let told: Vec<Event> =
-            joined.map(|member| Event::Joined { node: member.node.clone(), replica: member.replica }).collect();
+        let mut told = Vec::new();
+        for Candidate { node, replica, .. } in &self.work.drawn.candidates {
+            let (node, replica) = (node.clone(), *replica);
+            if self.said_down.remove(&replica) {
+                told.push(Event::Rejoined { node, replica });
+            } else if replica != self.own && !before.in_view.contains(&replica) {
+                told.push(Event::Joined { node, replica });
+            }
+        }
         told.into_iter().for_each(|event| self.event(event));
     }
 

@@ -53,7 +53,7 @@ impl Calm {
         let events = simulation.events(node);
         for event in &events[*seen..] {
             match event {
-                Event::Joined { .. } | Event::Down { .. } => *converged = false,
+                Event::Joined { .. } | Event::Rejoined { .. } | Event::Down { .. } => *converged = false,
                 Event::Converged { .. } => *converged = true,
                 Event::RoleStopped { role, .. } if !*converged => {
                     return Err(format!("{role:?} was stopped at {node:?} without convergence"));

@@ -82,6 +82,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::ForgetDown, Workload::Engines(Plan::Hurt), "heals"),
     canary(Rule::DiscoveryStops, Workload::Story(stories::two_clusters), "did not become one"),
     canary(Rule::DownNotAnnouncedTo, Workload::Story(stories::silent_discovery), "did not become one"),
+    canary(Rule::EagerReturn, Workload::Story(stories::flapping), "back at once"),
     canary(Rule::LeaverServesNobody, Workload::Engines(Plan::Lossy), "left a whole cluster"),
     canary(Rule::AssignUnagreed, Workload::Story(calm::growth), "without convergence"),
     canary(Rule::SelfAgreement, Workload::Story(calm::one_is_mute), "agrees on a fingerprint that"),

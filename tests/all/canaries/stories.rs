@@ -196,3 +196,39 @@ pub(super) fn newcomer(seed: u64, broken: &[sabotage::Rule]) -> Result<(), Strin
     }
     Ok(())
 }
+
+/// One of three is cut off again and again: in the end it takes its roles back only after a while, and is back in the view
+/// at once all the same.
+pub(super) fn flapping(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let everywhere = RoleSpec::new("everywhere").count(3);
+    let nodes = ["n0", "n1", "n2"].map(|name| simulation.add(options(name, broken).role(everywhere.clone())));
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    let all_run = |simulation: &Simulation| simulation.running("everywhere").len() == 3;
+    for flap in 0..3 {
+        simulation.run_until(20 * SECOND, all_run).unwrap();
+        simulation.run_for(10 * SECOND);
+        let cut = simulation.network().cut(&nodes[..1], &nodes[1..]);
+        simulation.run_for(4 * SECOND);
+        cut.heal();
+        let is_back = |simulation: &Simulation| simulation.view(nodes[1]).len() == 3;
+        simulation.run_until(5 * SECOND, is_back).unwrap();
+        if flap == 2 {
+            let gives_up = |simulation: &Simulation| simulation.running("everywhere") == nodes[1..];
+            let gave_up = simulation.run_until(2 * SECOND, gives_up);
+            gave_up.map_err(|_| "it took its role back at once".to_owned())?;
+        }
+    }
+    let unready = |event: &&Event| matches!(event, Event::Unready { .. });
+    assert_eq!(simulation.events(nodes[0]).iter().filter(unready).count(), 2);
+    simulation.run_until(5 * SECOND, all_run).map_err(|_| "it never builds roles again".to_owned())?;
+    // Each return is told as such, and only so.
+    let told = simulation.events(nodes[1]).iter().filter_map(|event| match event {
+        Event::Joined { node, .. } if node.as_str() == "n0" => Some("joined"),
+        Event::Down { node, .. } if node.as_str() == "n0" => Some("down"),
+        Event::Rejoined { node, .. } if node.as_str() == "n0" => Some("back"),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["joined", "down", "back", "down", "back", "down", "back"]);
+    Ok(())
+}

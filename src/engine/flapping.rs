@@ -1,0 +1,96 @@
+//! A member that flaps: the others find it Down again and again, and each time it comes back.
+//!
+//! ```text
+//!   found Down, and back ── once ─▶ as before
+//!                        ── again within a minute ─▶ builds no roles for 1, 2, 4 … 60 s ── five quiet minutes ─▶ as before
+//! ```
+//!
+//! Each time, the roles that it hosted were started elsewhere; were it a candidate at once, they would move with every
+//! turn. So it stays in the view, shares the tables and is reached as before, and says that it can build nothing for a
+//! while. What went wrong is mostly with itself, its host or its link, and it is the one who knows.
+
+use std::time::Duration;
+
+use super::timers::Timer;
+use super::{Engine, Event};
+use crate::sabotage::Rule;
+use crate::time::Instant;
+
+/// Being found Down by several, who hear of each other a little later, is one time.
+const ONE_TIME: Duration = Duration::from_secs(5);
+/// Twice within this is flapping.
+const SOON: Duration = Duration::from_secs(60);
+/// The first wait; it doubles.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest.
+const LAST_WAIT: Duration = Duration::from_secs(60);
+/// After this the next wait is the first again.
+const QUIET: Duration = Duration::from_secs(300);
+
+/// How this node came back, from being found Down, of late.
+#[derive(Debug, Default)]
+pub(super) struct Flapping {
+    last: Option<Instant>,
+    wait: Option<Duration>,
+    unready: bool,
+}
+
+impl Flapping {
+    /// This node had to come back. Returns for how long it builds no roles from now on, if it flaps.
+    fn came_back(&mut self, now: Instant) -> Option<Duration> {
+        let since = self.last.replace(now).map(|last| now.since(last));
+        if since.is_none_or(|since| since > QUIET) {
+            self.wait = None;
+        }
+        if !since.is_some_and(|since| (ONE_TIME..=SOON).contains(&since)) {
+            return None;
+        }
+        let wait = self.wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LAST_WAIT));
+        self.wait = Some(wait);
+        Some(wait)
+    }
+}
+
+impl Engine {
+    /// Whether this node offers to build roles.
+    pub(super) fn offers_roles(&self) -> bool {
+        !self.flapping.unready
+    }
+
+    /// Others had found this node Down, and it came back to them.
+    pub(super) fn came_back(&mut self) {
+        let wait = self.flapping.came_back(self.now.instant).filter(|_| !self.sabotage.breaks(Rule::EagerReturn));
+        if let Some(wait) = wait.filter(|_| self.formed() && self.leaving.is_none()) {
+            self.flapping.unready = true;
+            self.timers.set(Timer::Ready, self.now.instant + wait);
+            self.declare_self();
+            self.event(Event::Unready { wait });
+        }
+    }
+
+    /// It was quiet for as long as it takes.
+    pub(super) fn ready_again(&mut self) {
+        self.flapping.unready = false;
+        if self.formed() && self.leaving.is_none() {
+            self.declare_self();
+            self.event(Event::Ready);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_again_and_again_waits_ever_longer_and_is_forgiven() {
+        let mut flapping = Flapping::default();
+        let mut at =
+            |second| flapping.came_back(Instant::ZERO + Duration::from_secs(second)).map(|wait| wait.as_secs());
+        assert_eq!([at(100), at(102), at(104)], [None; 3], "one time, of which several tell");
+        assert_eq!([at(120), at(170), at(230)], [Some(1), Some(2), Some(4)]);
+        assert_eq!([at(300), at(310)], [None, Some(8)], "more than a minute later is not flapping, and not forgotten");
+        assert_eq!([320, 330, 340, 350].map(&mut at), [Some(16), Some(32), Some(60), Some(60)]);
+        assert_eq!([at(700), at(710)], [None, Some(1)]);
+    }
+}
