@@ -69,7 +69,6 @@ pub struct Agreement {
     state: State,
     own: Option<Fingerprint>,
     view: BTreeSet<ReplicaId>,
-    laggard: Option<(ReplicaId, Lag)>,
     sabotage: Sabotage,
 }
 
@@ -79,7 +78,7 @@ impl Agreement {
     /// move waits for it. `patience` is how long to wait for agreement at all; see [`PATIENCE`].
     pub fn new(settle: Duration, patience: Duration) -> Self {
         let (view, sabotage) = (BTreeSet::new(), Sabotage::default());
-        Self { settle, patience, state: State::Nowhere, own: None, view, laggard: None, sabotage }
+        Self { settle, patience, state: State::Nowhere, own: None, view, sabotage }
     }
 
     /// Other times from now on, also for what is under way.
@@ -108,7 +107,6 @@ impl Agreement {
             self.own = Some(own);
             self.view.clone_from(view);
         }
-        self.laggard = find_laggard(own, view, reports);
         let alone = self.sabotage.breaks(Rule::SelfAgreement);
         let agrees = !view.is_empty() && (alone || view.iter().all(|member| reports.get(member) == Some(&own)));
         let was = self.state;
@@ -169,9 +167,10 @@ impl Agreement {
     }
 
     /// Who holds up agreement, and how: the first member that is silent, else the first whose report differs from what
-    /// most report. That may be this node itself.
-    pub fn laggard(&self) -> Option<(ReplicaId, Lag)> {
-        self.laggard
+    /// most report. That may be this node itself. Looks at everybody's report, those of the last
+    /// [`update`](Self::update): for when somebody asks.
+    pub fn laggard(&self, reports: &BTreeMap<ReplicaId, Fingerprint>) -> Option<(ReplicaId, Lag)> {
+        find_laggard(self.own?, &self.view, reports)
     }
 }
 

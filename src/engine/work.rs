@@ -152,7 +152,7 @@ impl Work {
         if self.agreement.converged() {
             return None;
         }
-        Some(match self.agreement.laggard() {
+        Some(match self.agreement.laggard(self.system.reports()) {
             Some((member, lag)) => (Some(member), lag.to_string()),
             None => (None, "the view agrees, but has not for the settle time yet".to_owned()),
         })
