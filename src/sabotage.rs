@@ -95,6 +95,8 @@ rules! {
     DownNotAnnouncedTo = "down-not-announced-to", "4";
     /// A member that flaps takes its roles back each time.
     EagerReturn = "eager-return", "4";
+    /// A former run of the own name, which the roster remembers, is taken for one that lives.
+    NamesOfTheDead = "names-of-the-dead", "4";
     /// A node that leaves serves nobody any more.
     LeaverServesNobody = "leaver-serves-nobody", "4";
     /// Roles start, stop and move on a picture that nobody agreed on.

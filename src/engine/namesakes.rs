@@ -12,6 +12,7 @@ use super::strangers::Said;
 use super::{Engine, Event};
 use crate::id::ReplicaId;
 use crate::membership::{Identity, Liveness};
+use crate::sabotage::Rule;
 use crate::time::Instant;
 
 /// The least pause between two events: a process that is started again and again is a new run each time.
@@ -42,6 +43,12 @@ impl Engine {
     /// Lets those that share this node's name, and are not known to be gone, know that this run of it lives.
     pub(super) fn tell_namesakes(&mut self) {
         let now = self.now.instant;
+        if self.sabotage.breaks(Rule::NamesOfTheDead) {
+            let own = self.swim.identity().clone();
+            let runs = self.roster.iter().filter(|(_, admission)| admission.node == own.node);
+            let former = runs.map(|(replica, _)| replica).filter(|replica| *replica != own.replica).max();
+            former.into_iter().for_each(|replica| self.say_name_taken(&Identity { replica, ..own.clone() }, true));
+        }
         if let Some((heir, since)) = &self.namesakes.heir {
             let (to, address) = (heir.replica, heir.address);
             if now.since(*since) < LAST_WORDS {
