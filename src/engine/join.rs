@@ -156,6 +156,8 @@ impl Engine {
         self.timers.stop(Timer::Join);
         self.store.open();
         self.update_clock_offset();
+        // What is declared now goes to those who are known now.
+        self.follow_members();
         self.declare();
         self.status.changed();
         self.event(Event::Ready);

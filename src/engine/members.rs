@@ -88,12 +88,23 @@ impl Engine {
         }
     }
 
-    /// A member found dead by its watchers, told by one of them.
-    pub(super) fn verdict(&mut self, sender: ReplicaId, records: Vec<Record>) {
+    /// A member found dead by its watchers, or a newcomer: told by one of them, or by its sponsor, and passed on in a large
+    /// cluster by those to whom it is news.
+    pub(super) fn news_of_members(&mut self, sender: ReplicaId, records: Vec<Record>) {
         let before = self.swim.fingerprint();
         self.swim.apply(self.now.instant, records.clone());
         if self.swim.fingerprint() != before && self.live().len() > replication::EAGER_TO_ALL {
-            self.broadcast(&Message::Verdict(records), Some(sender));
+            self.broadcast(&Message::News(records), Some(sender));
+        }
+    }
+
+    /// Tells everybody of a newcomer that this node admitted: by gossip alone the last would hear of it some rounds later.
+    pub(super) fn tell_of(&mut self, newcomer: &Identity) {
+        let heard = Record { identity: newcomer.clone(), incarnation: 0, state: Liveness::Alive };
+        let record = self.swim.record(newcomer.replica).cloned().unwrap_or(heard);
+        if record.state == Liveness::Alive && newcomer.replica != self.own {
+            self.swim.apply(self.now.instant, vec![record.clone()]);
+            self.broadcast(&Message::News(vec![record]), Some(newcomer.replica));
         }
     }
 
@@ -124,7 +135,7 @@ impl Engine {
     }
 
     /// Brings everything up to date that is derived from who lives and who is in the roster.
-    fn follow_members(&mut self) {
+    pub(super) fn follow_members(&mut self) {
         self.caught_up();
         self.gossip.stale = false;
         let living = || self.swim.members().filter(|(_, liveness)| *liveness != Liveness::Down);
@@ -222,7 +233,7 @@ impl Engine {
             WatchOutput::Ask { to, about } => self.send(to, &Message::Look(about)),
             WatchOutput::Down(target) => {
                 if let Some(record) = self.swim.declare_down(now, target) {
-                    self.broadcast(&Message::Verdict(vec![record]), Some(target));
+                    self.broadcast(&Message::News(vec![record]), Some(target));
                 }
             }
         }

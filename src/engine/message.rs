@@ -30,8 +30,8 @@ pub(super) enum Message {
     Offer(Vec<Dot>),
     /// What changed in the roster.
     Roster(Roster),
-    /// Members found dead by their watchers; foca's records.
-    Verdict(Vec<Record>),
+    /// Of members found dead by their watchers, and of newcomers by their sponsors; foca's records.
+    News(Vec<Record>),
     /// The sender, watching this member, saw its address refuse a connection.
     Refused(ReplicaId),
     /// The sender asks a fellow watcher to look after this member.

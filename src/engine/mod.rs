@@ -381,7 +381,7 @@ impl Engine {
             Message::Digest(_) | Message::Leave | Message::Namesake { .. } => {}
             Message::Offer(dots) => self.offered(sender, &dots),
             Message::Roster(delta) => self.roster_delta(sender, &delta),
-            Message::Verdict(records) => self.verdict(sender, records),
+            Message::News(records) => self.news_of_members(sender, records),
             Message::Refused(about) => self.watchers.told_refused(self.now.instant, sender, about),
             Message::Look(about) => self.watchers.asked(self.now.instant, sender, about),
         }

@@ -132,6 +132,7 @@ impl Engine {
                 return true;
             }
             self.admit(&newcomer);
+            self.tell_of(&newcomer);
         }
         if self.said_goodbye() || !peer.is_some_and(|peer| self.roster.is_admitted(peer)) {
             self.drop_stream(stream, None);

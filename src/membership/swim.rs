@@ -310,6 +310,11 @@ impl Swim {
         self.members.find(replica).map(|record| (&record.identity, record.state))
     }
 
+    /// All that is known of a run, unless it is our own.
+    pub fn record(&self, replica: ReplicaId) -> Option<&Record> {
+        self.members.find(replica)
+    }
+
     /// What is known of whoever is at an address, unless it is our own.
     pub fn at(&self, address: SocketAddr) -> Option<(&Identity, Liveness)> {
         self.members.at(address).map(|record| (&record.identity, record.state))
