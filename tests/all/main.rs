@@ -5,6 +5,7 @@
 
 mod architecture;
 mod canaries;
+mod clocks;
 mod elsewhere;
 mod engines;
 mod operate;
@@ -16,6 +17,7 @@ mod stage;
 mod support;
 mod test_cluster;
 mod trials;
+mod undecided;
 
 /// The rules to be broken, as the environment says: `UNISONO_VARIANT=bare-session,commit-past-refused`.
 fn broken() -> Vec<unisono::sabotage::Rule> {
