@@ -22,7 +22,7 @@ use unisono::engine::Input;
 use unisono::store::Row;
 use unisono::wire::{self, Envelope};
 
-use pair::{Meddler, Pair, framed, replica};
+use pair::{Meddler, Pair, first, framed, replica};
 use process::{CLUSTER, address};
 
 /// How many times bytes are slipped into streams that go to one of them.
@@ -39,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
     for mut pair in [alone, Pair::met(slips_in(framed(data)))] {
         datagrams(&mut pair, &bytes);
         pair.frames(&framed(data));
+        pair.frames(&first(data));
         pair.goes_on();
     }
 });

@@ -144,10 +144,12 @@ fn lie(stage: &mut Stage, at: usize, what: u8, script: &mut Script<'_>) {
     let from = address(1 - at);
     match what % 12 {
         0 => {
-            let (stream, kind) = (script.stream(), script.byte() % 5);
-            let mut frame = wire::open_frame(kind);
+            let (stream, kind) = (script.stream(), script.byte());
+            // The first frame of a stream begins as a datagram does.
+            let is_first = kind >= 128;
+            let mut frame = if is_first { wire::open(kind % 5) } else { wire::open_frame(kind % 5) };
             frame.extend_from_slice(&script.bytes());
-            let bytes = wire::seal_frame(frame);
+            let bytes = if is_first { wire::seal(frame) } else { wire::seal_frame(frame) };
             stage.hears(at, Input::Frame { stream, bytes });
         }
         1 => {

@@ -22,7 +22,7 @@ use libfuzzer_sys::fuzz_target;
 use unisono::driver::cut_frames;
 use unisono::wire::MAX_FRAME;
 
-use pair::{Meddler, Pair, framed};
+use pair::{Meddler, Pair, first, framed};
 
 fuzz_target!(|data: &[u8]| {
     let mut pair = Pair::met(meddles(Bytes::copy_from_slice(data)));
@@ -34,7 +34,12 @@ fuzz_target!(|data: &[u8]| {
     let frames = cut(data);
     for node in [0, 1] {
         pair.opens_and_says(node, &frames);
-        pair.opens_and_says(node, &frames.iter().map(|frame| framed(frame)).collect::<Vec<_>>());
+        let mut said: Vec<Bytes> = frames.iter().map(|frame| framed(frame)).collect();
+        pair.opens_and_says(node, &said);
+        if let (Some(front), Some(frame)) = (said.first_mut(), frames.first()) {
+            *front = first(frame);
+        }
+        pair.opens_and_says(node, &said);
     }
     pair.frames(&frames.last().cloned().unwrap_or_default());
     pair.goes_on();
@@ -51,8 +56,8 @@ fn meddles(mut orders: Bytes) -> Meddler {
             return vec![frame];
         }
         let arrives = match how {
-            0 => vec![framed(bytes), frame],
-            1 => vec![framed(bytes)],
+            0 => vec![like(&frame, bytes), frame],
+            1 => vec![like(&frame, bytes)],
             2 | 3 => vec![spoilt(&frame, bytes, *how == 3)],
             4 => vec![frame.clone(), frame],
             5 => Vec::new(),
@@ -62,6 +67,11 @@ fn meddles(mut orders: Bytes) -> Meddler {
         order = next(&mut orders);
         arrives
     })
+}
+
+/// A frame of these bytes that begins as that one does.
+fn like(frame: &Bytes, bytes: &Bytes) -> Bytes {
+    if frame.starts_with(b"un") { first(bytes) } else { framed(bytes) }
 }
 
 struct Order {

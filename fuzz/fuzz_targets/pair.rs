@@ -52,6 +52,12 @@ pub(crate) fn framed(bytes: &[u8]) -> Bytes {
     wire::seal_frame(frame)
 }
 
+/// The same as the first frame of a stream, which begins as a datagram does.
+pub(crate) fn first(bytes: &[u8]) -> Bytes {
+    let Some((kind, body)) = bytes.split_first() else { return Bytes::new() };
+    wire::seal([&wire::open(*kind)[..], body].concat())
+}
+
 /// Who a node is.
 pub(crate) fn replica(node: usize) -> ReplicaId {
     ReplicaId(if node == 0 { 1 } else { 2 })

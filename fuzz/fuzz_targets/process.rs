@@ -32,6 +32,7 @@ pub(crate) fn start(now: Now, node: usize, replica: ReplicaId, tombstone_quota: 
         kinds: [ROLE.to_owned()].into(),
         roles: vec![RoleSpec::new(ROLE)],
         tombstone_quota,
+        protocol: Default::default(),
         seed: replica.0,
     };
     let store = Arc::new(Store::new(StoreConfig::new(replica, 7)));

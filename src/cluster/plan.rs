@@ -87,6 +87,7 @@ impl Plan {
             roles: self.roles.clone(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,
+            protocol: Default::default(),
             seed,
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ReplicaId;
-use crate::wire;
+use crate::wire::{self, Versions};
 
 /// One call of a node: here I am.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -19,25 +19,32 @@ pub(super) struct Beacon {
     pub(super) replica: ReplicaId,
 }
 
+/// Whether it is a beacon of a version that is not understood.
+pub(super) fn is_of_other_version(datagram: &[u8]) -> bool {
+    let front = wire::unseal(datagram).ok().map(|(front, _)| front);
+    front.is_some_and(|front| front.kind == wire::BEACON && !Versions::OURS.has(front.version))
+}
+
 /// Whether a datagram is meant for discovery. Says nothing about its body.
 pub(crate) fn is_beacon(datagram: &[u8]) -> bool {
-    matches!(datagram, [b'u', b'n', _, 0, ..])
+    wire::kind_of(datagram) == Ok(wire::BEACON)
 }
 
 impl Beacon {
     pub(super) fn encode(&self) -> Bytes {
-        wire::seal(wire::encode_onto(wire::open(wire::BEACON), self))
+        // It is heard before anybody knows what the other speaks.
+        wire::seal_in(Versions::OURS.low, Versions::OURS, wire::encode_onto(wire::open(wire::BEACON), self))
     }
 
     /// `None` for whatever is no beacon: of another kind or version, damaged, with a body too short or too long, or from
     /// an address at which nobody can listen.
     pub(super) fn decode(datagram: &[u8]) -> Option<Self> {
-        let (kind, body) = wire::unseal(datagram).ok()?;
+        let (front, body) = wire::unseal(datagram).ok()?;
         let beacon: Self = wire::decode(body).ok()?;
         let ip = beacon.address.ip();
         let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
         let nobody = beacon.address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast;
-        (kind == wire::BEACON && !nobody).then_some(beacon)
+        (front.kind == wire::BEACON && Versions::OURS.has(front.version) && !nobody).then_some(beacon)
     }
 }
 
@@ -60,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_pinned() {
-        let mut expected = vec![b'u', b'n', 1, 0, b'p', b'o', 0xa0, b'L'];
+        let mut expected = b"un\x01\x01\x01\x00>qc\xad".to_vec();
         // postcard: varint of the hash, variant 0 (IPv4), 4 bytes, varint of the port, varint of the replica.
         expected.extend(postcard::to_stdvec(&0xebd8_9ff8_c7b4_bc0b_u64).unwrap());
         expected.extend([0, 10, 0, 0, 1, 0x87, 0x26, 7]);
@@ -87,7 +94,7 @@ mod tests {
             other[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Beacon::decode(&other), None, "bit {bit}");
         }
-        let body = &bytes[8..];
+        let body = &bytes[10..];
         let other = wire::seal([&wire::open(wire::BEACON + 1), body].concat());
         assert_eq!(Beacon::decode(&other), None);
         let longer = wire::seal([&wire::open(wire::BEACON), body, &[0]].concat());

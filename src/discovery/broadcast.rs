@@ -25,8 +25,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::beacon::Beacon;
 pub(crate) use super::beacon::is_beacon;
+use super::beacon::{Beacon, is_of_other_version};
 use super::beacon_socket::BeaconSocket;
 use super::pace::Pace;
 use super::{Context, Run, Strategy};
@@ -40,6 +40,19 @@ pub struct BeaconConfig {
     pub replica: ReplicaId,
     /// The seed of the jitter between beacons. Two nodes with one seed call at the same times, and nothing worse.
     pub seed: u64,
+}
+
+/// Whoever calls on the subnet and is not looked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stranger {
+    /// A node of another cluster.
+    OfCluster {
+        address: SocketAddr,
+        /// The hash of the name of its cluster.
+        cluster: u64,
+    },
+    /// A node whose beacon is of a version that is not understood: all there is of it.
+    OfVersion { from: SocketAddr, bytes: Bytes },
 }
 
 /// What became of the beacons, counted since the start.
@@ -83,8 +96,8 @@ pub(crate) struct BroadcastSetup {
     /// Where `socket` is bound, which may differ from what is advertised.
     pub(crate) bound: SocketAddr,
     pub(crate) counts: Arc<BeaconCounts>,
-    /// Where to say that a node of another cluster calls, and the hash of the name of that one.
-    pub(crate) strangers: mpsc::Sender<(SocketAddr, u64)>,
+    /// Where to tell of calls that are not for this node.
+    pub(crate) strangers: mpsc::Sender<Stranger>,
 }
 
 impl BroadcastSetup {
@@ -160,12 +173,16 @@ impl Broadcast {
         }
     }
 
-    fn hear(&mut self, from: SocketAddr, bytes: &[u8], own: &Beacon, pace: &mut Pace, context: &Context) {
+    fn hear(&mut self, from: SocketAddr, bytes: &Bytes, own: &Beacon, pace: &mut Pace, context: &Context) {
         let count = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
         if !self.setup.net.contains(&plain(from.ip())) {
             return count(&self.setup.counts.outside);
+        }
+        if is_of_other_version(bytes) {
+            let _ = self.setup.strangers.try_send(Stranger::OfVersion { from, bytes: bytes.clone() });
+            return;
         }
         let Some(beacon) = Beacon::decode(bytes) else {
             return count(&self.setup.counts.malformed);
@@ -176,7 +193,8 @@ impl Broadcast {
         if beacon.cluster != own.cluster {
             count(&self.setup.counts.foreign);
             // A node that is busy hears of it the next time.
-            let _ = self.setup.strangers.try_send((beacon.address, beacon.cluster));
+            let (address, cluster) = (beacon.address, beacon.cluster);
+            let _ = self.setup.strangers.try_send(Stranger::OfCluster { address, cluster });
             return;
         }
         count(&self.setup.counts.heard);
@@ -251,11 +269,14 @@ mod tests {
 
         let inside: SocketAddr = "127.0.0.1:2".parse().unwrap();
         let outside: SocketAddr = "10.0.0.1:2".parse().unwrap();
-        let malformed = Bytes::from_static(b"un\x01\0bogus");
+        let malformed = Bytes::from_static(b"un\x01\x01\x01\0bogus");
+        let later = wire::Versions { low: 9, high: 9 };
+        let of_later_version = wire::seal_in(9, later, [&wire::open(wire::BEACON)[..], b"who knows"].concat());
         for (from, bytes) in [
             (inside, beacon("elsewhere", 2, 12)),
             (outside, beacon("parking", 3, 13)),
             (inside, malformed),
+            (inside, of_later_version.clone()),
             (inside, beacon("parking", 1, 14)), // what it sent itself
             (inside, beacon("parking", 5, 9)),  // its own address, from a run of it that is gone
             (inside, beacon("parking", 6, 16)),
@@ -268,7 +289,9 @@ mod tests {
         assert_eq!((count(&counts.foreign), count(&counts.outside), count(&counts.malformed)), (1, 1, 1));
         assert_eq!(count(&counts.heard), 2);
         let other = SocketAddr::from(([127, 0, 0, 1], 12));
-        assert_eq!(met.recv().await, Some((other, wire::cluster_hash("elsewhere"))));
+        let cluster = wire::cluster_hash("elsewhere");
+        assert_eq!(met.recv().await, Some(Stranger::OfCluster { address: other, cluster }));
+        assert_eq!(met.recv().await, Some(Stranger::OfVersion { from: inside, bytes: of_later_version }));
         task.abort();
     }
 

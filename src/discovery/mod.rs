@@ -23,7 +23,7 @@ mod strategy;
 #[doc(hidden)]
 pub use beacon::recode_beacon;
 pub use broadcast::{BeaconConfig, BeaconCounts, Broadcast};
-pub(crate) use broadcast::{BroadcastSetup, is_beacon};
+pub(crate) use broadcast::{BroadcastSetup, Stranger, is_beacon};
 pub use interfaces::{NoInterface, own_address};
 pub use static_list::StaticList;
 pub use strategy::{Context, Run, Strategy};

@@ -30,7 +30,7 @@ use super::guard::{AbortOnDrop, caught};
 use super::role_task::Roles;
 use super::streams::{Accepted, MOST_INCOMING, Streams, acceptor};
 use super::{Bound, Clock, Driver, Machine, RunConfig};
-use crate::discovery::{BeaconCounts, Broadcast, BroadcastSetup, Context, is_beacon};
+use crate::discovery::{BeaconCounts, Broadcast, BroadcastSetup, Context, Stranger, is_beacon};
 use crate::engine::{Input, Liveness, Output, Reply, Status};
 
 /// So many inputs of one source are handled before the others get their turn.
@@ -98,8 +98,7 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
 struct Sources {
     inbox: mpsc::Receiver<Input>,
     found: mpsc::Receiver<SocketAddr>,
-    /// Nodes of other clusters, and the hashes of their names.
-    strangers: mpsc::Receiver<(SocketAddr, u64)>,
+    strangers: mpsc::Receiver<Stranger>,
     accepted: mpsc::Receiver<Accepted>,
     orders: Orders,
     written: Arc<Notify>,
@@ -159,9 +158,10 @@ impl<M: Machine> EventLoop<M> {
                 self.handle(input);
             }
             Some(address) = sources.found.recv() => self.handle(Input::Discovered { address }),
-            Some((address, cluster)) = sources.strangers.recv() => {
-                self.handle(Input::Stranger { address, cluster });
-            }
+            Some(stranger) = sources.strangers.recv() => self.handle(match stranger {
+                Stranger::OfCluster { address, cluster } => Input::Stranger { address, cluster },
+                Stranger::OfVersion { from, bytes } => Input::Datagram { from, bytes },
+            }),
             () = sources.written.notified() => self.handle(Input::StoreChanged),
             Some(report) = self.roles.next() => self.handle(Input::Role(report)),
             Some(order) = sources.orders.recv() => {

@@ -101,7 +101,9 @@ fn log(event: &Event) {
         Event::Unready { wait } => {
             tracing::warn!(?wait, "others find this node down again and again; it builds no roles for a while");
         }
-        Event::Refused { address, why } => tracing::warn!(%address, why, "a node is ignored"),
+        Event::NoCommonProtocol { address, theirs, ours } => {
+            tracing::warn!(%address, %theirs, %ours, "a node with no common protocol version is ignored; update the older");
+        }
         _ => {}
     }
 }

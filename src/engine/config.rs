@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::membership::{self, TimingError};
 use crate::roles::RoleSpec;
+use crate::wire::Versions;
 
 /// What an engine is told at its start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct EngineConfig {
     /// who left no rows, and where too many did, their rows are given to a member: so contexts do not grow with every
     /// restart. About 20 bytes each; each row given costs as much as a write.
     pub departed_authors: usize,
+    /// The protocol versions that this node speaks. Anything else than [`Versions::OURS`] is for tests.
+    #[serde(default)]
+    pub protocol: Versions,
     /// Where all randomness below the driver comes from.
     pub seed: u64,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ReplicaId};
 use crate::roles::{FencingToken, RoleSpec};
+use crate::wire::Versions;
 
 /// Where this node stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -201,11 +202,15 @@ pub enum Event {
         /// lives: give it a name of its own, and an address.
         keeps: bool,
     },
-    /// A node that speaks no common protocol version was met and ignored.
-    Refused {
+    /// A node was met that has no protocol version in common with this one; neither understands the other, and both are
+    /// told. Or this node was not admitted because of a member with which it has none. Said once an hour of each address.
+    /// Update whichever is older.
+    NoCommonProtocol {
         /// Where it was met.
         address: SocketAddr,
-        /// Why, and what to do.
-        why: String,
+        /// The versions that it speaks.
+        theirs: Versions,
+        /// Those that this node speaks.
+        ours: Versions,
     },
 }

@@ -14,6 +14,7 @@ use crate::replication::{Compared, Due, median_offset_ms};
 use crate::sabotage::Rule;
 use crate::store::{Report, Row};
 use crate::time::Instant;
+use crate::wire::Versions;
 
 /// How many random members are asked at a time. Their answers compare as well as our questions, so every member is
 /// heard about four times a pause, however large the cluster.
@@ -124,6 +125,7 @@ impl Engine {
             reports: self.reports_to_pass_on(),
             tables: Vec::new(),
             detailed,
+            spoken: self.spoken_by_all(),
         }
     }
 
@@ -154,8 +156,9 @@ impl Engine {
             self.answer(from, sender, &digest);
         }
         if !self.roster.is_admitted(sender) {
-            return self.meet_island(sender);
+            return self.meet_island(sender, digest.spoken);
         }
+        self.told_spoken(sender, digest.spoken);
         self.store.observe_reports(&std::mem::take(&mut digest.reports));
         let counts = self.gossip.live.contains(&sender);
         let outdated = self.peers.is_outdated(sender, digest.sent);
@@ -179,8 +182,11 @@ impl Engine {
     }
 
     /// Somebody has a cluster of its own: pull from it, which unites the rosters on the way. Not so with those who leave,
-    /// nor where a newer process has taken the name of either.
-    fn meet_island(&mut self, sender: ReplicaId) {
+    /// nor where a newer process has taken the name of either, nor where not all of both speak one protocol version.
+    fn meet_island(&mut self, sender: ReplicaId, spoken: Versions) {
+        if self.refused_for_versions(spoken).is_some() {
+            return self.say_if_not_understood(sender, spoken);
+        }
         let replaced = self.roster.is_superseded(sender) || self.roster.is_superseded(self.own);
         if !replaced && !self.leavers.contains(&sender) && self.scheduler.may_meet(self.now.instant, sender) {
             self.pull_from(sender, Due::Rosters);

@@ -26,8 +26,8 @@ use crate::time::Instant;
 /// The pause after which somebody who could not admit this node is asked again.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// The pause after which it is asked again whether a node of this one's name still lives.
-const NAME_RETRY: Duration = Duration::from_secs(1);
+/// The pause after which a node is asked again that refused this one for what will hardly have changed.
+const KEPT_OUT_RETRY: Duration = Duration::from_secs(1);
 
 /// After so many times the longest wait a node that was admitted by nobody makes a cluster of its own, whoever is
 /// there: those who are there are then met as islands.
@@ -46,7 +46,7 @@ const SAMPLE: usize = 64;
 pub(super) struct Joining {
     alone_at: Instant,
     last_resort_at: Instant,
-    /// Until then nobody is asked, since all would say that the name is taken.
+    /// Until then nobody is asked, since all would give the same reason.
     pause_until: Instant,
     asking: Option<ReplicaId>,
     /// Who said that it has no cluster either, or could not be asked, and when.
@@ -95,7 +95,7 @@ impl Engine {
         let none_formed = there.iter().all(|(replica, _)| *replica > self.own && (sampled || is_new(replica)));
         // Whoever was admitted somewhere must not give up on it: its sponsors would meet it as an island without rows.
         let admitted_nowhere = self.live().is_empty();
-        let is_kept_out = self.name_taken_by().is_some();
+        let is_kept_out = self.kept_out().is_some();
         if is_kept_out && now < self.join.pause_until {
             return self.timers.set_earlier(Timer::Join, self.join.pause_until);
         }
@@ -124,13 +124,19 @@ impl Engine {
         self.timers.set_earlier(Timer::Join, again);
     }
 
+    /// Why this node is not admitted to a cluster that is there: then it makes none of its own beside it, which would only
+    /// be in its way.
+    pub(super) fn kept_out(&self) -> Option<String> {
+        self.name_trouble().or_else(|| self.speech_trouble())
+    }
+
     /// The member asked cannot admit this node, or is gone.
     pub(super) fn join_failed(&mut self, sponsor: ReplicaId, refusal: Option<&Refusal>) {
         if self.join.asking == Some(sponsor) {
             self.join.asking = None;
         }
-        if matches!(refusal, Some(Refusal::NameTaken(_))) {
-            self.join.pause_until = self.now.instant + NAME_RETRY;
+        if matches!(refusal, Some(Refusal::NameTaken(_) | Refusal::Protocol(..))) {
+            self.join.pause_until = self.now.instant + KEPT_OUT_RETRY;
         }
         let new = matches!(refusal, Some(Refusal::NotFormed));
         self.join.turned_down.insert(sponsor, (self.now.instant, new));

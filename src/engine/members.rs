@@ -27,7 +27,7 @@ impl Engine {
                     if self.guard.may_send(to, datagram.len() + 2 + bytes.len()) {
                         let announces = self.guard.answers_nobody() && !self.is_live_address(to);
                         wire::push_padded(&mut datagram, &bytes, announces);
-                        self.output_datagram(to, wire::seal(datagram));
+                        self.output_datagram(to, datagram);
                     } else {
                         self.stats.answers_withheld += 1;
                     }
@@ -266,9 +266,17 @@ mod tests {
         let timing = Timing::lan();
         let tombstone_quota = EngineConfig::TOMBSTONE_QUOTA;
         let (kinds, roles) = (BTreeSet::new(), Vec::new());
-        let departed_authors = EngineConfig::DEPARTED_AUTHORS;
-        let config =
-            EngineConfig { cluster, identity, timing, kinds, roles, tombstone_quota, departed_authors, seed: 7 };
+        let config = EngineConfig {
+            cluster,
+            identity,
+            timing,
+            kinds,
+            roles,
+            tombstone_quota,
+            departed_authors: EngineConfig::DEPARTED_AUTHORS,
+            protocol: Default::default(),
+            seed: 7,
+        };
         let mut larry = Engine::new(now, config, store);
         let alive = Record { identity: gary.clone(), incarnation: 0, state: Liveness::Alive };
         larry.swim.apply(now.instant, vec![alive]);

@@ -1,6 +1,8 @@
 //! What engines say to each other. Bodies of datagrams and of frames; postcard, versioned by the envelope and the
 //! first frame of a stream.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ use crate::id::{NodeId, ReplicaId};
 use crate::membership::{Identity, Record};
 use crate::store::{BucketHashes, Digest, Report, TableName};
 use crate::time::{Instant, Stamp};
-use crate::wire::{self, Malformed};
+use crate::wire::{self, Malformed, Versions};
 
 /// Kinds of datagrams, and of frames where the same stands in both.
 pub(super) mod kind {
@@ -72,6 +74,8 @@ pub(super) struct DigestMessage {
     pub(super) tables: Vec<(TableName, u64)>,
     /// Whether the question asks for `tables`.
     pub(super) detailed: bool,
+    /// The protocol versions that all members of the sender's cluster speak.
+    pub(super) spoken: Versions,
 }
 
 /// Why a stream was opened.
@@ -88,10 +92,8 @@ pub(super) enum Purpose {
 /// The first frame on a stream, by the side that opened it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
-    /// The lowest protocol version spoken.
-    pub(super) protocol_min: u8,
-    /// The highest.
-    pub(super) protocol_max: u8,
+    /// The protocol versions that all members of its cluster speak; before it has one, its own.
+    pub(super) spoken: Versions,
     /// The name of the cluster.
     pub(super) cluster: String,
     /// Who opens.
@@ -117,6 +119,8 @@ pub(super) enum Control {
         roster: Option<Roster>,
         /// The member list, where it differs.
         members: Option<Vec<Record>>,
+        /// The protocol versions that all members of its cluster speak.
+        spoken: Versions,
     },
     /// The other answer.
     Refuse(Refusal),
@@ -164,8 +168,8 @@ pub(super) enum Refusal {
     Busy,
     /// This is another cluster, of this name.
     Cluster(String),
-    /// No protocol version in common; this end speaks from…to.
-    Protocol(u8, u8),
+    /// No protocol version in common with a member of this cluster: what that one speaks, and where it is.
+    Protocol(Versions, SocketAddr),
     /// A later run of the same node, at another address, lives as far as is known: this one.
     NameTaken(Box<Identity>),
 }

@@ -39,6 +39,7 @@ mod reporting;
 mod roster;
 mod rows;
 mod sessions;
+mod speech;
 mod status;
 mod strangers;
 mod streams;
@@ -51,7 +52,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
@@ -116,6 +116,7 @@ pub struct Engine {
     waiting: waiting::Waiting,
     leaving: Option<leave::Leaving>,
     namesakes: namesakes::Namesakes,
+    speech: speech::Speech,
     strangers: strangers::Strangers,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -166,6 +167,7 @@ impl Engine {
             waiting: waiting::Waiting::default(),
             leaving: None,
             namesakes: namesakes::Namesakes::default(),
+            speech: speech::Speech::new(config.protocol),
             strangers: strangers::Strangers::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -314,6 +316,7 @@ impl Engine {
         self.early.clear();
         self.evict_long_down();
         self.tell_namesakes();
+        self.forget_speech();
         self.close_hanging_streams();
         self.exchange_members();
         self.update_clock_offset();
@@ -329,7 +332,14 @@ impl Engine {
     }
 
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
-        let Ok((envelope, body)) = Envelope::split(bytes) else {
+        let Ok((front, rest)) = wire::unseal(bytes) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if !self.reads(front) {
+            return self.unread(from, front);
+        }
+        let Ok((envelope, body)) = Envelope::read(front.kind, rest) else {
             self.stats.malformed += 1;
             return;
         };
@@ -347,6 +357,7 @@ impl Engine {
             self.stats.over_rate += 1;
             return;
         }
+        self.speech.hear(from, front.versions);
         let outcome = match envelope.kind {
             kind::SWIM => wire::split_padded(body)
                 .and_then(|body| self.swim.handle_datagram(self.now.instant, body).map_err(|_| wire::Malformed)),
@@ -400,15 +411,17 @@ impl Engine {
             self.stats.oversized += 1;
             return;
         }
-        self.output_datagram(address, wire::seal(bytes));
+        self.output_datagram(address, bytes);
     }
 
-    fn output_datagram(&mut self, to: SocketAddr, bytes: Bytes) {
+    /// Sends a datagram that is complete but for its versions and its sum, unless a stranger would get too much.
+    fn output_datagram(&mut self, to: SocketAddr, bytes: Vec<u8>) {
         if !self.guard.may_send(to, bytes.len()) {
             self.stats.answers_withheld += 1;
             return;
         }
         self.guard.sent(to, bytes.len());
+        let bytes = self.speech.seal_for(to, bytes);
         self.put_out(to, bytes);
     }
 

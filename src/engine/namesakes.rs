@@ -18,6 +18,9 @@ use crate::time::Instant;
 /// The least pause between two events: a process that is started again and again is a new run each time.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// How long the event is not repeated of one run.
+const AGAIN: Duration = Duration::from_secs(3_600);
+
 /// For so long a node that was refused for its name makes no cluster of its own: its name is taken there, and it would
 /// only be thrown out when it is met.
 const REFUSED: Duration = Duration::from_secs(3);
@@ -112,7 +115,7 @@ impl Engine {
         if self.namesakes.last.is_some_and(|last| now.since(last) < PAUSE) {
             return;
         }
-        if self.namesakes.said.is_due(now, other.replica) {
+        if self.namesakes.said.is_due(now, other.replica, AGAIN) {
             self.namesakes.last = Some(now);
             let Identity { node, replica, address, .. } = other.clone();
             self.event(Event::NameTaken { node, other: replica, address, keeps });

@@ -1,5 +1,6 @@
 //! Eager rows, out and in.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Engine;
@@ -9,7 +10,7 @@ use crate::id::ReplicaId;
 use crate::replication::{self, EAGER_TO_ALL};
 use crate::sabotage::Rule;
 use crate::store::Row;
-use crate::wire::{self, MAX_BODY, Malformed};
+use crate::wire::{MAX_BODY, Malformed};
 
 /// How many rows are taken from the outbox at a time.
 const BATCH: usize = 512;
@@ -36,7 +37,7 @@ impl Engine {
     /// frame carries one row at least. More than usual changes nothing.
     #[cfg(feature = "testkit")]
     pub fn set_packing(&mut self, datagram_bytes: usize, frame_bytes: usize) {
-        let body = datagram_bytes.saturating_sub(wire::Envelope::BYTES);
+        let body = datagram_bytes.saturating_sub(crate::wire::Envelope::BYTES);
         self.packing = Packing { body: body.min(MAX_BODY), frame: frame_bytes.min(replication::FRAME_BYTES) };
     }
 
@@ -102,9 +103,12 @@ impl Engine {
         let packed = replication::pack(rows, self.packing.body, || envelope.open());
         let addresses: Vec<_> = targets.iter().filter_map(|target| self.address_of(*target)).collect();
         for body in packed.bodies {
-            let bytes = wire::seal(body);
+            // The body is the same in each version; the front is not.
+            let mut sealed = BTreeMap::new();
             for to in &addresses {
-                self.put_out(*to, bytes.clone());
+                let version = self.speech.version_for(*to);
+                let bytes = sealed.entry(version).or_insert_with(|| self.speech.seal_in(version, body.clone())).clone();
+                self.put_out(*to, bytes);
             }
         }
         if !packed.too_large.is_empty() {

@@ -22,6 +22,8 @@ pub struct EngineStats {
     pub malformed: u64,
     /// Datagrams of another cluster.
     pub foreign_cluster: u64,
+    /// Datagrams and frames of a protocol version that this node does not speak.
+    pub other_protocol: u64,
     /// Messages of senders outside the roster.
     pub outside_roster: u64,
     /// Datagrams dropped because their sender, or strangers together, sent too many.

@@ -8,7 +8,7 @@ use super::{Engine, Event};
 use crate::time::Instant;
 use crate::wire;
 
-/// How long nothing is said again.
+/// How long the event is not repeated.
 const AGAIN: Duration = Duration::from_secs(3_600);
 
 /// The least pause between two things said while more are there than are remembered.
@@ -35,9 +35,9 @@ impl<K: Ord + Clone> Said<K> {
     /// all the same: from then on something is said once a minute at the most.
     pub(super) const MOST: usize = 64;
 
-    /// Whether this is to be said now, which is then noted: it was not within the last hour.
-    pub(super) fn is_due(&mut self, now: Instant, what: K) -> bool {
-        self.at.retain(|_, at| now.since(*at) < AGAIN);
+    /// Whether this is to be said now, which is then noted: it was not said for so long.
+    pub(super) fn is_due(&mut self, now: Instant, what: K, again: Duration) -> bool {
+        self.at.retain(|_, at| now.since(*at) < again);
         if self.at.contains_key(&what) {
             return false;
         }
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     fn say_other_cluster(&mut self, address: SocketAddr, cluster: u64, name: Option<String>) {
-        if self.strangers.clusters.is_due(self.now.instant, cluster) {
+        if self.strangers.clusters.is_due(self.now.instant, cluster, AGAIN) {
             self.event(Event::OtherCluster { address, name });
         }
     }
@@ -91,14 +91,14 @@ mod tests {
     #[test]
     fn each_is_said_once_an_hour_and_no_more_than_64_are_remembered() {
         let (mut said, start) = (Said::default(), Instant::ZERO + AGAIN);
-        assert!(said.is_due(start, 0_u64));
-        assert!(!said.is_due(start + AGAIN - CROWDED, 0));
-        assert!(said.is_due(start + AGAIN, 0));
+        assert!(said.is_due(start, 0_u64, AGAIN));
+        assert!(!said.is_due(start + AGAIN - CROWDED, 0, AGAIN));
+        assert!(said.is_due(start + AGAIN, 0, AGAIN));
         let later = start + AGAIN + CROWDED;
-        let due = (1..1_000).filter(|what| said.is_due(later, *what)).count();
+        let due = (1..1_000).filter(|what| said.is_due(later, *what, AGAIN)).count();
         assert_eq!((due, said.at.len()), (63, 64));
-        assert!(said.is_due(later + CROWDED, 1_000), "the oldest makes room");
-        assert!(!said.is_due(later + CROWDED, 1_001), "not for everybody at once");
+        assert!(said.is_due(later + CROWDED, 1_000, AGAIN), "the oldest makes room");
+        assert!(!said.is_due(later + CROWDED, 1_001, AGAIN), "not for everybody at once");
         assert_eq!(said.at.len(), 64);
         assert!(!said.at.contains_key(&0));
     }

@@ -10,12 +10,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::message::{Control, FrameBody, Hello, Purpose, Refusal, control_frame, read_frame};
-use super::{Engine, Event, Output, StreamId};
+use super::{Engine, Output, StreamId};
 use crate::id::ReplicaId;
 use crate::membership::Identity;
 use crate::replication::{Pull, Serve};
 use crate::time::Instant;
-use crate::wire::{PROTOCOL_MAX, PROTOCOL_MIN};
+use crate::wire::Malformed;
 
 /// How long a stream that should be busy may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -116,8 +116,7 @@ impl Engine {
 
     pub(super) fn stream_connected(&mut self, stream: StreamId) {
         let hello = Hello {
-            protocol_min: PROTOCOL_MIN,
-            protocol_max: PROTOCOL_MAX,
+            spoken: self.spoken_by_all(),
             cluster: self.config.cluster.clone(),
             identity: self.swim.identity().clone(),
             purpose: Purpose::Watch,
@@ -128,7 +127,8 @@ impl Engine {
         state.phase = StreamPhase::Greeting;
         state.heard = self.now.instant;
         let hello = Hello { purpose: state.purpose, ..hello };
-        self.frame(stream, &Control::Hello(Box::new(hello)));
+        let version = self.speech.version_for(state.address);
+        self.first_frame(stream, version, &Control::Hello(Box::new(hello)));
     }
 
     pub(super) fn stream_failed(&mut self, stream: StreamId, refused: bool) {
@@ -204,6 +204,9 @@ impl Engine {
     pub(super) fn stream_frame(&mut self, stream: StreamId, bytes: &[u8]) {
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
         state.heard = self.now.instant;
+        if matches!(state.phase, StreamPhase::Greeted | StreamPhase::Greeting) {
+            return self.stream_first_frame(stream, bytes);
+        }
         let understood = match (read_frame(bytes), &state.phase) {
             (Ok(FrameBody::Rows(rows)), StreamPhase::Pulling(_)) => self.session_rows(stream, rows).is_ok(),
             (Ok(FrameBody::Control(Control::Roster(roster))), StreamPhase::Pulling(_)) => {
@@ -219,18 +222,6 @@ impl Engine {
                 self.store.join_context(&context);
                 true
             }
-            (Ok(FrameBody::Control(Control::Hello(hello))), StreamPhase::Greeted) => {
-                self.hello(stream, *hello);
-                true
-            }
-            (Ok(FrameBody::Control(Control::Welcome { identity, roster, members })), StreamPhase::Greeting) => {
-                self.welcome(stream, &identity, roster, members);
-                true
-            }
-            (Ok(FrameBody::Control(Control::Refuse(refusal))), StreamPhase::Greeting) => {
-                self.turned_away(stream, &refusal);
-                true
-            }
             (Ok(FrameBody::Control(Control::Pull { roster, members, knows, have })), StreamPhase::Asked(_)) => {
                 self.meet(roster, members);
                 self.session_asked(stream, knows, &have)
@@ -243,7 +234,31 @@ impl Engine {
         }
     }
 
-    fn hello(&mut self, stream: StreamId, hello: Hello) {
+    /// The first frame of the other side, in a version that this one may not speak.
+    fn stream_first_frame(&mut self, stream: StreamId, bytes: &[u8]) {
+        let Some(state) = self.streams.open.get(&stream) else { return };
+        let (outgoing, address) = (state.outgoing, state.address);
+        match (self.read_first(address, outgoing, bytes), outgoing) {
+            (Ok((_, None)), _) => self.close_unread(stream, outgoing),
+            (Ok((front, Some(FrameBody::Control(Control::Hello(hello))))), false) => {
+                // What can be read is written in a version of both.
+                let shared = self.config.protocol.shared(front.versions);
+                self.hello(stream, *hello, shared.map_or(front.version, |shared| shared.high));
+            }
+            (Ok((_, Some(FrameBody::Control(Control::Welcome { identity, spoken, roster, members })))), true) => {
+                self.told_spoken(identity.replica, spoken);
+                self.welcome(stream, &identity, roster, members);
+            }
+            (Ok((_, Some(FrameBody::Control(Control::Refuse(refusal))))), true) => self.turned_away(stream, &refusal),
+            (Ok(_) | Err(Malformed), _) => {
+                self.stats.malformed += 1;
+                self.drop_stream(stream, None);
+            }
+        }
+    }
+
+    /// Somebody says who he is and what he wants; he is answered in this version.
+    fn hello(&mut self, stream: StreamId, hello: Hello, version: u8) {
         let peer = hello.identity.replica;
         if hello.cluster == self.config.cluster {
             self.met(&hello.identity);
@@ -252,8 +267,8 @@ impl Engine {
         let refusal = if hello.cluster != self.config.cluster {
             self.other_cluster_named(hello.identity.address, &hello.cluster);
             Some(Refusal::Cluster(self.config.cluster.clone()))
-        } else if hello.protocol_min > PROTOCOL_MAX || hello.protocol_max < PROTOCOL_MIN {
-            Some(Refusal::Protocol(PROTOCOL_MIN, PROTOCOL_MAX))
+        } else if let Some(refusal) = self.refused_for_versions(hello.spoken).filter(|_| admits) {
+            Some(refusal)
         } else if admits && !self.formed() && self.leaving.is_none() {
             Some(Refusal::NotFormed)
         } else if let Some(keeper) = self.keeper_against(&hello) {
@@ -269,7 +284,7 @@ impl Engine {
             self.asked_by_newcomer(peer);
         }
         if let Some(refusal) = refusal {
-            self.frame(stream, &Control::Refuse(refusal));
+            self.first_frame(stream, version, &Control::Refuse(refusal));
             self.streams.open.remove(&stream);
             self.outputs.push_back(Output::Close { stream });
             return;
@@ -281,10 +296,11 @@ impl Engine {
         state.phase = if admits { StreamPhase::Asked(newcomer) } else { StreamPhase::Idle };
         let welcome = Control::Welcome {
             identity: Box::new(self.swim.identity().clone()),
+            spoken: self.spoken_by_all(),
             roster: (admits && hello.roster != self.roster.fingerprint()).then(|| self.roster.clone()),
             members: (admits && hello.members != self.swim.fingerprint()).then(|| self.swim.records()),
         };
-        self.frame(stream, &welcome);
+        self.first_frame(stream, version, &welcome);
     }
 
     /// Who has the name of a node that asks to be admitted. One at the same address is not meant: that is the former run,
@@ -325,22 +341,14 @@ impl Engine {
 
     /// The other end does not want to talk.
     fn turned_away(&mut self, stream: StreamId, refusal: &Refusal) {
-        let address = self.streams.open.get(&stream).map(|state| state.address);
-        let why = match refusal {
-            Refusal::Protocol(min, max) => Some(format!(
-                "it speaks protocol versions {min} to {max}, this node {PROTOCOL_MIN} to {PROTOCOL_MAX}; update the older"
-            )),
-            Refusal::Cluster(_) | Refusal::NotFormed | Refusal::Busy | Refusal::NameTaken(_) => None,
+        let Some((peer, address)) = self.streams.open.get(&stream).map(|state| (state.peer, state.address)) else {
+            return;
         };
-        if let (Refusal::Cluster(name), Some(address)) = (refusal, address) {
-            self.other_cluster_named(address, name);
-        }
-        if let Refusal::NameTaken(keeper) = refusal {
-            let by = self.streams.open.get(&stream).and_then(|state| state.peer);
-            self.refused_for_name(by, keeper);
-        }
-        if let (Some(why), Some(address)) = (why, address) {
-            self.event(Event::Refused { address, why });
+        match refusal {
+            Refusal::Cluster(name) => self.other_cluster_named(address, name),
+            Refusal::Protocol(theirs, address) => self.refused_by_speaker(*address, *theirs),
+            Refusal::NameTaken(keeper) => self.refused_for_name(peer, keeper),
+            Refusal::NotFormed | Refusal::Busy => {}
         }
         self.drop_stream(stream, Some(refusal));
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::message::{Control, FrameBody, Have, Hello, Purpose, Refusal, control_frame, kind, read_frame};
 use super::streams::{Stream, StreamPhase};
 use super::*;
@@ -12,7 +14,7 @@ use crate::membership::Identity;
 use crate::replication::Pull;
 use crate::store::{Row, StoreConfig, TableName};
 use crate::time::Stamp;
-use crate::wire::{PROTOCOL_MAX, PROTOCOL_MIN};
+use crate::wire::Versions;
 
 pub(super) const OWN: ReplicaId = ReplicaId(1);
 pub(super) const PEER: ReplicaId = ReplicaId(2);
@@ -30,6 +32,7 @@ pub(super) fn engine(formed: bool) -> Engine {
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,
+        protocol: Versions::OURS,
         seed: 1,
     };
     let mut engine = Engine::new(NOW, config, Arc::new(Store::new(StoreConfig::new(OWN, 1))));
@@ -57,6 +60,10 @@ fn stream(engine: &mut Engine, outgoing: bool, phase: StreamPhase) -> StreamId {
     let state = Stream { purpose, outgoing, peer, address, phase, heard, buckets: false, island: false };
     engine.streams.open.insert(id, state);
     id
+}
+
+fn first_frame(control: &Control) -> Bytes {
+    wire::seal(wire::encode_onto(wire::open(kind::MESSAGE), control))
 }
 
 fn pull(rows: &[Row]) -> Engine {
@@ -141,8 +148,7 @@ fn a_newcomer_is_admitted_when_it_answers_the_welcome() {
         renewal: 0,
     };
     let hello = Hello {
-        protocol_min: PROTOCOL_MIN,
-        protocol_max: PROTOCOL_MAX,
+        spoken: Versions::OURS,
         cluster: "parking".to_owned(),
         identity,
         purpose: Purpose::Join,
@@ -150,7 +156,7 @@ fn a_newcomer_is_admitted_when_it_answers_the_welcome() {
         members: 0,
     };
     let stream = stream(&mut engine, false, StreamPhase::Greeted);
-    let bytes = control_frame(&Control::Hello(Box::new(hello)));
+    let bytes = first_frame(&Control::Hello(Box::new(hello)));
     engine.handle(NOW, Input::Frame { stream, bytes });
     assert!(engine.roster.is_admitted(PEER) && !engine.roster.is_admitted(STRANGER));
     let (knows, have) = (engine.roster.fingerprint(), Have::Context(Context::default()));
@@ -208,7 +214,7 @@ fn a_newcomer_that_is_refused_for_its_name_says_why_and_makes_no_cluster_of_its_
         for _ in 0..20 {
             now.instant = now.instant + TICK;
             let stream = stream(&mut engine, true, StreamPhase::Greeting);
-            engine.handle(now, Input::Frame { stream, bytes: control_frame(&Control::Refuse(refusal.clone())) });
+            engine.handle(now, Input::Frame { stream, bytes: first_frame(&Control::Refuse(refusal.clone())) });
             let next = now.instant + TICK;
             while engine.poll_timeout().is_some_and(|due| due < next) {
                 now.instant = engine.poll_timeout().unwrap();
@@ -224,4 +230,60 @@ fn a_newcomer_that_is_refused_for_its_name_says_why_and_makes_no_cluster_of_its_
         engine.handle(now, Input::Deadline);
         assert_eq!(engine.name_trouble(), None);
     }
+}
+
+fn sent(engine: &mut Engine) -> Vec<Output> {
+    std::iter::from_fn(|| engine.poll_output()).collect()
+}
+
+/// Only that is said to whoever cannot be read: which versions are spoken here.
+fn is_answer(bytes: &[u8]) -> bool {
+    wire::unseal(bytes).is_ok_and(|(front, rest)| front.kind == wire::VERSIONS && rest.is_empty())
+}
+
+#[test]
+fn what_cannot_be_read_is_answered_once_a_minute_and_with_no_more_than_was_asked() {
+    let mut engine = engine(true);
+    let (from, theirs) = (([127, 0, 0, 1], 4_880).into(), Versions { low: 7, high: 9 });
+    let shortest = wire::seal_in(8, theirs, wire::open(kind::MESSAGE));
+    for (second, answers, events) in [(0, 1, 1), (1, 0, 0), (59, 0, 0), (60, 1, 0)] {
+        let now = Now { instant: Instant::ZERO + second * TICK, wall_ms: NOW.wall_ms };
+        engine.handle(now, Input::Datagram { from, bytes: shortest.clone() });
+        let said = sent(&mut engine);
+        let answered = said.iter().filter_map(|output| match output {
+            Output::Datagram { to, bytes } if *to == from => Some(bytes),
+            _ => None,
+        });
+        let answered: Vec<_> = answered.collect();
+        assert!(answered.iter().all(|bytes| is_answer(bytes) && bytes.len() <= shortest.len()));
+        let told = Event::NoCommonProtocol { address: from, theirs, ours: Versions::OURS };
+        let told = said.iter().filter(|output| matches!(output, Output::Event(event) if *event == told));
+        assert_eq!((answered.len(), told.count()), (answers, events), "after {second} s");
+    }
+    // An answer is not answered, or two would go on for ever.
+    let answer = wire::seal_in(7, theirs, wire::open(wire::VERSIONS));
+    let other = ([127, 0, 0, 1], 4_881).into();
+    engine.handle(NOW, Input::Datagram { from: other, bytes: answer });
+    assert!(!sent(&mut engine).iter().any(|output| matches!(output, Output::Datagram { to, .. } if *to == other)));
+    assert_eq!((engine.stats().other_protocol, engine.stats().malformed), (5, 0));
+}
+
+#[test]
+fn a_stream_that_begins_in_a_version_that_is_not_spoken_is_told_so_and_closed() {
+    let theirs = Versions { low: 2, high: 2 };
+    let hello = wire::seal_in(2, theirs, [&wire::open(kind::MESSAGE)[..], b"a hello of version 2"].concat());
+    let mut engine = engine(true);
+    let accepted = stream(&mut engine, false, StreamPhase::Greeted);
+    engine.handle(NOW, Input::Frame { stream: accepted, bytes: hello });
+    let said = sent(&mut engine);
+    let answer = said.iter().position(|output| matches!(output, Output::Frame { bytes, .. } if is_answer(bytes)));
+    let close = said.iter().position(|output| matches!(output, Output::Close { stream } if *stream == accepted));
+    assert!(answer.is_some() && answer < close, "{said:?}");
+    // The other side understands that much.
+    let opened = stream(&mut engine, true, StreamPhase::Greeting);
+    let answer = wire::seal_in(2, theirs, wire::open(wire::VERSIONS));
+    engine.handle(NOW, Input::Frame { stream: opened, bytes: answer });
+    let told = |output: &Output| matches!(output, Output::Event(Event::NoCommonProtocol { .. }));
+    assert!(sent(&mut engine).iter().any(told) && engine.streams.open.is_empty());
+    assert_eq!((engine.stats().other_protocol, engine.stats().malformed), (2, 0));
 }

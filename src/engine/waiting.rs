@@ -102,7 +102,7 @@ impl Engine {
     /// What stands in the way of convergence: membership, assignments or tables, in that order; `None` if nothing does.
     fn culprit(&self) -> Option<String> {
         if !self.formed() {
-            let why = self.name_trouble().unwrap_or_else(|| "it was admitted by no member yet".to_owned());
+            let why = self.kept_out().unwrap_or_else(|| "it was admitted by no member yet".to_owned());
             return Some(format!("this node is not ready: {why}"));
         }
         if let Some(lag) = self.work.lag() {
@@ -180,6 +180,7 @@ mod tests {
             roles: Vec::new(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,
+            protocol: Default::default(),
             seed: 1,
         };
         let mut now = Now { instant: Instant::ZERO, wall_ms: 1_000 };

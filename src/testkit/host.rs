@@ -14,6 +14,7 @@ use crate::roles::RoleSpec;
 use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Store, StoreConfig};
 use crate::time::{Instant, Now};
+use crate::wire::Versions;
 
 /// So many datagrams fit the buffers of a host whose process stands still.
 pub(super) const OWN_BUFFER: usize = 256;
@@ -33,6 +34,7 @@ pub struct NodeOptions {
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
     pub(super) departed_authors: usize,
+    pub(super) protocol: Versions,
     /// The largest datagram of rows and about the largest frame.
     pub(super) packing: (usize, usize),
     pub(super) sabotage: Sabotage,
@@ -55,6 +57,7 @@ impl NodeOptions {
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,
+            protocol: Versions::OURS,
             packing: (usize::MAX, usize::MAX),
             sabotage: Sabotage::default(),
         }
@@ -94,6 +97,14 @@ impl NodeOptions {
     #[must_use]
     pub fn departed_authors(mut self, authors: usize) -> Self {
         self.departed_authors = authors;
+        self
+    }
+
+    /// Lets this node speak the protocol versions from one to another. All of them are the one that there is, under
+    /// other numbers.
+    #[must_use]
+    pub fn protocol(mut self, low: u8, high: u8) -> Self {
+        self.protocol = Versions { low, high };
         self
     }
 
@@ -217,6 +228,7 @@ impl Host {
             roles: self.options.roles.clone(),
             tombstone_quota: self.options.tombstone_quota,
             departed_authors: self.options.departed_authors,
+            protocol: self.options.protocol,
             seed,
         };
         let mut engine = Engine::new(now, config.clone(), self.store.clone());

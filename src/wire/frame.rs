@@ -1,4 +1,5 @@
-//! What stands in front of the body of a frame.
+//! What stands in front of the body of a frame, but for the first of either side of a stream, which begins as a datagram
+//! does.
 
 use bytes::Bytes;
 
@@ -17,7 +18,7 @@ pub fn open_frame(kind: u8) -> Vec<u8> {
 
 /// Completes a frame that [`open_frame`] began.
 pub fn seal_frame(mut frame: Vec<u8>) -> Bytes {
-    let sum = sum(frame[0], &frame[FRONT..]);
+    let sum = sum(frame[0].into(), &frame[FRONT..]);
     frame[1..FRONT].copy_from_slice(&sum);
     frame.into()
 }
@@ -26,7 +27,7 @@ pub fn seal_frame(mut frame: Vec<u8>) -> Bytes {
 pub fn split_frame(frame: &[u8]) -> Result<(u8, &[u8]), Malformed> {
     let (front, body) = frame.split_first_chunk::<FRONT>().ok_or(Malformed)?;
     let [kind, sum @ ..] = front;
-    if is_sum(sum, *kind, body) { Ok((*kind, body)) } else { Err(Malformed) }
+    if is_sum(sum, (*kind).into(), body) { Ok((*kind, body)) } else { Err(Malformed) }
 }
 
 #[cfg(test)]

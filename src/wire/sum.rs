@@ -10,13 +10,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// The length of a sum.
 pub(super) const SUM_BYTES: usize = 4;
 
-/// The sum of a body and the byte that says what the body is.
-pub(super) fn sum(kind: u8, body: &[u8]) -> [u8; SUM_BYTES] {
-    let [.., a, b, c, d] = xxh3_64_with_seed(body, u64::from(kind)).to_be_bytes();
+/// The sum of a body and of what stands before it and says what it is.
+pub(super) fn sum(front: u64, body: &[u8]) -> [u8; SUM_BYTES] {
+    let [.., a, b, c, d] = xxh3_64_with_seed(body, front).to_be_bytes();
     [a, b, c, d]
 }
 
 /// Whether a sum is right. Fuzzers are let through, or they would find nothing but wrong sums.
-pub(super) fn is_sum(of: &[u8], kind: u8, body: &[u8]) -> bool {
-    cfg!(fuzzing) || of == sum(kind, body)
+pub(super) fn is_sum(of: &[u8], front: u64, body: &[u8]) -> bool {
+    cfg!(fuzzing) || of == sum(front, body)
 }

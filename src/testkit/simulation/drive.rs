@@ -11,7 +11,7 @@ use crate::id::ReplicaId;
 use crate::testkit::host::{NodeIndex, OWN_BUFFER};
 use crate::testkit::trace::Step;
 use crate::time::Instant;
-use crate::wire::{MAX_DATAGRAM, MAX_FRAME, cluster_hash};
+use crate::wire::{self, MAX_DATAGRAM, MAX_FRAME};
 
 /// The pause between beacons of a node that is alone, and of one that is not: the ends of what discovery's pace draws.
 const BEACON_ALONE: Duration = Duration::from_secs(1);
@@ -155,7 +155,6 @@ impl Simulation {
         if self.hosts[host].paused || !self.hosts[host].plugged {
             return;
         }
-        let (address, cluster) = (self.hosts[host].address, self.hosts[host].options.cluster.clone());
         for other in 0..self.hosts.len() {
             let link = (NodeIndex(host), NodeIndex(other));
             if other == host || !self.hosts[other].plugged || !self.network.hears_beacons(link.0, link.1) {
@@ -164,14 +163,24 @@ impl Simulation {
             for copy in self.network.copies(&mut self.random, self.now, link, 64) {
                 // The sum of one whose bits are wrong is wrong: nobody takes it for a beacon.
                 if copy.flips == 0 {
-                    let input = if self.hosts[other].options.cluster == cluster {
-                        Input::Discovered { address }
-                    } else {
-                        Input::Stranger { address, cluster: cluster_hash(&cluster) }
-                    };
+                    let input = self.beacon_heard(host, other);
                     self.schedule(copy.after, Happening::Packet { host: other, input });
                 }
             }
+        }
+    }
+
+    /// What discovery makes of a beacon.
+    fn beacon_heard(&self, host: usize, other: usize) -> Input {
+        let (address, caller) = (self.hosts[host].address, &self.hosts[host].options);
+        let hearer = &self.hosts[other].options;
+        if !hearer.protocol.has(caller.protocol.low) {
+            let bytes = wire::seal_in(caller.protocol.low, caller.protocol, wire::open(wire::BEACON));
+            Input::Datagram { from: address, bytes }
+        } else if hearer.cluster == caller.cluster {
+            Input::Discovered { address }
+        } else {
+            Input::Stranger { address, cluster: wire::cluster_hash(&caller.cluster) }
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use super::{Record, Trace};
 use crate::wire;
 
-const FIRST_LINE: &[u8] = b"unisono trace 2\n";
+const FIRST_LINE: &[u8] = b"unisono trace 3\n";
 
 /// No record is longer: a frame of a stream and what belongs to it.
 const LONGEST: usize = 4 << 20;

@@ -76,6 +76,7 @@ fn engine(name: &str, number: u16) -> Engine {
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,
+        protocol: Default::default(),
         seed: 1,
     };
     Engine::new(Now::default(), config, Arc::new(Store::new(StoreConfig::new(replica, 1))))

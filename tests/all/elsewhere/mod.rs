@@ -21,6 +21,7 @@ mod names;
 mod pieces;
 mod roles;
 mod thresholds;
+mod versions;
 
 use std::time::Duration;
 
