@@ -63,8 +63,9 @@ impl Invariant for KnownIsHeld {
 fn check(scene: Scene<'_>, node: NodeIndex, store: &Store, context: &Context, key: &str) -> Verdict {
     let known = || scene.story.of(key).filter(|written| context.contains(written.entry.dot));
     let removals = scene.facts.removals_bind();
-    // Where removals do not bind, a put that some removal outranks binds nobody either.
-    let removed = |rank| known().any(|other| other.entry.is_tombstone() && other.entry.rank() > rank);
+    // Where removals do not bind, a put that some removal outranks binds nobody either: it may have been collected, and its
+    // author forgotten, by whoever this node heard of the put from.
+    let removed = |rank| scene.story.of(key).any(|other| other.entry.is_tombstone() && other.entry.rank() > rank);
     let highest = known().map(|written| &written.entry).max_by_key(|entry| (entry.rank(), entry.dot));
     let Some(highest) = highest else { return Ok(()) };
     // Of an author who left nothing behind it is forgotten that he removed something.
