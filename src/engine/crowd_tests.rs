@@ -8,6 +8,7 @@ use crate::id::NodeId;
 use crate::membership::{Identity, Liveness as Swim, Record};
 use crate::replication::EAGER_TO_ALL;
 use crate::store::owner_key;
+use crate::wire::Envelope;
 
 const MS: std::time::Duration = std::time::Duration::from_millis(1);
 

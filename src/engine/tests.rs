@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::message::{Control, FrameBody, Have, Hello, Purpose, Refusal, control_frame, kind, read_frame};
+use super::message::{Control, FrameBody, Have, Hello, Message, Purpose, Refusal, control_frame, kind, read_frame};
 use super::streams::{Stream, StreamPhase};
 use super::*;
 use crate::crdt::{Context, Dot, Entry};
@@ -14,7 +14,7 @@ use crate::membership::Identity;
 use crate::replication::Pull;
 use crate::store::{Row, StoreConfig, TableName};
 use crate::time::Stamp;
-use crate::wire::Versions;
+use crate::wire::{Envelope, Versions};
 
 pub(super) const OWN: ReplicaId = ReplicaId(1);
 pub(super) const PEER: ReplicaId = ReplicaId(2);
