@@ -65,7 +65,15 @@
 //! The *view* is those members that take part: they declared themselves ready and are not taken for dead. A node joins
 //! the view after it has pulled all tables from another one, so nobody decides anything with half the knowledge.
 //!
-//! A node has a stable name, its [`NodeId`], and each run of it a random [`ReplicaId`] that never comes again.
+//! A node has a stable name, its [`NodeId`], and each run of it a random [`ReplicaId`] that never comes again. A process
+//! that starts again under its name takes the place of the former at once. Two that live under one name are both told
+//! ([`Event::NameTaken`]), and clusters of different names on one subnet ignore each other ([`Event::OtherCluster`]).
+//!
+//! [`Cluster::events`] tells of members: [`Joined`](Event::Joined), then [`Suspected`](Event::Suspected), which it mostly
+//! refutes, [`Down`](Event::Down) and [`Rejoined`](Event::Rejoined) as often as that happens, and [`Left`](Event::Left) if
+//! it goes in order. For a member that is Down removed rows are remembered until
+//! [`evict_after_ms`](TimingConfig::evict_after_ms) have passed; [`Cluster::forget`] ends that sooner. [`Cluster::set_timing`] changes
+//! the timers of a node that runs.
 //!
 //! ```
 //! # use std::time::Duration;

@@ -76,9 +76,8 @@ impl Cluster {
         self.node.status()
     }
 
-    /// Everybody known, this node included, dead ones too until they are forgotten (see [`Cluster::forget`]); ordered by
-    /// name. Filter by
-    /// [`Member::in_view`] for those that take part.
+    /// Everybody known, this node included, and the dead until they are forgotten (see [`Cluster::forget`]); ordered by
+    /// name. Filter by [`Member::in_view`] for those that take part.
     pub fn members(&self) -> Vec<Member> {
         self.status().members.clone()
     }

@@ -279,6 +279,11 @@ impl Roster {
         self.members.keys().copied()
     }
 
+    /// How many there are of them.
+    pub fn len_members(&self) -> usize {
+        self.members.len()
+    }
+
     /// The admitted replicas as a set.
     pub fn member_set(&self) -> BTreeSet<ReplicaId> {
         self.members.keys().copied().collect()

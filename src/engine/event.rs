@@ -137,8 +137,8 @@ pub enum Event {
     },
     /// This node is ready: it may write. After [`Event::Unready`]: it builds roles again.
     Ready,
-    /// This node was found Down by others and came back, and that happened before: it builds no roles for so long, and
-    /// those that run here move away. Look for what kept it from answering.
+    /// This node was lost to the others and came back, and that happened shortly before as well: it builds no roles for so
+    /// long but those that no other can, and what runs here moves away. Look for what kept it from answering.
     Unready {
         /// How long.
         wait: Duration,

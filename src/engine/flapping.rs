@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!   found Down, and back ── once ─▶ as before
-//!                        ── again within a minute ─▶ builds no roles for 1, 2, 4 … 60 s ── five quiet minutes ─▶ as before
+//!                        ── again within half a minute ─▶ unready for 1, 2, 4 … 60 s ── five quiet minutes ─▶ as before
 //! ```
 //!
 //! Each time, the roles that it hosted were started elsewhere; were it a candidate at once, they would move with every
-//! turn. So it stays in the view, shares the tables and is reached as before, and says that it can build nothing for a
-//! while. What went wrong is mostly with itself, its host or its link, and it is the one who knows.
+//! turn. So it stays in the view, shares the tables and is reached as before, and asks that others build roles for a while.
+//! Where no other can, it does: however many say so, no role is without a host for that.
+//!
+//! After a cut each side has found the other Down, and comes back to it. It is the one who was lost, and not the rest, who
+//! held most of the others as Down; or nobody, as one does who stood still.
 
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use crate::time::Instant;
 /// Being found Down by several, who hear of each other a little later, is one time.
 const ONE_TIME: Duration = Duration::from_secs(5);
 /// Twice within this is flapping.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(30);
 /// The first wait; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest.
@@ -33,10 +36,32 @@ pub(super) struct Flapping {
     last: Option<Instant>,
     wait: Option<Duration>,
     unready: bool,
+    any_down: Lately,
+    most_down: Lately,
+}
+
+/// Something that is so, or was until some moment.
+#[derive(Debug, Default)]
+struct Lately {
+    is: bool,
+    until: Option<Instant>,
+}
+
+impl Lately {
+    fn set(&mut self, now: Instant, is: bool) {
+        if self.is {
+            self.until = Some(now);
+        }
+        self.is = is;
+    }
+
+    fn was(&self, now: Instant) -> bool {
+        self.is || self.until.is_some_and(|until| now.since(until) < ONE_TIME)
+    }
 }
 
 impl Flapping {
-    /// This node had to come back. Returns for how long it builds no roles from now on, if it flaps.
+    /// This node was lost and came back. Returns for how long it is unready from now on, if it flaps.
     fn came_back(&mut self, now: Instant) -> Option<Duration> {
         let since = self.last.replace(now).map(|last| now.since(last));
         if since.is_none_or(|since| since > QUIET) {
@@ -52,13 +77,25 @@ impl Flapping {
 }
 
 impl Engine {
-    /// Whether this node offers to build roles.
-    pub(super) fn offers_roles(&self) -> bool {
-        !self.flapping.unready
+    /// Whether others should rather build roles.
+    pub(super) fn is_unready(&self) -> bool {
+        self.flapping.unready
     }
 
-    /// Others had found this node Down, and it came back to them.
+    /// A member went Down, or came back.
+    pub(super) fn count_down(&mut self) {
+        let now = self.now.instant;
+        let down = self.down_since.keys().filter(|replica| self.roster.is_admitted(**replica)).count();
+        self.flapping.any_down.set(now, down > 0);
+        self.flapping.most_down.set(now, down > self.roster.len_members() - down);
+    }
+
+    /// Others had found this node Down, and it came back to them. By now it may hold them as alive again.
     pub(super) fn came_back(&mut self) {
+        let now = self.now.instant;
+        if self.flapping.any_down.was(now) && !self.flapping.most_down.was(now) {
+            return;
+        }
         let wait = self.flapping.came_back(self.now.instant).filter(|_| !self.sabotage.breaks(Rule::EagerReturn));
         if let Some(wait) = wait.filter(|_| self.formed() && self.leaving.is_none()) {
             self.flapping.unready = true;
@@ -88,8 +125,8 @@ mod tests {
         let mut at =
             |second| flapping.came_back(Instant::ZERO + Duration::from_secs(second)).map(|wait| wait.as_secs());
         assert_eq!([at(100), at(102), at(104)], [None; 3], "one time, of which several tell");
-        assert_eq!([at(120), at(170), at(230)], [Some(1), Some(2), Some(4)]);
-        assert_eq!([at(300), at(310)], [None, Some(8)], "more than a minute later is not flapping, and not forgotten");
+        assert_eq!([at(120), at(145), at(170)], [Some(1), Some(2), Some(4)]);
+        assert_eq!([at(300), at(310)], [None, Some(8)], "so much later is not flapping, and not forgotten");
         assert_eq!([320, 330, 340, 350].map(&mut at), [Some(16), Some(32), Some(60), Some(60)]);
         assert_eq!([at(700), at(710)], [None, Some(1)]);
     }

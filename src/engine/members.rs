@@ -189,6 +189,7 @@ impl Engine {
         }
         let returns = self.down_since.remove(&replica).is_some();
         if returns {
+            self.count_down();
             self.watchers.refuted(self.now.instant, replica);
         }
         if self.formed() {
@@ -209,6 +210,7 @@ impl Engine {
         if self.down_since.insert(replica, self.now.instant).is_some() {
             return;
         }
+        self.count_down();
         self.scheduler.forget(replica);
         self.close_streams_with(replica);
         #[cfg(feature = "sabotage")]

@@ -181,6 +181,8 @@ pub(super) struct MemberInfo {
     pub(super) node: NodeId,
     /// The kinds of roles that it can build, sorted.
     pub(super) kinds: Vec<String>,
+    /// Whether others should rather build them, as long as there are any who can.
+    pub(super) unready: bool,
 }
 
 /// The name of the table of members' own declarations.

@@ -201,8 +201,8 @@ impl Engine {
 
     /// Says of this node who it is and what it can build.
     pub(super) fn declare_self(&mut self) {
-        let offered = self.config.kinds.iter().filter(|_| self.offers_roles());
-        let info = MemberInfo { node: self.swim.identity().node.clone(), kinds: offered.cloned().collect() };
+        let (node, kinds) = (self.swim.identity().node.clone(), self.config.kinds.iter().cloned().collect());
+        let info = MemberInfo { node, kinds, unready: self.is_unready() };
         self.put_own(self.work.system.tables.members.clone(), &[], &wire::encode(&info));
         self.work.redraw();
     }
@@ -302,14 +302,16 @@ impl Engine {
                     && !self.leavers.contains(&replica)
                     && self.swim.member(replica).is_some_and(|(_, liveness)| liveness != Liveness::Down))
         };
-        let living = system.members().iter().filter(|(owner, _)| alive(**owner));
-        let mut candidates: Vec<Candidate> = living
-            .map(|(replica, MemberInfo { node, kinds })| Candidate {
-                node: node.clone(),
-                replica: *replica,
-                kinds: kinds.iter().cloned().collect(),
-            })
-            .collect();
+        let living = || system.members().iter().filter(|(owner, _)| alive(**owner));
+        // Who is unready builds only what nobody else can.
+        let ready = living().filter(|(_, info)| !info.unready).flat_map(|(_, info)| &info.kinds);
+        let offered: BTreeSet<&String> = ready.collect();
+        let candidate = |(replica, info): (&ReplicaId, &MemberInfo)| {
+            let builds = |kind: &&String| !info.unready || !offered.contains(kind);
+            let kinds = info.kinds.iter().filter(builds).cloned().collect();
+            Candidate { node: info.node.clone(), replica: *replica, kinds }
+        };
+        let mut candidates: Vec<Candidate> = living().map(candidate).collect();
         candidates.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
         let mut specs: Vec<RoleSpec> = system.roles().cloned().collect();
         specs.sort();
