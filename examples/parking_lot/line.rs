@@ -114,6 +114,16 @@ fn event_text(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
         Event::Left { node, .. } => write!(f, "{node} left"),
         Event::Rejoined { node, .. } => write!(f, "{node} is back"),
         Event::Ready => f.write_str("ready"),
+        Event::NameTaken { node, address, keeps: true, .. } => {
+            write!(f, "a second {node} runs at {address}; it is shut out")
+        }
+        Event::NameTaken { node, address, .. } => {
+            write!(f, "another {node} runs at {address} and has the name; start this one under a name of its own")
+        }
+        Event::OtherCluster { address, name } => {
+            let name = name.as_deref().unwrap_or("another name");
+            write!(f, "a cluster of {name} is on this network, at {address}; it is ignored")
+        }
         Event::Unready { wait } => write!(f, "hosts nothing for {wait:?}, since the others lost it again and again"),
         Event::Converged { view } => {
             let names: Vec<_> = view.iter().map(ToString::to_string).collect();
