@@ -9,7 +9,7 @@ use crate::sabotage::Rule;
 use crate::time::Instant;
 
 impl Swim {
-    /// Accuses a member, which is told at once and has [`Timing::suspicion`] to refute.
+    /// Accuses a member, which is told at once and has [`Timing::suspicion`](crate::membership::Timing::suspicion) to refute.
     pub fn suspect(&mut self, now: Instant, replica: ReplicaId) {
         let Some(held) = self.members.find(replica).filter(|held| held.state == Liveness::Alive && !self.left) else {
             return;
