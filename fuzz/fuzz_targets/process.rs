@@ -32,6 +32,7 @@ pub(crate) fn start(now: Now, node: usize, replica: ReplicaId, tombstone_quota: 
         kinds: [ROLE.to_owned()].into(),
         roles: vec![RoleSpec::new(ROLE)],
         tombstone_quota,
+        departed_authors: EngineConfig::DEPARTED_AUTHORS,
         protocol: Default::default(),
         seed: replica.0,
     };
