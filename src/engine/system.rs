@@ -19,6 +19,13 @@ pub(super) struct Tables {
     pub(super) roles: TableName,
 }
 
+impl Tables {
+    /// Whether the picture is drawn from this table; there are other reserved ones.
+    pub(super) fn has(&self, table: &TableName) -> bool {
+        [&self.members, &self.claims, &self.agree, &self.roles].contains(&table)
+    }
+}
+
 /// The system tables, as they were when they were last read.
 pub(super) struct System {
     pub(super) tables: Tables,

@@ -92,6 +92,9 @@ impl Work {
     /// These rows changed.
     pub(super) fn note(&mut self, rows: &[Row]) {
         for row in rows.iter().filter(|row| row.table.is_reserved()) {
+            if !self.system.tables.has(&row.table) {
+                continue;
+            }
             self.system.note(&row.table, &row.key);
             let stale = if row.table == self.system.tables.agree { Stale::Agreement } else { Stale::Picture };
             self.stale = self.stale.max(stale);
