@@ -96,10 +96,10 @@ impl Engine {
         if self.flapping.any_down.was(now) && !self.flapping.most_down.was(now) {
             return;
         }
-        let wait = self.flapping.came_back(self.now.instant).filter(|_| !self.sabotage.breaks(Rule::EagerReturn));
+        let wait = self.flapping.came_back(now).filter(|_| !self.sabotage.breaks(Rule::EagerReturn));
         if let Some(wait) = wait.filter(|_| self.formed() && self.leaving.is_none()) {
             self.flapping.unready = true;
-            self.timers.set(Timer::Ready, self.now.instant + wait);
+            self.timers.set(Timer::Ready, now + wait);
             self.declare_self();
             self.event(Event::Unready { wait });
         }

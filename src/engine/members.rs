@@ -174,7 +174,7 @@ impl Engine {
                 }
             }
             Change::Replaced { .. } => {}
-            // At its first renewal for another reason, a predecessor whose clock was ahead, it begins to count anew.
+            // It moved past a predecessor whose clock was ahead; nobody had found it Down.
             Change::Renewed(identity) if identity.replica == self.own && identity.renewal == 0 => {}
             Change::Renewed(identity) if identity.replica == self.own => self.came_back(),
             Change::Renewed(identity) => self.watchers.refuted(self.now.instant, identity.replica),
