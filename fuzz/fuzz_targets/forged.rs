@@ -37,6 +37,7 @@ pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
             stamp: Stamp(number(byte)),
             rank_time: Stamp(number(byte)),
             rank_author: replica(byte()),
+            expires: (byte() % 4 == 0).then(|| Stamp(number(byte))),
             value: (byte() % 4 > 0).then(|| value.into()),
         },
         swallowed: swallowed.collect(),

@@ -85,6 +85,7 @@ fn row(u: &mut Unstructured<'_>) -> Result<Row> {
         stamp: stamp(u)?,
         rank_time: stamp(u)?,
         rank_author: replica(u)?,
+        expires: if u.ratio(1, 4)? { Some(stamp(u)?) } else { None },
         value: if u.arbitrary()? { Some(bytes(u, MAX_VALUE)?.into()) } else { None },
     };
     let swallowed = if u.ratio(1, 8)? { Row::MAX_SWALLOWED } else { 0 };

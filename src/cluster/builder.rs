@@ -10,6 +10,7 @@
 //! hands its [`Plan`] to that host instead of binding ports.
 
 use std::fmt;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -265,7 +266,8 @@ fn run(plan: Plan, discovery: Discovery, draw: Draw, bound: Bound) -> Cluster {
     let now = clock.now();
     let address = bound.address();
     let node = plan.node.clone().unwrap_or_else(|| default_node(address));
-    let store = Arc::new(Store::new(StoreConfig::new(replica, hash_seed)));
+    let lanes = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let store = Arc::new(Store::new(StoreConfig { lanes, ..StoreConfig::new(replica, hash_seed) }));
     let identity = Identity { address, node: node.clone(), replica, boot: now.wall_ms, renewal: 0 };
     let engine = Engine::new(now, plan.engine_config(identity, seed), Arc::clone(&store));
     let Plan { cluster, runner, stop_grace, handle, .. } = plan;

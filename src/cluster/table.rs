@@ -16,7 +16,7 @@ use super::skipped::Skipped;
 use super::watch::Watch;
 use crate::crdt::Value;
 use crate::store::{self, StoredTable, TableName, TableNameError, Update};
-use crate::table::{Lww, RowError, TableValue, decode_value, encode_key, encode_value};
+use crate::table::{Lww, RowError, TableValue, decode_value, encode_value, key_bytes, value_bytes};
 
 /// Why there is no table of that name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,18 +137,18 @@ where
     /// # }
     /// ```
     pub fn insert(&self, key: &K, value: &V) -> Result<(), WriteError> {
-        let (key, value) = (encode_key(key)?, encode_value(value)?);
+        let (key, value) = (key_bytes(key)?, value_bytes(value)?);
         let now = self.local.writable()?;
-        self.local.store.put(now, &self.name, &key, &value)?;
+        self.local.store.put_in(now, &self.stored, &key, &value)?;
         Ok(())
     }
 
     /// Removes a row and returns what it held. Removing a row that is not there is no write and no error, nor is
     /// removing one of a foreign type: that returns `None` and is counted.
     pub fn remove(&self, key: &K) -> Result<Option<V>, WriteError> {
-        let key = encode_key(key)?;
+        let key = key_bytes(key)?;
         let now = self.local.writable()?;
-        let old = self.local.store.remove(now, &self.name, &key)?;
+        let old = self.local.store.remove_in(now, &self.stored, &key)?;
         Ok(old.and_then(|bytes| self.skipped.count(decode_value(&bytes))))
     }
 
@@ -174,9 +174,9 @@ where
     /// # }
     /// ```
     pub fn update(&self, key: &K, change: impl FnOnce(Option<V>) -> Option<V>) -> Result<Option<V>, WriteError> {
-        let key = encode_key(key)?;
+        let key = key_bytes(key)?;
         let now = self.local.writable()?;
-        let updated = self.local.store.update(now, &self.name, &key, |old: Option<&Value>| {
+        let updated = self.local.store.update_in(now, &self.stored, &key, |old: Option<&Value>| {
             match updated(old.map(|bytes| &**bytes), change) {
                 Ok((update, new)) => (update, Ok(new)),
                 Err(error) => (Update::Keep, Err(error)),
@@ -188,18 +188,19 @@ where
     /// What a row holds; `None` if it is not there, or is not of this table's type (which is counted, see
     /// [`Table::skipped`]) or the key is too long to be there.
     pub fn get(&self, key: &K) -> Option<V> {
-        let bytes = self.raw(key)?;
-        self.skipped.count(decode_value(&bytes))
+        // A key that cannot be encoded was never written.
+        let key = key_bytes(key).ok()?;
+        self.skipped.count(self.stored.read(&key, decode_value)?)
     }
 
     /// What a row holds, and an error where [`Table::get`] gives `None` for a row that is not of this table's type.
     pub fn try_get(&self, key: &K) -> Result<Option<V>, RowError> {
-        self.stored.get(&encode_key(key)?).map(|bytes| decode_value(&bytes)).transpose()
+        self.stored.read(&key_bytes(key)?, decode_value).transpose()
     }
 
     /// Whether there is such a row, of whatever type.
     pub fn contains_key(&self, key: &K) -> bool {
-        self.raw(key).is_some()
+        key_bytes(key).is_ok_and(|key| self.stored.contains(&key))
     }
 
     /// All rows as of now: a consistent picture that later writes do not change, ordered by the encoded keys.
@@ -239,11 +240,6 @@ where
     pub fn watch_with_rows(&self) -> (Rows<K, V>, Watch<K, V>) {
         let watch = self.watch();
         (self.iter(), watch)
-    }
-
-    fn raw(&self, key: &K) -> Option<Value> {
-        // A key that cannot be encoded was never written.
-        self.stored.get(&encode_key(key).ok()?)
     }
 }
 

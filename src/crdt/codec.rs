@@ -2,12 +2,12 @@
 //!
 //! A list announces its length before its items; nothing here allocates by that number alone.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
-use serde::ser::Serializer;
 
 /// The most items that are allocated on the word of a length prefix.
 const PREALLOCATE: usize = 256;
@@ -46,69 +46,45 @@ where
     deserializer.deserialize_seq(Bounded::<T, MAX>(PhantomData))
 }
 
-/// `#[serde(with)]` for shared bytes.
-pub(crate) mod bytes {
-    use super::*;
+/// Bytes as they lie in what is decoded, where they can be read in place: to be copied to where they are to stay, once.
+pub(crate) struct Lent<'a>(Cow<'a, [u8]>);
 
-    pub(crate) fn serialize<S: Serializer>(bytes: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
+impl Deref for Lent<'_> {
+    type Target = [u8];
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u8]>, D::Error> {
-        deserializer.deserialize_bytes(Bytes).map(|Shared(bytes)| bytes)
+    fn deref(&self) -> &[u8] {
+        &self.0
     }
 }
 
-/// `#[serde(with)]` for shared bytes that may be absent.
-pub(crate) mod optional_bytes {
-    use super::*;
-
-    pub(crate) fn serialize<S: Serializer>(bytes: &Option<Arc<[u8]>>, serializer: S) -> Result<S::Ok, S::Error> {
-        match bytes {
-            Some(bytes) => serializer.serialize_some(&Borrowed(bytes)),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<[u8]>>, D::Error> {
-        Ok(Option::<Shared>::deserialize(deserializer)?.map(|Shared(bytes)| bytes))
-    }
-
-    struct Borrowed<'a>(&'a [u8]);
-
-    impl serde::Serialize for Borrowed<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_bytes(self.0)
-        }
-    }
-}
-
-struct Shared(Arc<[u8]>);
-
-impl<'de> Deserialize<'de> for Shared {
+impl<'de: 'a, 'a> Deserialize<'de> for Lent<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes)
-    }
-}
+        struct Bytes;
 
-struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Lent<'de>;
 
-impl<'de> Visitor<'de> for Bytes {
-    type Value = Shared;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bytes")
-    }
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Lent(Cow::Borrowed(bytes)))
+            }
 
-    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-        Ok(Shared(bytes.into()))
-    }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Lent(Cow::Owned(bytes.to_vec())))
+            }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut bytes = Vec::new();
-        while let Some(byte) = seq.next_element::<u8>()? {
-            bytes.push(byte);
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element::<u8>()? {
+                    bytes.push(byte);
+                }
+                Ok(Lent(Cow::Owned(bytes)))
+            }
         }
-        Ok(Shared(bytes.into()))
+
+        deserializer.deserialize_bytes(Bytes)
     }
 }

@@ -8,9 +8,12 @@ pub(crate) mod codec;
 mod context;
 mod dot;
 mod entry;
+mod record;
 mod roster;
 
 pub use context::{Context, Impossible};
 pub use dot::Dot;
-pub use entry::{Entry, Rank, Value};
+pub(crate) use entry::Encoded;
+pub use entry::{Entry, Mark, Rank};
+pub use record::{Key, Record, Value};
 pub use roster::{Admission, Roster};

@@ -49,7 +49,8 @@ pub(super) fn engine(formed: bool) -> Engine {
 pub(super) fn row(table: &str, author: ReplicaId, key: &[u8]) -> Row {
     let stamp = Stamp::from_millis(NOW.wall_ms);
     let dot = Dot { replica: author, seq: 1 };
-    let entry = Entry { dot, stamp, rank_time: stamp, rank_author: author, value: Some(b"value"[..].into()) };
+    let entry =
+        Entry { dot, stamp, rank_time: stamp, rank_author: author, expires: None, value: Some(b"value"[..].into()) };
     Row { table: TableName::new(table).unwrap(), key: key.into(), entry, swallowed: Vec::new() }
 }
 

@@ -5,12 +5,9 @@
 //! be "repaired" by handing back what was just collected. Nothing is lost by it: a removal that a replica missed leaves
 //! a live row there, and that row counts.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::hash;
-use super::row::TableName;
 use crate::crdt::codec;
 
 /// Buckets of ordinary rows.
@@ -74,13 +71,11 @@ pub(super) struct Sums {
     pub(super) buckets: BucketHashes,
     pub(super) rows: u64,
     pub(super) owners: u64,
-    pub(super) tables: BTreeMap<TableName, u64>,
 }
 
 impl Sums {
-    /// Adds `delta`, the difference that a change of one row makes to every sum that covers it.
-    pub(super) fn add(&mut self, table: &TableName, place: u64, delta: u64) {
-        let owner = table.is_owner();
+    /// Adds `delta`, the difference that a change of one row makes to every sum over several tables that covers it.
+    pub(super) fn add(&mut self, owner: bool, place: u64, delta: u64) {
         let (bucket, total) = if owner {
             (&mut self.buckets.owners[bucket_of(owner, place)], &mut self.owners)
         } else {
@@ -88,10 +83,6 @@ impl Sums {
         };
         *bucket = bucket.wrapping_add(delta);
         *total = total.wrapping_add(delta);
-        match self.tables.get_mut(table) {
-            Some(sum) => *sum = sum.wrapping_add(delta),
-            None => drop(self.tables.insert(table.clone(), delta)),
-        }
     }
 
     pub(super) fn root(&self) -> u64 {

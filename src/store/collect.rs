@@ -1,7 +1,6 @@
 //! The collection of tombstones: only by stable time, and only while no session is open.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{Core, Grave, Slot};
@@ -87,8 +86,8 @@ impl Store {
             *member == core.replica || core.fed_contexts.get(member).is_some_and(|context| context.contains(dot))
         };
         let seen_by_all = |(_, table, key): &&Grave| {
-            let entry = Slot::new(&self.table(table), key).entry();
-            entry.is_some_and(|entry| core.roster.iter().all(|member| knows(member, entry.dot)))
+            let mark = Slot::new(&self.table(table), key).mark();
+            mark.is_some_and(|mark| core.roster.iter().all(|member| knows(member, mark.dot)))
         };
         core.graves.iter().filter(seen_by_all).cloned().collect()
     }
@@ -136,10 +135,10 @@ impl Store {
             let shards = table.freeze();
             let mut gone: Vec<_> = shards
                 .iter()
-                .flat_map(|shard| shard.keys())
-                .filter_map(|key| {
-                    let (owner, _) = row::split_owner_key(key)?;
-                    (owner != core.replica && is_gone(core, owner)).then(|| (owner, Arc::clone(key)))
+                .flat_map(|shard| shard.iter())
+                .filter_map(|record| {
+                    let (owner, _) = row::split_owner_key(record.key())?;
+                    (owner != core.replica && is_gone(core, owner)).then(|| (owner, record.share_key()))
                 })
                 .collect();
             drop(shards);

@@ -4,17 +4,16 @@
 //! the index of tombstones, the counters and the watchers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::buckets::{Digest, Sums};
 use super::departed;
 use super::hash;
 use super::outbox::Queue;
-use super::row::{Key, TableName};
+use super::row::TableName;
 use super::stability::Stability;
 use super::table::{Change, Origin, StoredTable};
 use super::{StoreConfig, StoreStats};
-use crate::crdt::{Context, Dot, Entry};
+use crate::crdt::{Context, Dot, Entry, Key, Mark, Record};
 use crate::id::ReplicaId;
 use crate::sabotage::{Rule, Sabotage};
 use crate::time::{HybridClock, Now, Stamp};
@@ -23,17 +22,21 @@ use crate::time::{HybridClock, Now, Stamp};
 #[derive(Clone, Copy)]
 pub(super) struct Slot<'a> {
     pub(super) table: &'a StoredTable,
-    pub(super) key: &'a Key,
+    pub(super) key: &'a [u8],
     pub(super) place: u64,
 }
 
 impl<'a> Slot<'a> {
-    pub(super) fn new(table: &'a StoredTable, key: &'a Key) -> Self {
+    pub(super) fn new(table: &'a StoredTable, key: &'a [u8]) -> Self {
         Self { table, key, place: table.place(key) }
     }
 
     pub(super) fn entry(&self) -> Option<Entry> {
         self.table.entry(self.place, self.key)
+    }
+
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.table.mark(self.place, self.key)
     }
 }
 
@@ -176,54 +179,67 @@ impl Core {
         }
     }
 
-    /// Replaces the entry of a key by another or by nothing, and all that follows from it.
-    pub(super) fn set(&mut self, slot: Slot<'_>, entry: Option<Entry>, origin: Origin) {
-        let new = entry.as_ref().and_then(|entry| entry.value.clone());
-        let table = slot.table.name();
-        let former = slot.table.swap(slot.place, slot.key, entry.clone());
+    /// Replaces the record of a key by another or by nothing, and all that follows from it.
+    pub(super) fn set(&mut self, slot: Slot<'_>, record: Option<Record>, origin: Origin) {
+        let former = slot.table.swap(slot.place, slot.key, record.clone());
         // The former first: two removals of one put may lie in the same grave.
-        if let Some(former) = &former {
-            self.count(slot, former, false);
+        let hash_before = former.as_ref().map_or(0, |former| self.count(slot, former, false));
+        let hash_after = record.as_ref().map_or(0, |record| self.count(slot, record, true));
+        let delta = hash_after.wrapping_sub(hash_before);
+        self.sums.add(slot.table.is_owner(), slot.place, delta);
+        slot.table.add(delta);
+        let mark = |record: &Option<Record>| record.as_ref().map(Record::mark);
+        let (before, after) = (mark(&former), mark(&record));
+        self.count_authors(before.map(|mark| mark.dot.replica), after.map(|mark| mark.dot.replica));
+        debug_assert!(
+            self.graves.len() as u64 == self.stats.tombstones,
+            "{}: tombstones are miscounted",
+            slot.table.name()
+        );
+        if slot.table.names_departed() {
+            self.note_fading(slot.key, after.is_some_and(|mark| !mark.removal));
         }
-        if let Some(entry) = &entry {
-            self.count(slot, entry, true);
-        }
-        let former_rank = former.as_ref().map(Entry::rank);
-        debug_assert!(self.graves.len() as u64 == self.stats.tombstones, "{table}: tombstones are miscounted");
-        let old = former.and_then(|former| former.value);
-        if slot.table.name().as_str() == departed::DEPARTED {
-            self.note_fading(slot.key, new.is_some());
-        }
-        let same = former_rank.is_some() && former_rank == entry.as_ref().map(Entry::rank);
-        if slot.table.is_watched() && !same && (old.is_some() || new.is_some()) {
-            slot.table.tell(&Change { key: Arc::clone(slot.key), old, new, origin });
+        if slot.table.is_watched() && before.map(|mark| mark.rank()) != after.map(|mark| mark.rank()) {
+            let (old, new) =
+                (former.and_then(|former| former.share_value()), record.as_ref().and_then(Record::share_value));
+            if old.is_some() || new.is_some() {
+                let key = record.map_or_else(|| Key::from(slot.key), |record| record.share_key());
+                slot.table.tell(&Change { key, old, new, origin });
+            }
         }
     }
 
-    /// Adds an entry to, or takes it out of, sums, index and counters.
-    fn count(&mut self, slot: Slot<'_>, entry: &Entry, present: bool) {
-        let name = slot.table.name();
-        let bytes = slot.key.len() as u64 + entry.value.as_ref().map_or(0, |value| value.len() as u64);
+    /// Adds a record to, or takes it out of, index and counters; returns what it adds to the sums.
+    fn count(&mut self, slot: Slot<'_>, record: &Record, present: bool) -> u64 {
+        let bytes = record.bytes() as u64;
         let by = |counter: &mut u64, amount| *counter = if present { *counter + amount } else { *counter - amount };
         by(&mut self.stats.bytes, bytes);
-        self.count_author(entry.dot.replica, present);
-        if entry.is_tombstone() {
+        if record.is_removal() {
             by(&mut self.stats.tombstones, 1);
-            let grave = grave(slot, entry);
+            let grave = grave(slot, record);
             if present {
                 self.graves.insert(grave)
             } else {
                 self.graves.remove(&grave)
             };
+            0
         } else {
             by(&mut self.stats.live, 1);
-            let hash = hash::row_hash(slot.place, entry);
-            self.sums.add(name, slot.place, if present { hash } else { hash.wrapping_neg() });
+            slot.table.count(bytes, present);
+            hash::row_hash(slot.place, &record.mark())
         }
     }
 }
 
 impl Core {
+    /// An entry of one author gave its place to one of another author, or came, or went.
+    fn count_authors(&mut self, before: Option<ReplicaId>, after: Option<ReplicaId>) {
+        if before != after {
+            before.into_iter().for_each(|author| self.count_author(author, false));
+            after.into_iter().for_each(|author| self.count_author(author, true));
+        }
+    }
+
     /// One entry more or less carries a dot of this author.
     fn count_author(&mut self, author: ReplicaId, present: bool) {
         let entries = self.authors.entry(author).or_default();
@@ -234,7 +250,7 @@ impl Core {
     }
 
     /// A row of the table of departed authors came or went.
-    fn note_fading(&mut self, key: &Key, fades: bool) {
+    fn note_fading(&mut self, key: &[u8], fades: bool) {
         let Some(author) = departed::author_of(key) else { return };
         let changed = if fades { self.fading.insert(author) } else { self.fading.remove(&author) };
         if changed && !self.roster.contains(&author) {
@@ -247,6 +263,7 @@ impl Core {
 /// A tombstone waits for the later of its stamp and its rank. They differ only when it removed a put whose author's
 /// clock was far ahead: then a write that is stamped after the tombstone may still rank below it, and whoever lost the
 /// tombstone would let that write win.
-fn grave(slot: Slot<'_>, entry: &Entry) -> Grave {
-    (entry.stamp.max(entry.rank_time), slot.table.name().clone(), Arc::clone(slot.key))
+fn grave(slot: Slot<'_>, tombstone: &Record) -> Grave {
+    let mark = tombstone.mark();
+    (mark.stamp.max(mark.rank_time), slot.table.name().clone(), tombstone.share_key())
 }

@@ -26,13 +26,12 @@
 //! not seen, nor will before its next promise is covered, which includes the adopted rows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::core::{Core, Slot};
 use super::row::Row;
 use super::table::{Origin, StoredTable};
-use super::{Key, Store, TableName};
-use crate::crdt::Entry;
+use super::{Store, TableName};
+use crate::crdt::{Mark, Record};
 use crate::id::ReplicaId;
 use crate::sabotage::Rule;
 use crate::time::Now;
@@ -99,16 +98,15 @@ impl Store {
         let gone = core.fading.iter().filter(|id| !core.context.has_any_of(**id) && !has_left(id));
         let gone: Vec<_> = gone.take(NAMED_AT_ONCE).copied().collect();
         let table = self.table(&TableName::new(DEPARTED).expect("the names of system tables are well formed"));
-        let key_of = |author: ReplicaId| Key::from(author.0.to_be_bytes());
         let mut rows = Vec::new();
         for author in fresh {
-            rows.extend(core.put(now, Slot::new(&table, &key_of(author)), Arc::default()).1);
+            rows.extend(core.put(now, Slot::new(&table, &author.0.to_be_bytes()), &[]).1);
         }
         for author in gone {
-            let key = key_of(author);
+            let key = author.0.to_be_bytes();
             let slot = Slot::new(&table, &key);
-            let is_old = |entry: Entry| stable.as_millis() > entry.stamp.as_millis() + FADES_FOR_MS;
-            if slot.entry().is_some_and(is_old) {
+            let is_old = |mark: Mark| stable.as_millis() > mark.stamp.as_millis() + FADES_FOR_MS;
+            if slot.mark().is_some_and(is_old) {
                 rows.extend(core.remove(now, slot).1);
             }
         }
@@ -127,8 +125,8 @@ impl Store {
         core.holds_promises = false;
         let mut wakes = false;
         for table in self.all_tables().into_iter().filter(|table| !table.name().is_owner()) {
-            for (key, entry) in orphans(&table, &authors) {
-                wakes |= core.adopt_row(now, Slot::new(&table, &key), entry);
+            for orphan in orphans(&table, &authors) {
+                wakes |= core.adopt_row(now, Slot::new(&table, orphan.key()), &orphan);
             }
         }
         wakes
@@ -136,13 +134,13 @@ impl Store {
 }
 
 /// The live rows of these authors, in order.
-fn orphans(table: &Arc<StoredTable>, authors: &BTreeSet<ReplicaId>) -> Vec<(Key, Entry)> {
+fn orphans(table: &StoredTable, authors: &BTreeSet<ReplicaId>) -> Vec<Record> {
     let shards = table.freeze();
-    let fits = |entry: &Entry| !entry.is_tombstone() && entry.stamp < Row::MAX_STAMP;
-    let is_orphan = |entry: &Entry| fits(entry) && authors.contains(&entry.dot.replica);
-    let rows = shards.iter().flat_map(|shard| shard.iter()).filter(|(_, entry)| is_orphan(entry));
-    let mut rows: Vec<_> = rows.map(|(key, entry)| (Arc::clone(key), entry.clone())).collect();
-    rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let fits = |mark: Mark| !mark.removal && mark.stamp < Row::MAX_STAMP;
+    let is_orphan = |mark: Mark| fits(mark) && authors.contains(&mark.dot.replica);
+    let rows = shards.iter().flat_map(|shard| shard.iter()).filter(|record| is_orphan(record.mark()));
+    let mut rows: Vec<_> = rows.cloned().collect();
+    rows.sort_unstable_by(|one, other| one.key().cmp(other.key()));
     rows
 }
 
@@ -181,13 +179,15 @@ impl Core {
     }
 
     /// Returns whether the outbox was empty before.
-    fn adopt_row(&mut self, now: Now, slot: Slot<'_>, orphan: Entry) -> bool {
+    fn adopt_row(&mut self, now: Now, slot: Slot<'_>, orphan: &Record) -> bool {
         // The former may be stamped by a clock that was far ahead.
-        let stamp = self.stamp(now).max(orphan.stamp.next());
-        let entry = Entry { stamp, dot: self.draw_dot(), ..orphan };
-        self.set(slot, Some(entry.clone()), Origin::Local);
+        let former = orphan.mark();
+        let stamp = self.stamp(now).max(former.stamp.next());
+        let mark = Mark { stamp, dot: self.draw_dot(), ..former };
+        let adopted = Record::new(orphan.key(), mark, orphan.value().unwrap_or_default());
+        let row = Row::of(slot.table.name().clone(), &adopted);
+        self.set(slot, Some(adopted), Origin::Local);
         self.stats.adopted += 1;
-        let row = Row { table: slot.table.name().clone(), key: Arc::clone(slot.key), entry, swallowed: Vec::new() };
         self.outbox.push(row)
     }
 }

@@ -1,12 +1,13 @@
 //! Rows of others: checked, merged by rank, and only then known.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
 use super::core::{Core, Slot};
 use super::row::Row;
-use super::table::Origin;
-use crate::crdt::{Context, Dot, Entry};
+use super::table::{Origin, StoredTable};
+use crate::crdt::{Context, Dot, Entry, Mark};
 use crate::id::ReplicaId;
 use crate::sabotage::Rule;
 use crate::time::Now;
@@ -46,7 +47,7 @@ impl Store {
             if !takes(core, row.entry.dot.replica) {
                 core.stats.forgotten += 1;
             } else if core.know_row(&row) {
-                core.merge_entry(now, slot, &row.entry, merged);
+                core.merge_row(now, slot, &row, merged);
                 merged.news.push(row);
             }
         });
@@ -62,15 +63,15 @@ impl Store {
         let mut wakes = false;
         self.merge_each(rows, &mut merged, |core, slot, row, merged| {
             let own = row.owner() == Some(core.replica) && !core.sabotage.breaks(Rule::OwnerWithoutLastWord);
-            if own && slot.entry().is_none() {
+            let was_absent = slot.mark().is_none();
+            if own && was_absent {
                 // Who leaves draws no dot that nobody would take over; the row goes with its owner.
                 wakes |= !self.is_closed() && core.disown(now, slot, row.entry);
                 return;
             }
-            let was_absent = slot.entry().is_none();
             let is_tombstone = row.entry.is_tombstone();
             let news = core.know_row(&row);
-            core.merge_entry(now, slot, &row.entry, merged);
+            core.merge_row(now, slot, &row, merged);
             if news {
                 merged.news.push(row);
             } else if was_absent && !is_tombstone {
@@ -96,15 +97,18 @@ impl Store {
         mut merge: impl FnMut(&mut Core, Slot<'_>, Row, &mut Merged),
     ) {
         let mut core = self.lock();
+        // Rows mostly come table by table.
+        let mut last: Option<Arc<StoredTable>> = None;
         for row in rows {
             if !core.accepts(&row) {
                 merged.refused += 1;
                 core.stats.refused += 1;
                 continue;
             }
-            let table = self.table(&row.table);
+            let table = last.take().filter(|last| *last.name() == row.table).unwrap_or_else(|| self.table(&row.table));
             let key = row.key.clone();
             merge(&mut core, Slot::new(&table, &key), row, merged);
+            last = Some(table);
         }
     }
 }
@@ -134,22 +138,22 @@ impl Core {
         if entry.is_tombstone() {
             return false;
         }
-        let row = self.bury(now, slot, entry);
+        let row = self.bury(now, slot, entry.mark());
         self.outbox.push(row)
     }
 
-    fn merge_entry(&mut self, now: Now, slot: Slot<'_>, entry: &Entry, merged: &mut Merged) {
-        let author = entry.dot.replica;
-        self.observe(now, entry, merged);
+    fn merge_row(&mut self, now: Now, slot: Slot<'_>, row: &Row, merged: &mut Merged) {
+        let mark = row.entry.mark();
+        self.observe(now, mark, merged);
         let last = self.sabotage.breaks(Rule::ArrivalWins);
-        if last || slot.entry().is_none_or(|current| entry.beats(&current)) {
-            self.set(slot, Some(entry.clone()), Origin::Remote(author));
+        if last || slot.mark().is_none_or(|current| mark.beats(&current)) {
+            self.set(slot, Some(row.record()), Origin::Remote(mark.dot.replica));
         }
     }
 
     /// Each on its own: who writes over an entry from the future gives a sane stamp and a far rank, and is not the one
     /// whose clock is wrong.
-    fn observe(&mut self, now: Now, entry: &Entry, merged: &mut Merged) {
+    fn observe(&mut self, now: Now, entry: Mark, merged: &mut Merged) {
         let _ = self.clock.observe(now, entry.rank_time);
         if self.sabotage.breaks(Rule::AnyFuture) {
             self.clock.raise(entry.stamp);

@@ -1,12 +1,10 @@
 //! What a newcomer needs: to start over, and not to write below what others have already collected.
 
-use std::sync::Arc;
-
 use super::Store;
 use super::core::Slot;
 use super::row::Row;
 use super::table::Origin;
-use crate::crdt::Context;
+use crate::crdt::{Context, Record};
 use crate::time::Stamp;
 
 impl Store {
@@ -23,7 +21,7 @@ impl Store {
         let mut core = self.lock();
         for table in self.all_tables() {
             let shards = table.freeze();
-            let mut keys: Vec<_> = shards.iter().flat_map(|shard| shard.keys()).map(Arc::clone).collect();
+            let mut keys: Vec<_> = shards.iter().flat_map(|shard| shard.iter()).map(Record::share_key).collect();
             drop(shards);
             keys.sort_unstable();
             for key in keys {

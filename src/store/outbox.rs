@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::row::{Key, Row, TableName};
+use super::row::{Row, TableName};
+use crate::crdt::Key;
 
 /// Local writes since the last time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::crdt::{Dot, Entry, codec};
+use crate::crdt::codec::{self, Lent};
+use crate::crdt::{Dot, Encoded, Entry, Key, Record};
 use crate::id::{Checked, ReplicaId};
 use crate::time::Stamp;
 
@@ -14,9 +15,6 @@ pub const MAX_KEY: usize = 1 << 10;
 
 /// The largest value, in bytes.
 pub const MAX_VALUE: usize = 64 << 10;
-
-/// The bytes of a key. Shared between the store, snapshots and rows on their way.
-pub type Key = Arc<[u8]>;
 
 /// The name of a table, 1 to 128 bytes.
 ///
@@ -120,22 +118,50 @@ impl From<TableName> for String {
 /// A row: the unit of every delta, complete, with its own dot.
 ///
 /// Decoding bounds what is allocated; whether the row makes sense is checked when it is merged.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Row {
     /// Its table.
     pub table: TableName,
     /// Its key. In an owner table: 8 bytes of the owner's [`ReplicaId`], big-endian, then a name.
-    #[serde(with = "codec::bytes")]
     pub key: Key,
     /// The candidate for the winner of this key.
     pub entry: Entry,
     /// Earlier writes of the same author to the same key that this row replaced before they were sent. Only owner rows
     /// have any.
-    #[serde(deserialize_with = "codec::bounded::<_, _, { Row::MAX_SWALLOWED }>")]
     pub swallowed: Vec<u64>,
 }
 
+/// Makes one allocation for key, entry and value together, which goes into the table as it is.
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Parts<'a> {
+            table: TableName,
+            #[serde(borrow)]
+            key: Lent<'a>,
+            #[serde(borrow)]
+            entry: Encoded<Lent<'a>>,
+            #[serde(deserialize_with = "codec::bounded::<_, _, { Row::MAX_SWALLOWED }>")]
+            swallowed: Vec<u64>,
+        }
+        let Parts { table, key, entry, swallowed } = Parts::deserialize(deserializer)?;
+        let (mark, value) = entry.split().map_err(serde::de::Error::custom)?;
+        let record = Record::new(&key, mark, value.as_deref().unwrap_or_default());
+        Ok(Self { swallowed, ..Self::of(table, &record) })
+    }
+}
+
 impl Row {
+    /// A row that shares a record of the table.
+    pub(super) fn of(table: TableName, record: &Record) -> Self {
+        Self { table, key: record.share_key(), entry: record.entry(), swallowed: Vec::new() }
+    }
+
+    /// The record of this row: the very one that it was made of, if it was made of one.
+    pub(super) fn record(&self) -> Record {
+        Record::of(&self.key, &self.entry)
+    }
+
     /// The most earlier writes that one row replaces.
     pub const MAX_SWALLOWED: usize = 64;
 
@@ -146,9 +172,12 @@ impl Row {
     /// At most so many bytes does this row take on the wire.
     pub fn max_size(&self) -> usize {
         const VARINT: usize = 10;
-        // Three length prefixes of at most 3 bytes, two tags, and the five numbers of an entry.
-        let fixed = 3 * 3 + 2 + 5 * VARINT;
-        let value = self.entry.value.as_ref().map_or(0, |value| value.len());
+        // Three length prefixes of at most 3 bytes, four tags, and the numbers of an entry: three at least.
+        let Entry { dot, stamp, rank_time, rank_author, expires, value } = &self.entry;
+        let rank = if (stamp, dot.replica) == (rank_time, *rank_author) { 0 } else { 2 };
+        let numbers = 3 + rank + usize::from(expires.is_some());
+        let fixed = 3 * 3 + 4 + numbers * VARINT;
+        let value = value.as_ref().map_or(0, |value| value.len());
         fixed + self.table.as_str().len() + self.key.len() + value + (1 + self.swallowed.len()) * VARINT
     }
 
@@ -159,7 +188,7 @@ impl Row {
 
     /// Whether the row is one that a correct replica may have written.
     pub(super) fn is_sound(&self) -> bool {
-        let Entry { dot, stamp, rank_time, value, .. } = &self.entry;
+        let Entry { dot, stamp, rank_time, expires, value, .. } = &self.entry;
         let owner_is_sound = if self.table.is_owner() {
             self.owner() == Some(dot.replica) && self.swallowed.iter().all(|seq| (1..dot.seq).contains(seq))
         } else {
@@ -171,6 +200,7 @@ impl Row {
             && value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE)
             && *stamp <= Self::MAX_STAMP
             && *rank_time <= Self::MAX_STAMP
+            && expires.is_none_or(|expires| value.is_some() && expires <= Self::MAX_STAMP)
             && self.swallowed.len() <= Self::MAX_SWALLOWED
     }
 

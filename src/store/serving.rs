@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Store;
 use super::buckets::BucketHashes;
 use super::hash;
-use super::row::{Key, Row, TableName};
-use super::table::Shard;
-use crate::crdt::{Context, Entry};
+use super::row::{Row, TableName};
+use super::shard::Shard;
+use crate::crdt::{Context, Record};
 
 /// While one lives, nothing is collected.
 #[derive(Debug)]
@@ -48,11 +48,11 @@ enum Lacking {
 }
 
 impl Lacking {
-    fn includes(&self, table: &TableName, table_hash: u64, key: &Key, entry: &Entry) -> bool {
+    fn includes(&self, table: &TableName, table_hash: u64, record: &Record) -> bool {
         match self {
-            Self::Dots(have) => !have.contains(entry.dot),
+            Self::Dots(have) => !have.contains(record.mark().dot),
             Self::Buckets { ours, theirs } => {
-                let (owner, place) = (table.is_owner(), hash::place(table_hash, key));
+                let (owner, place) = (table.is_owner(), hash::place(table_hash, record.key()));
                 ours.get(owner, place) != theirs.get(owner, place)
             }
         }
@@ -65,8 +65,9 @@ pub struct Serving {
     context: Context,
     lacking: Lacking,
     shards: VecDeque<(TableName, Arc<Shard>)>,
-    /// The rows of the shard at hand, last first.
-    rows: Vec<Row>,
+    /// The rows of the shard at hand, last first, and their table.
+    rows: Vec<Record>,
+    table: Option<TableName>,
     _hold: Hold,
 }
 
@@ -103,6 +104,7 @@ impl Store {
                 lacking: lacking(&core.sums.buckets),
                 shards: shards.filter(|(_, shard)| !shard.is_empty()).collect(),
                 rows: Vec::new(),
+                table: None,
                 _hold: hold,
             }
         };
@@ -116,12 +118,14 @@ impl Serving {
     pub fn next_rows(&mut self, max_bytes: usize) -> Option<Vec<Row>> {
         let mut rows = Vec::new();
         let mut bytes = 0;
-        while let Some(row) = self.rows.last() {
+        while let (Some(table), Some(record)) = (&self.table, self.rows.last()) {
+            let row = Row::of(table.clone(), record);
             bytes += row.max_size();
             if bytes > max_bytes && !rows.is_empty() {
                 break;
             }
-            rows.extend(self.rows.pop());
+            rows.push(row);
+            self.rows.pop();
             if self.rows.is_empty() {
                 self.refill();
             }
@@ -144,15 +148,10 @@ impl Serving {
         while self.rows.is_empty() {
             let Some((table, shard)) = self.shards.pop_front() else { return };
             let table_hash = hash::table_hash(&table);
-            let lacking = shard.iter().filter(|(key, entry)| self.lacking.includes(&table, table_hash, key, entry));
-            let rows = lacking.map(|(key, entry)| Row {
-                table: table.clone(),
-                key: Arc::clone(key),
-                entry: entry.clone(),
-                swallowed: Vec::new(),
-            });
-            self.rows = rows.collect();
-            self.rows.sort_unstable_by(|a, b| b.key.cmp(&a.key));
+            let lacking = shard.iter().filter(|record| self.lacking.includes(&table, table_hash, record));
+            self.rows = lacking.cloned().collect();
+            self.rows.sort_unstable_by(|a, b| b.key().cmp(a.key()));
+            self.table = Some(table);
         }
     }
 }

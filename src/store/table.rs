@@ -1,17 +1,20 @@
 //! One table as readers see it: shards that can be read while others are written, and snapshots.
 //!
 //! ```text
-//!    get ──read lock of one shard──▶ Arc<Shard> ──▶ entry          a reader never waits for the write lock
+//!    get ──read lock of one shard──▶ Arc<Shard> ──▶ record         a reader never waits for the write lock
 //!    snapshot ──read locks of all shards at once──▶ 16 × Arc<Shard>      one instant for the whole table
-//!    write (holds the write lock) ──write lock of one shard──▶ Arc::make_mut      copies while a snapshot lives
+//!    write (holds the write lock) ──write lock of one shard──▶ change      copies first while a snapshot lives
 //! ```
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::hash::{self, KeyMap, Seeded};
-use super::row::{Key, TableName};
-use crate::crdt::{Entry, Value};
+use super::departed;
+use super::hash;
+use super::lanes::Lanes;
+use super::row::TableName;
+use super::shard::Shard;
+use crate::crdt::{Entry, Key, Mark, Record, Value};
 use crate::id::ReplicaId;
 
 /// The bits of a row's place that choose its shard: the topmost, so that a bucket lies in one shard.
@@ -22,9 +25,6 @@ pub(super) const SHARDS: usize = 1 << SHARD_BITS;
 pub(super) fn shard_of(place: u64) -> usize {
     usize::try_from(place >> (u64::BITS - SHARD_BITS)).expect("four bits fit")
 }
-
-/// The rows of one shard, tombstones included.
-pub(super) type Shard = KeyMap<Entry>;
 
 /// Who wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,21 +59,29 @@ pub trait ChangeSink: Send + Sync {
 pub struct StoredTable {
     name: TableName,
     hash: u64,
-    shards: [RwLock<Arc<Shard>>; SHARDS],
+    is_owner: bool,
+    names_departed: bool,
+    lanes: Lanes,
     live: AtomicUsize,
+    /// Bytes of the keys that have a value and of those values.
+    bytes: AtomicU64,
+    /// The wrapping sum of the hashes of the live rows.
+    sum: AtomicU64,
     watched: AtomicBool,
     sinks: Mutex<Vec<Arc<dyn ChangeSink>>>,
 }
 
 impl StoredTable {
-    pub(super) fn new(name: TableName, hash_seed: u64) -> Self {
-        let empty = Arc::new(Shard::with_hasher(Seeded(hash_seed)));
+    pub(super) fn new(name: TableName, hash_seed: u64, lanes: usize) -> Self {
         Self {
             hash: hash::table_hash(&name),
+            is_owner: name.is_owner(),
+            names_departed: name.as_str() == departed::DEPARTED,
             name,
-            // Shared until the first row of each comes: most tables of most nodes are small.
-            shards: std::array::from_fn(|_| RwLock::new(Arc::clone(&empty))),
+            lanes: Lanes::new(hash_seed, lanes),
             live: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             sinks: Mutex::default(),
         }
@@ -84,19 +92,42 @@ impl StoredTable {
         &self.name
     }
 
-    /// The value of a key.
+    /// The value of a key: a handle, nothing is copied.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.shard(self.place(key)).get(key).and_then(|entry| entry.value.clone())
+        self.find(self.place(key), key, Record::share_value).flatten()
+    }
+
+    /// What `read` makes of the value of a key. Cheaper than [`get`](Self::get) where the value is short, and where many
+    /// threads read the same keys: their handles would be counted.
+    pub fn read<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        const SHORT: usize = 128;
+        let mut short = [0; SHORT];
+        // Under the lock the bytes are only copied: `read` may take its time, or use the table.
+        let found = self.find(self.place(key), key, |record| {
+            let value = record.value()?;
+            let Some(copy) = short.get_mut(..value.len()) else { return Some(Err(record.share_value()?)) };
+            copy.copy_from_slice(value);
+            Some(Ok(value.len()))
+        });
+        match found?? {
+            Ok(bytes) => Some(read(&short[..bytes])),
+            Err(value) => Some(read(&value)),
+        }
     }
 
     /// Whether a key has a value.
     pub fn contains(&self, key: &[u8]) -> bool {
-        self.shard(self.place(key)).get(key).is_some_and(|entry| !entry.is_tombstone())
+        self.find(self.place(key), key, |record| !record.is_removal()).unwrap_or(false)
     }
 
     /// How many keys have a value.
     pub fn len(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the keys that have a value take, and those values.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether no key has a value.
@@ -106,7 +137,7 @@ impl StoredTable {
 
     /// The table as it is at one instant. Cheap to take; while it lives, each shard that is written is copied once.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { shards: self.freeze() }
+        Snapshot { hash: self.hash, shards: self.freeze() }
     }
 
     /// Tells `sink` about each change from now on.
@@ -120,36 +151,58 @@ impl StoredTable {
         hash::place(self.hash, key)
     }
 
+    /// Whether each key belongs to one replica.
+    pub(super) fn is_owner(&self) -> bool {
+        self.is_owner
+    }
+
+    /// Whether its rows say who is being forgotten.
+    pub(super) fn names_departed(&self) -> bool {
+        self.names_departed
+    }
+
+    /// The wrapping sum of the hashes of the live rows.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum.load(Ordering::Relaxed)
+    }
+
     pub(super) fn entry(&self, place: u64, key: &[u8]) -> Option<Entry> {
-        self.shard(place).get(key).cloned()
+        self.find(place, key, Record::entry)
     }
 
-    /// All shards at one instant: whoever writes two rows in a row writes them before or after, since all read locks
-    /// are held together.
+    pub(super) fn mark(&self, place: u64, key: &[u8]) -> Option<Mark> {
+        self.find(place, key, Record::mark)
+    }
+
+    fn find<R>(&self, place: u64, key: &[u8], found: impl FnOnce(&Record) -> R) -> Option<R> {
+        self.lanes.read(shard_of(place), |shard| shard.get(key).map(found))
+    }
+
+    /// All shards at one instant.
     pub(super) fn freeze(&self) -> [Arc<Shard>; SHARDS] {
-        let guards = std::array::from_fn::<_, SHARDS, _>(|index| read(&self.shards[index]));
-        std::array::from_fn(|index| Arc::clone(&guards[index]))
+        self.lanes.freeze()
     }
 
-    /// Replaces or removes the entry of a key; returns the former. Only under the store's write lock.
-    pub(super) fn swap(&self, place: u64, key: &Key, entry: Option<Entry>) -> Option<Entry> {
-        let is_live = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| !entry.is_tombstone());
-        let live_after = is_live(&entry);
-        let mut guard = self.shards[shard_of(place)].write().unwrap_or_else(PoisonError::into_inner);
-        let shard = Arc::make_mut(&mut guard);
-        let former = match entry {
-            Some(entry) => match shard.get_mut(key) {
-                Some(slot) => Some(std::mem::replace(slot, entry)),
-                None => shard.insert(Arc::clone(key), entry),
-            },
+    /// Replaces or removes the record of a key; returns the former. Only under the store's write lock.
+    pub(super) fn swap(&self, place: u64, key: &[u8], record: Option<Record>) -> Option<Record> {
+        self.lanes.change(shard_of(place), |shard| match record {
+            Some(record) => shard.replace(record),
             None => shard.remove(key),
-        };
-        match (is_live(&former), live_after) {
-            (false, true) => drop(self.live.fetch_add(1, Ordering::Relaxed)),
-            (true, false) => drop(self.live.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
-        }
-        former
+        })
+    }
+
+    /// Counts a live row, or one that is no more. Only under the store's write lock.
+    pub(super) fn count(&self, bytes: u64, present: bool) {
+        // Nobody else writes, so this need not be one step.
+        let by = |counter: u64, amount: u64| if present { counter + amount } else { counter - amount };
+        self.bytes.store(by(self.bytes(), bytes), Ordering::Relaxed);
+        let live = self.len();
+        self.live.store(if present { live + 1 } else { live - 1 }, Ordering::Relaxed);
+    }
+
+    /// Adds a difference to the sum of the live rows. Only under the store's write lock.
+    pub(super) fn add(&self, delta: u64) {
+        self.sum.store(self.sum().wrapping_add(delta), Ordering::Relaxed);
     }
 
     pub(super) fn is_watched(&self) -> bool {
@@ -161,14 +214,6 @@ impl StoredTable {
         sinks.retain(|sink| sink.changed(change));
         self.watched.store(!sinks.is_empty(), Ordering::Release);
     }
-
-    fn shard(&self, place: u64) -> RwLockReadGuard<'_, Arc<Shard>> {
-        read(&self.shards[shard_of(place)])
-    }
-}
-
-fn read(shard: &RwLock<Arc<Shard>>) -> RwLockReadGuard<'_, Arc<Shard>> {
-    shard.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for StoredTable {
@@ -180,23 +225,21 @@ impl std::fmt::Debug for StoredTable {
 /// A table as it was at one instant.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    hash: u64,
     shards: [Arc<Shard>; SHARDS],
 }
 
 impl Snapshot {
     /// The value that a key had.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        // Sixteen lookups at most: a snapshot is for going through it.
-        self.shards.iter().find_map(|shard| shard.get(key)).and_then(|entry| entry.value.clone())
+        self.shards[shard_of(hash::place(self.hash, key))].get(key)?.share_value()
     }
 
     /// The keys that had a value, in order, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (Key, Value)> + use<> {
-        let live = self.shards.iter().flat_map(|shard| shard.iter());
-        let mut rows: Vec<_> = live
-            .filter_map(|(key, entry)| entry.value.as_ref().map(|value| (Arc::clone(key), Arc::clone(value))))
-            .collect();
-        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        rows.into_iter()
+        let live = self.shards.iter().flat_map(|shard| shard.iter()).filter(|record| !record.is_removal());
+        let mut rows: Vec<Record> = live.cloned().collect();
+        rows.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        rows.into_iter().filter_map(|record| Some((record.share_key(), record.share_value()?)))
     }
 }

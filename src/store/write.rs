@@ -1,12 +1,10 @@
 //! Local writes: a new dot, a stamp above everything seen, applied at once, and queued for the others.
 
-use std::sync::Arc;
-
 use super::Store;
 use super::core::{Core, Slot};
-use super::row::{self, Key, MAX_KEY, MAX_VALUE, Row, TableName};
-use super::table::Origin;
-use crate::crdt::{Dot, Entry, Value};
+use super::row::{self, MAX_KEY, MAX_VALUE, Row, TableName};
+use super::table::{Origin, StoredTable};
+use crate::crdt::{Dot, Mark, Record, Value};
 use crate::sabotage::Rule;
 use crate::time::{Now, Stamp};
 
@@ -57,17 +55,27 @@ pub enum Update {
 impl Store {
     /// Writes a value. A put of an equal value is a write as well.
     pub fn put(&self, now: Now, table: &TableName, key: &[u8], value: &[u8]) -> Result<Dot, WriteError> {
-        self.check(table, false, key.len())?;
+        check(table, false, key.len())?;
+        self.put_in(now, &self.table(table), key, value)
+    }
+
+    /// As [`put`](Self::put), for who has the table at hand, which must be one of this store.
+    pub fn put_in(&self, now: Now, table: &StoredTable, key: &[u8], value: &[u8]) -> Result<Dot, WriteError> {
+        check(table.name(), false, key.len())?;
         check_value(value)?;
-        let (table, key) = (self.table(table), Key::from(key));
-        self.write(|core| core.put(now, Slot::new(&table, &key), value.into()))
+        self.write(|core| core.put(now, Slot::new(table, key), value))
     }
 
     /// Removes a key; returns what was there. Where nothing is, nothing is written.
     pub fn remove(&self, now: Now, table: &TableName, key: &[u8]) -> Result<Option<Value>, WriteError> {
-        self.check(table, false, key.len())?;
-        let (table, key) = (self.table(table), Key::from(key));
-        self.write(|core| core.remove(now, Slot::new(&table, &key)))
+        check(table, false, key.len())?;
+        self.remove_in(now, &self.table(table), key)
+    }
+
+    /// As [`remove`](Self::remove), for who has the table at hand, which must be one of this store.
+    pub fn remove_in(&self, now: Now, table: &StoredTable, key: &[u8]) -> Result<Option<Value>, WriteError> {
+        check(table.name(), false, key.len())?;
+        self.write(|core| core.remove(now, Slot::new(table, key)))
     }
 
     /// Reads a key and writes it in one step: no other write comes between. `decide` runs under the store's lock; it
@@ -79,16 +87,27 @@ impl Store {
         key: &[u8],
         decide: impl FnOnce(Option<&Value>) -> (Update, R),
     ) -> Result<R, WriteError> {
-        self.check(table, false, key.len())?;
-        let (table, key) = (self.table(table), Key::from(key));
+        check(table, false, key.len())?;
+        self.update_in(now, &self.table(table), key, decide)
+    }
+
+    /// As [`update`](Self::update), for who has the table at hand, which must be one of this store.
+    pub fn update_in<R>(
+        &self,
+        now: Now,
+        table: &StoredTable,
+        key: &[u8],
+        decide: impl FnOnce(Option<&Value>) -> (Update, R),
+    ) -> Result<R, WriteError> {
+        check(table.name(), false, key.len())?;
         self.write(|core| {
-            let slot = Slot::new(&table, &key);
+            let slot = Slot::new(table, key);
             let current = slot.entry().and_then(|entry| entry.value);
             let (update, result) = decide(current.as_ref());
             let row = match update {
                 Update::Keep => None,
                 Update::Put(value) => match check_value(&value) {
-                    Ok(()) => core.put(now, slot, value.into()).1,
+                    Ok(()) => core.put(now, slot, &value).1,
                     Err(error) => return (Err(error), None),
                 },
                 Update::Remove => core.remove(now, slot).1,
@@ -99,8 +118,8 @@ impl Store {
 
     /// Writes a row of this replica's own in an owner table. `None`: it has that value already, and nothing is written.
     pub fn put_own(&self, now: Now, table: &TableName, name: &[u8], value: &[u8]) -> Result<Option<Dot>, WriteError> {
-        let key = Key::from(row::owner_key(self.replica(), name));
-        self.check(table, true, key.len())?;
+        let key = row::owner_key(self.replica(), name);
+        check(table, true, key.len())?;
         check_value(value)?;
         let table = self.table(table);
         self.write(|core| {
@@ -109,15 +128,15 @@ impl Store {
             if same {
                 return (None, None);
             }
-            let (dot, row) = core.put(now, slot, value.into());
+            let (dot, row) = core.put(now, slot, value);
             (Some(dot), row)
         })
     }
 
     /// Removes a row of this replica's own from an owner table; returns whether it was there.
     pub fn remove_own(&self, now: Now, table: &TableName, name: &[u8]) -> Result<bool, WriteError> {
-        let key = Key::from(row::owner_key(self.replica(), name));
-        self.check(table, true, key.len())?;
+        let key = row::owner_key(self.replica(), name);
+        check(table, true, key.len())?;
         let table = self.table(table);
         self.write(|core| {
             let (removed, row) = core.remove(now, Slot::new(&table, &key));
@@ -128,17 +147,6 @@ impl Store {
     /// Draws a stamp above everything seen so far.
     pub fn tick(&self, now: Now) -> Stamp {
         self.lock().stamp(now)
-    }
-
-    fn check(&self, table: &TableName, own: bool, key_bytes: usize) -> Result<(), WriteError> {
-        if table.is_owner() != own {
-            return Err(WriteError::Reserved { table: table.clone() });
-        }
-        match key_bytes {
-            0 => Err(WriteError::KeyEmpty),
-            bytes if bytes > MAX_KEY => Err(WriteError::KeyTooLong { bytes }),
-            _ => Ok(()),
-        }
     }
 
     /// Runs a write under the lock, queues the row it made, and wakes the engine after the lock is released.
@@ -161,46 +169,59 @@ impl Store {
     }
 }
 
+fn check(table: &TableName, own: bool, key_bytes: usize) -> Result<(), WriteError> {
+    if table.is_owner() != own {
+        return Err(WriteError::Reserved { table: table.clone() });
+    }
+    match key_bytes {
+        0 => Err(WriteError::KeyEmpty),
+        bytes if bytes > MAX_KEY => Err(WriteError::KeyTooLong { bytes }),
+        _ => Ok(()),
+    }
+}
+
 fn check_value(value: &[u8]) -> Result<(), WriteError> {
     if value.len() > MAX_VALUE { Err(WriteError::ValueTooLong { bytes: value.len() }) } else { Ok(()) }
 }
 
 impl Core {
-    pub(super) fn put(&mut self, now: Now, slot: Slot<'_>, value: Value) -> (Dot, Option<Row>) {
+    pub(super) fn put(&mut self, now: Now, slot: Slot<'_>, value: &[u8]) -> (Dot, Option<Row>) {
         let stamp = self.stamp(now);
+        let former = slot.mark();
         // Above what is there, also if that came from a far future that did not advance the clock.
-        let above = slot.entry().map_or(stamp, |observed| observed.rank_time.next());
+        let above = former.map_or(stamp, |observed| observed.rank_time.next());
         let rank_time = if self.sabotage.breaks(Rule::OwnStampPut) { stamp } else { stamp.max(above) };
         let dot = self.draw_dot();
-        let entry = Entry { dot, stamp, rank_time, rank_author: self.replica, value: Some(value) };
+        let mark = Mark { dot, stamp, rank_time, rank_author: self.replica, expires: None, removal: false };
+        let mut row = self.apply_local(slot, former, Record::new(slot.key, mark, value));
         // Also of what was sent already: whoever missed it has what took its place, and no hole where it was.
-        let former = slot.entry().filter(|_| slot.table.name().is_owner()).map(|former| former.dot.seq);
-        let mut row = self.apply_local(slot, entry);
-        row.swallowed.extend(former);
+        row.swallowed.extend(former.filter(|_| slot.table.is_owner()).map(|former| former.dot.seq));
         (dot, Some(row))
     }
 
     pub(super) fn remove(&mut self, now: Now, slot: Slot<'_>) -> (Option<Value>, Option<Row>) {
         let Some(observed) = slot.entry().filter(|entry| !entry.is_tombstone()) else { return (None, None) };
-        (observed.value.clone(), Some(self.bury(now, slot, observed)))
+        let mark = observed.mark();
+        (observed.value, Some(self.bury(now, slot, mark)))
     }
 
     /// Puts a tombstone in the place of a value that was observed, here or elsewhere.
-    pub(super) fn bury(&mut self, now: Now, slot: Slot<'_>, observed: Entry) -> Row {
+    pub(super) fn bury(&mut self, now: Now, slot: Slot<'_>, observed: Mark) -> Row {
         let stamp = self.stamp(now);
-        let mut entry = Entry { dot: self.draw_dot(), stamp, value: None, ..observed };
+        let mut mark = Mark { dot: self.draw_dot(), stamp, expires: None, removal: true, ..observed };
         if self.sabotage.breaks(Rule::OwnStampRemoval) {
-            (entry.rank_time, entry.rank_author) = (stamp.max(entry.rank_time.next()), self.replica);
+            (mark.rank_time, mark.rank_author) = (stamp.max(mark.rank_time.next()), self.replica);
         }
-        self.apply_local(slot, entry)
+        self.apply_local(slot, slot.mark(), Record::new(slot.key, mark, &[]))
     }
 
-    fn apply_local(&mut self, slot: Slot<'_>, entry: Entry) -> Row {
+    fn apply_local(&mut self, slot: Slot<'_>, former: Option<Mark>, record: Record) -> Row {
         debug_assert!(
-            slot.entry().is_none_or(|observed| entry.beats(&observed)) || self.sabotage.breaks(Rule::OwnStampPut),
+            former.is_none_or(|former| record.mark().beats(&former)) || self.sabotage.breaks(Rule::OwnStampPut),
             "a local write wins where it is made"
         );
-        self.set(slot, Some(entry.clone()), Origin::Local);
-        Row { table: slot.table.name().clone(), key: Arc::clone(slot.key), entry, swallowed: Vec::new() }
+        let row = Row::of(slot.table.name().clone(), &record);
+        self.set(slot, Some(record), Origin::Local);
+        row
     }
 }

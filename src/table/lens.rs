@@ -3,6 +3,8 @@
 //! The encoding is postcard's. It carries no names and no types, so bytes of another schema may by chance decode to
 //! nonsense; what makes that rare is that all of the bytes have to be used up, on which postcard itself does not insist.
 
+use std::ops::Deref;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -77,6 +79,57 @@ pub fn decode_value<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, RowError> {
     decode("value", bytes)
 }
 
+/// Bytes of a key or a value: where they are few, on the stack.
+#[derive(Clone, Debug)]
+pub struct Encoded(Place);
+
+#[derive(Clone, Debug)]
+enum Place {
+    Stack([u8; Encoded::SHORT], usize),
+    Heap(Vec<u8>),
+}
+
+impl Encoded {
+    const SHORT: usize = 128;
+
+    fn new<T: Serialize + ?Sized>(what: &'static str, item: &T) -> Result<Self, RowError> {
+        let mut bytes = [0; Self::SHORT];
+        match postcard::to_slice(item, &mut bytes).map(|bytes| bytes.len()) {
+            Ok(length) => Ok(Self(Place::Stack(bytes, length))),
+            // Of no avail where it failed for another reason, which is then told.
+            Err(_) => encode(what, item).map(|bytes| Self(Place::Heap(bytes))),
+        }
+    }
+}
+
+impl Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Place::Stack(bytes, length) => &bytes[..*length],
+            Place::Heap(bytes) => bytes,
+        }
+    }
+}
+
+/// As [`encode_key`], without an allocation for a short one.
+pub fn key_bytes<K: Serialize + ?Sized>(key: &K) -> Result<Encoded, RowError> {
+    match Encoded::new("key", key)? {
+        bytes if bytes.is_empty() => Err(RowError::KeyEmpty),
+        bytes if bytes.len() > MAX_KEY => Err(RowError::KeyTooLong { bytes: bytes.len() }),
+        bytes => Ok(bytes),
+    }
+}
+
+/// As [`encode_value`], without an allocation for a short one.
+pub fn value_bytes<V: Serialize + ?Sized>(value: &V) -> Result<Encoded, RowError> {
+    match Encoded::new("value", value)? {
+        bytes if bytes.len() > MAX_VALUE => Err(RowError::ValueTooLong { bytes: bytes.len() }),
+        bytes => Ok(bytes),
+    }
+}
+
 fn encode<T: Serialize + ?Sized>(what: &'static str, item: &T) -> Result<Vec<u8>, RowError> {
     postcard::to_stdvec(item).map_err(|error| RowError::Encode { what, why: error.to_string() })
 }
@@ -101,6 +154,14 @@ mod tests {
         number: u16,
     }
 
+    struct Unwilling;
+
+    impl Serialize for Unwilling {
+        fn serialize<S: serde::Serializer>(&self, _serializer: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("no"))
+        }
+    }
+
     #[test]
     fn rows_come_back_as_they_went() {
         let key = encode_key("B-417").unwrap();
@@ -108,6 +169,17 @@ mod tests {
         let space = Space { level: 2, number: 417 };
         assert_eq!(decode_value::<Space>(&encode_value(&space).unwrap()).unwrap(), space);
         assert_eq!(decode_value::<()>(&encode_value(&()).unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn bytes_are_the_same_on_the_stack_and_on_the_heap() {
+        for length in [0, 1, 126, 127, 128, 129, MAX_KEY - 2, MAX_KEY, MAX_VALUE - 3, MAX_VALUE] {
+            let text = "x".repeat(length);
+            assert_eq!(key_bytes(&text).map(|bytes| bytes.to_vec()), encode_key(&text), "{length}");
+            assert_eq!(value_bytes(&text).map(|bytes| bytes.to_vec()), encode_value(&text), "{length}");
+        }
+        assert_eq!(key_bytes(&()).err(), Some(RowError::KeyEmpty));
+        assert!(matches!(value_bytes(&Unwilling), Err(RowError::Encode { what: "value", .. })));
     }
 
     #[test]

@@ -13,5 +13,5 @@
 mod lens;
 mod value;
 
-pub use lens::{RowError, decode_key, decode_value, encode_key, encode_value};
+pub use lens::{Encoded, RowError, decode_key, decode_value, encode_key, encode_value, key_bytes, value_bytes};
 pub use value::{Lww, TableValue};

@@ -48,7 +48,7 @@ fn recomputed(store: &Arc<Store>) -> BucketHashes {
         let place = hash::place(hash::table_hash(&row.table), &row.key);
         let buckets = if row.table.is_owner() { &mut hashes.owners } else { &mut hashes.rows };
         let bucket = &mut buckets[buckets::bucket_of(row.table.is_owner(), place)];
-        *bucket = bucket.wrapping_add(hash::row_hash(place, &row.entry));
+        *bucket = bucket.wrapping_add(hash::row_hash(place, &row.entry.mark()));
     }
     hashes
 }

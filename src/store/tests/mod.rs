@@ -102,7 +102,14 @@ impl Recorder {
 pub(super) fn entry(author: u64, seq: u64, stamp_ms: u64, value: Option<&str>) -> Entry {
     let stamp = Stamp::from_millis(stamp_ms);
     let value = value.map(|value| value.as_bytes().into());
-    Entry { dot: Dot { replica: id(author), seq }, stamp, rank_time: stamp, rank_author: id(author), value }
+    Entry {
+        dot: Dot { replica: id(author), seq },
+        stamp,
+        rank_time: stamp,
+        rank_author: id(author),
+        expires: None,
+        value,
+    }
 }
 
 pub(super) fn row(table: &TableName, key: &[u8], entry: Entry) -> Row {
