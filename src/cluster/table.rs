@@ -139,7 +139,7 @@ where
     pub fn insert(&self, key: &K, value: &V) -> Result<(), WriteError> {
         let (key, value) = (key_bytes(key)?, value_bytes(value)?);
         let now = self.local.writable()?;
-        self.local.store.put_in(now, &self.stored, &key, &value)?;
+        self.local.store.put_in(now, &self.stored, &key, &value, None)?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::outbox::Queue;
 use super::row::TableName;
 use super::stability::Stability;
 use super::table::{Change, Origin, StoredTable};
-use super::{StoreConfig, StoreStats};
+use super::{StoreConfig, StoreStats, WriteError};
 use crate::crdt::{Context, Dot, Entry, Key, Mark, Record};
 use crate::id::ReplicaId;
 use crate::sabotage::{Rule, Sabotage};
@@ -38,9 +38,23 @@ impl<'a> Slot<'a> {
     pub(super) fn mark(&self) -> Option<Mark> {
         self.table.mark(self.place, self.key)
     }
+
+    /// Whether there is room for this value in the place of what is there. Smaller ones are always welcome.
+    pub(super) fn check_quota(&self, value: &[u8]) -> Result<(), WriteError> {
+        let quota = self.table.quota();
+        if quota == u64::MAX {
+            return Ok(());
+        }
+        let former = self.table.live_bytes_at(self.place, self.key);
+        let (before, new) = (self.table.bytes(), (self.key.len() + value.len()) as u64);
+        if new > former && before - former + new > quota {
+            return Err(WriteError::Quota { table: self.table.name().clone(), bytes: before, quota });
+        }
+        Ok(())
+    }
 }
 
-/// When a tombstone may be collected, and where it is.
+/// When a tombstone may be collected, or a row is over, and where it is.
 pub(super) type Grave = (Stamp, TableName, Key);
 
 #[derive(Debug)]
@@ -54,6 +68,10 @@ pub(super) struct Core {
     pub(super) stability: Stability,
     pub(super) sums: Sums,
     pub(super) graves: BTreeSet<Grave>,
+    /// The rows that end, by when they do.
+    pub(super) expiring: BTreeSet<Grave>,
+    /// Whether others are to hear of what is written here.
+    pub(super) sends: bool,
     pub(super) stats: StoreStats,
     /// Up to when removals were collected, here or where this replica pulled from.
     pub(super) floor: Stamp,
@@ -84,6 +102,8 @@ impl Core {
             stability: Stability::new(config.replica, config.sabotage),
             sums: Sums::default(),
             graves: BTreeSet::new(),
+            expiring: BTreeSet::new(),
+            sends: config.sends,
             stats: StoreStats::default(),
             floor: Stamp::default(),
             authors: BTreeMap::new(),
@@ -226,6 +246,7 @@ impl Core {
         } else {
             by(&mut self.stats.live, 1);
             slot.table.count(bytes, present);
+            self.count_expiry(slot, record, present);
             hash::row_hash(slot.place, &record.mark())
         }
     }

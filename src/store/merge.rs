@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Store;
 use super::core::{Core, Slot};
 use super::row::Row;
-use super::table::{Origin, StoredTable};
+use super::table::{Conflict, Origin, StoredTable};
 use crate::crdt::{Context, Dot, Entry, Mark};
 use crate::id::ReplicaId;
 use crate::sabotage::Rule;
@@ -110,6 +110,7 @@ impl Store {
             merge(&mut core, Slot::new(&table, &key), row, merged);
             last = Some(table);
         }
+        self.note_earliest(&core);
     }
 }
 
@@ -145,9 +146,28 @@ impl Core {
     fn merge_row(&mut self, now: Now, slot: Slot<'_>, row: &Row, merged: &mut Merged) {
         let mark = row.entry.mark();
         self.observe(now, mark, merged);
+        let record = self.aged(now, row.record());
         let last = self.sabotage.breaks(Rule::ArrivalWins);
-        if last || slot.mark().is_none_or(|current| mark.beats(&current)) {
-            self.set(slot, Some(row.record()), Origin::Remote(mark.dot.replica));
+        match slot.mark() {
+            Some(current) if !last && !record.mark().beats(&current) => self.tell_conflict(slot, row),
+            _ => self.set(slot, Some(record), Origin::Remote(mark.dot.replica)),
+        }
+    }
+
+    /// Tells those who ask of a write that this replica had not seen and that lost against one of its own.
+    ///
+    /// Neither had seen the other: an author who knew ours would have ranked its own above it, and theirs was unknown
+    /// here until now. What was given a new dot is an old write, whose author is another than its rank's.
+    fn tell_conflict(&self, slot: Slot<'_>, row: &Row) {
+        if !slot.table.has_conflict_sinks() {
+            return;
+        }
+        let (Some(ours), theirs) = (slot.entry(), &row.entry) else { return };
+        let is_new = |entry: &Entry| entry.is_tombstone() || entry.rank_author == entry.dot.replica;
+        let both_removed = ours.is_tombstone() && theirs.is_tombstone();
+        if ours.dot.replica == self.replica && is_new(&ours) && is_new(theirs) && !both_removed {
+            let (winner, loser, loser_by) = (ours.value, theirs.value.clone(), theirs.dot.replica);
+            slot.table.tell_conflict(&Conflict { key: row.key.clone(), winner, loser, loser_by });
         }
     }
 

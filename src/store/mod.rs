@@ -20,25 +20,29 @@
 //! Invariant: a dot in the context means that the store holds an entry of its key with at least its rank, or that entry
 //! was collected by stable time.
 
+mod attach;
 mod buckets;
 mod collect;
 mod core;
 mod departed;
+mod expiry;
 mod hash;
 mod lanes;
 mod merge;
 mod newcomer;
 mod outbox;
 mod row;
+mod schemas;
 mod serving;
 mod shard;
 mod stability;
 mod table;
+mod transact;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 pub use buckets::{BucketHashes, Digest};
 pub use merge::Merged;
@@ -46,7 +50,8 @@ pub use outbox::Outbox;
 pub use row::{MAX_KEY, MAX_VALUE, Row, TableName, TableNameError, owner_key, split_owner_key};
 pub use serving::{Hold, Serving};
 pub use stability::Report;
-pub use table::{Change, ChangeSink, Origin, Snapshot, StoredTable};
+pub use table::{Change, ChangeSink, Conflict, ConflictSink, Origin, Snapshot, StoredTable};
+pub use transact::Writer;
 pub use write::{Update, WriteError};
 
 use self::core::Core;
@@ -69,6 +74,8 @@ pub struct StoreConfig {
     /// How many threads may read a large table without getting into each other's way, 64 at most. Takes a quarter of a
     /// kilobyte for each, and for each large table. Changes nothing that can be seen.
     pub lanes: usize,
+    /// Whether others are to hear of what is written here. Where not, nothing is remembered of removed rows either.
+    pub sends: bool,
     /// The rules that this replica breaks: none.
     pub sabotage: Sabotage,
 }
@@ -76,7 +83,7 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// The defaults, with an outbox of 16 MiB and one lane.
     pub fn new(replica: ReplicaId, hash_seed: u64) -> Self {
-        Self { replica, hash_seed, outbox_bytes: 16 << 20, lanes: 1, sabotage: Sabotage::default() }
+        Self { replica, hash_seed, outbox_bytes: 16 << 20, sends: true, lanes: 1, sabotage: Sabotage::default() }
     }
 }
 
@@ -121,7 +128,12 @@ pub struct Store {
     tables: RwLock<BTreeMap<TableName, Arc<StoredTable>>>,
     core: Mutex<Core>,
     holds: Arc<AtomicUsize>,
-    waker: Mutex<Option<Waker>>,
+    schemas: schemas::Schemas,
+    /// When the first row is over, as a stamp.
+    earliest: AtomicU64,
+    /// The tables that are never sent, once there is one.
+    unsent: OnceLock<Arc<Store>>,
+    waker: Arc<Mutex<Option<Waker>>>,
 }
 
 impl Store {
@@ -135,7 +147,10 @@ impl Store {
             tables: RwLock::default(),
             core: Mutex::new(core),
             holds: Arc::default(),
-            waker: Mutex::default(),
+            schemas: schemas::Schemas::default(),
+            earliest: AtomicU64::new(u64::MAX),
+            unsent: OnceLock::new(),
+            waker: Arc::default(),
         }
     }
 
@@ -147,6 +162,17 @@ impl Store {
     /// The rules that this replica breaks: none.
     pub(crate) fn sabotage(&self) -> Sabotage {
         self.config.sabotage
+    }
+
+    /// A store for the tables of this replica alone, open from the beginning. Nothing of it is ever sent; it wakes the
+    /// same engine, which ends its rows.
+    pub fn unsent(&self) -> &Arc<Self> {
+        self.unsent.get_or_init(|| {
+            let config = StoreConfig { outbox_bytes: 0, sends: false, ..self.config.clone() };
+            let unsent = Self { waker: Arc::clone(&self.waker), ..Self::new(config) };
+            unsent.open();
+            Arc::new(unsent)
+        })
     }
 
     /// Lets writes in.

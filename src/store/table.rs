@@ -33,6 +33,8 @@ pub enum Origin {
     Local,
     /// Another one.
     Remote(ReplicaId),
+    /// Nobody: the time of the row was over.
+    Expired,
 }
 
 /// A key whose winner changed.
@@ -53,6 +55,31 @@ pub trait ChangeSink: Send + Sync {
     /// Called under the store's write lock: must not block, and must not write to the store. Returns false when it
     /// wants to hear no more.
     fn changed(&self, change: &Change) -> bool;
+
+    /// Whether it wants to hear more.
+    fn is_alive(&self) -> bool {
+        true
+    }
+}
+
+/// Two writes to one key of which neither author had seen the other's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conflict {
+    /// The key.
+    pub key: Key,
+    /// What this replica had written, and what stays; `None` for a removal.
+    pub winner: Option<Value>,
+    /// What was lost; `None` for a removal.
+    pub loser: Option<Value>,
+    /// Who had written that.
+    pub loser_by: ReplicaId,
+}
+
+/// Told about each write of another replica that lost against a concurrent one of this replica.
+pub trait ConflictSink: Send + Sync {
+    /// Called under the store's write lock: must not block, and must not use the store. Returns false when it wants to
+    /// hear no more.
+    fn lost(&self, conflict: &Conflict) -> bool;
 }
 
 /// One table of one replica.
@@ -69,6 +96,9 @@ pub struct StoredTable {
     sum: AtomicU64,
     watched: AtomicBool,
     sinks: Mutex<Vec<Arc<dyn ChangeSink>>>,
+    conflict_sinks: Mutex<Vec<Arc<dyn ConflictSink>>>,
+    /// So many bytes may it hold when this replica adds to it.
+    quota: AtomicU64,
 }
 
 impl StoredTable {
@@ -84,6 +114,8 @@ impl StoredTable {
             sum: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             sinks: Mutex::default(),
+            conflict_sinks: Mutex::default(),
+            quota: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -143,8 +175,31 @@ impl StoredTable {
     /// Tells `sink` about each change from now on.
     pub fn watch(&self, sink: Arc<dyn ChangeSink>) {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        sinks.retain(|sink| sink.is_alive());
         sinks.push(sink);
         self.watched.store(true, Ordering::Release);
+    }
+
+    /// Tells `sink` about each conflict from now on.
+    pub fn watch_conflicts(&self, sink: Arc<dyn ConflictSink>) {
+        self.conflict_sinks.lock().unwrap_or_else(PoisonError::into_inner).push(sink);
+    }
+
+    pub(super) fn has_conflict_sinks(&self) -> bool {
+        !self.conflict_sinks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    pub(super) fn tell_conflict(&self, conflict: &Conflict) {
+        self.conflict_sinks.lock().unwrap_or_else(PoisonError::into_inner).retain(|sink| sink.lost(conflict));
+    }
+
+    /// How many bytes keys and values may take when this replica adds to them; `None` for as many as there are.
+    pub fn set_quota(&self, bytes: Option<u64>) {
+        self.quota.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn quota(&self) -> u64 {
+        self.quota.load(Ordering::Relaxed)
     }
 
     pub(super) fn place(&self, key: &[u8]) -> u64 {
@@ -164,6 +219,17 @@ impl StoredTable {
     /// The wrapping sum of the hashes of the live rows.
     pub(super) fn sum(&self) -> u64 {
         self.sum.load(Ordering::Relaxed)
+    }
+
+    /// A sum over the live rows: the same where the same rows are held.
+    pub fn digest(&self) -> u64 {
+        hash::mix(&[self.sum()])
+    }
+
+    /// How many bytes a live row takes; 0 where there is none.
+    pub(super) fn live_bytes_at(&self, place: u64, key: &[u8]) -> u64 {
+        let bytes = |record: &Record| if record.is_removal() { 0 } else { record.bytes() as u64 };
+        self.find(place, key, bytes).unwrap_or(0)
     }
 
     pub(super) fn entry(&self, place: u64, key: &[u8]) -> Option<Entry> {
@@ -230,6 +296,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// How many keys had a value.
+    pub fn len(&self) -> usize {
+        self.shards.iter().flat_map(|shard| shard.iter()).filter(|record| !record.is_removal()).count()
+    }
+
+    /// Whether no key had one.
+    pub fn is_empty(&self) -> bool {
+        self.shards.iter().flat_map(|shard| shard.iter()).all(Record::is_removal)
+    }
+
     /// The value that a key had.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
         self.shards[shard_of(hash::place(self.hash, key))].get(key)?.share_value()

@@ -1,5 +1,8 @@
 //! Local writes: a new dot, a stamp above everything seen, applied at once, and queued for the others.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use super::Store;
 use super::core::{Core, Slot};
 use super::row::{self, MAX_KEY, MAX_VALUE, Row, TableName};
@@ -33,6 +36,16 @@ pub enum WriteError {
         /// How long it is, encoded.
         bytes: usize,
     },
+    /// The table is full.
+    #[error("the table {table} holds {bytes} bytes and may hold {quota}; remove rows, or open it with a larger quota")]
+    Quota {
+        /// The table.
+        table: TableName,
+        /// How many bytes its keys and values take.
+        bytes: u64,
+        /// How many they may take.
+        quota: u64,
+    },
     /// Rows of owner tables are written by `put_own` and `remove_own`, and only those.
     #[error("the table {table} is reserved; choose a name that does not start with '@'")]
     Reserved {
@@ -56,14 +69,31 @@ impl Store {
     /// Writes a value. A put of an equal value is a write as well.
     pub fn put(&self, now: Now, table: &TableName, key: &[u8], value: &[u8]) -> Result<Dot, WriteError> {
         check(table, false, key.len())?;
-        self.put_in(now, &self.table(table), key, value)
+        self.put_in(now, &self.table(table), key, value, None)
     }
 
-    /// As [`put`](Self::put), for who has the table at hand, which must be one of this store.
-    pub fn put_in(&self, now: Now, table: &StoredTable, key: &[u8], value: &[u8]) -> Result<Dot, WriteError> {
+    /// As [`put`](Self::put), for who has the table at hand, which must be one of this store. With a `ttl` the row is over
+    /// when that has passed.
+    pub fn put_in(
+        &self,
+        now: Now,
+        table: &StoredTable,
+        key: &[u8],
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<Dot, WriteError> {
         check(table.name(), false, key.len())?;
         check_value(value)?;
-        self.write(|core| core.put(now, Slot::new(table, key), value))
+        self.write(|core| {
+            let slot = Slot::new(table, key);
+            match slot.check_quota(value) {
+                Ok(()) => {
+                    let (dot, row) = core.put_for(now, slot, value, ttl);
+                    (Ok(dot), row)
+                }
+                Err(error) => (Err(error), None),
+            }
+        })?
     }
 
     /// Removes a key; returns what was there. Where nothing is, nothing is written.
@@ -150,17 +180,25 @@ impl Store {
     }
 
     /// Runs a write under the lock, queues the row it made, and wakes the engine after the lock is released.
-    fn write<R>(&self, write: impl FnOnce(&mut Core) -> (R, Option<Row>)) -> Result<R, WriteError> {
+    pub(super) fn write<R, I: IntoIterator<Item = Row>>(
+        &self,
+        write: impl FnOnce(&mut Core) -> (R, I),
+    ) -> Result<R, WriteError> {
         let (result, wake) = {
             let mut core = self.lock();
+            let before = self.earliest.load(Ordering::Relaxed);
             if !self.is_open() {
                 return Err(WriteError::NotReady);
             }
             if self.is_closed() {
                 return Err(WriteError::Closed);
             }
-            let (result, row) = write(&mut core);
-            (result, row.is_some_and(|row| core.outbox.push(row)))
+            let (result, rows) = write(&mut core);
+            let sends = core.sends;
+            let wake = rows.into_iter().fold(false, |wake, row| wake | (sends && core.outbox.push(row)));
+            self.note_earliest(&core);
+            // Whoever sends nothing wakes the engine only because a row ends earlier than any before.
+            (result, wake || (!sends && self.earliest.load(Ordering::Relaxed) < before))
         };
         if wake {
             self.wake();
@@ -169,7 +207,7 @@ impl Store {
     }
 }
 
-fn check(table: &TableName, own: bool, key_bytes: usize) -> Result<(), WriteError> {
+pub(super) fn check(table: &TableName, own: bool, key_bytes: usize) -> Result<(), WriteError> {
     if table.is_owner() != own {
         return Err(WriteError::Reserved { table: table.clone() });
     }
@@ -180,19 +218,31 @@ fn check(table: &TableName, own: bool, key_bytes: usize) -> Result<(), WriteErro
     }
 }
 
-fn check_value(value: &[u8]) -> Result<(), WriteError> {
+pub(super) fn check_value(value: &[u8]) -> Result<(), WriteError> {
     if value.len() > MAX_VALUE { Err(WriteError::ValueTooLong { bytes: value.len() }) } else { Ok(()) }
 }
 
 impl Core {
     pub(super) fn put(&mut self, now: Now, slot: Slot<'_>, value: &[u8]) -> (Dot, Option<Row>) {
+        self.put_for(now, slot, value, None)
+    }
+
+    /// As [`put`](Self::put), for a row that is over after `ttl`.
+    pub(super) fn put_for(
+        &mut self,
+        now: Now,
+        slot: Slot<'_>,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> (Dot, Option<Row>) {
+        let expires = ttl.map(|ttl| self.expiry(now, ttl));
         let stamp = self.stamp(now);
         let former = slot.mark();
         // Above what is there, also if that came from a far future that did not advance the clock.
         let above = former.map_or(stamp, |observed| observed.rank_time.next());
         let rank_time = if self.sabotage.breaks(Rule::OwnStampPut) { stamp } else { stamp.max(above) };
         let dot = self.draw_dot();
-        let mark = Mark { dot, stamp, rank_time, rank_author: self.replica, expires: None, removal: false };
+        let mark = Mark { dot, stamp, rank_time, rank_author: self.replica, expires, removal: false };
         let mut row = self.apply_local(slot, former, Record::new(slot.key, mark, value));
         // Also of what was sent already: whoever missed it has what took its place, and no hole where it was.
         row.swallowed.extend(former.filter(|_| slot.table.is_owner()).map(|former| former.dot.seq));
@@ -201,6 +251,10 @@ impl Core {
 
     pub(super) fn remove(&mut self, now: Now, slot: Slot<'_>) -> (Option<Value>, Option<Row>) {
         let Some(observed) = slot.entry().filter(|entry| !entry.is_tombstone()) else { return (None, None) };
+        if !self.sends {
+            self.set(slot, None, Origin::Local);
+            return (observed.value, None);
+        }
         let mark = observed.mark();
         (observed.value, Some(self.bury(now, slot, mark)))
     }
