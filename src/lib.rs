@@ -227,15 +227,15 @@ mod sabotage;
 pub mod testkit;
 
 pub use cluster::{
-    Change, Cluster, Config, ConfigError, ConvergeError, Events, Lagged, LeaveError, OperateError, Preset, ReadyError,
-    RoleContext, RoleError, RoleResult, Snapshot, StartError, Table, TableError, TimingConfig, UntilError, Watch,
-    WriteError,
+    Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError, Events, Frozen, Index, Lagged,
+    LeaveError, OperateError, Ordered, Preset, ReadyError, RoleContext, RoleError, RoleResult, Scope, Snapshot,
+    StartError, Table, TableConfig, TableError, TimingConfig, UntilError, VisibleError, Watch, WriteError,
 };
-pub use engine::{Denial, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
+pub use engine::{Denial, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
 pub use store::Origin;
-pub use table::{Lww, RowError, TableValue};
+pub use table::{Bag, Counter, Lww, Merge, MultiValue, RowError, Set, TableValue};
 
 /// Runs the code of the README as a test.
 #[cfg(doctest)]

@@ -84,7 +84,7 @@ pub enum ReadyError {
 #[non_exhaustive]
 pub enum UntilError {
     /// The condition did not come true.
-    #[error("the condition did not come true within {after:?}; look at `Cluster::status` for how far it came")]
+    #[error("the condition did not come true within {after:?}; look at the state for how far it came")]
     Timeout {
         /// How long was waited.
         after: Duration,
@@ -105,6 +105,25 @@ pub enum ConvergeError {
         after: Duration,
         /// What stood in the way last: which member, table or digest.
         culprit: String,
+    },
+    /// The node left the cluster or was dropped.
+    #[error("this node left the cluster; start a new one")]
+    Gone,
+}
+
+/// Why [`Cluster::await_visible`](super::Cluster::await_visible) gave up. What was written is not lost by that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VisibleError {
+    /// Not everybody who was to hold the writes said so in time.
+    #[error(
+        "not visible after {after:?}: {lacking}; the writes stay and go on being sent, wait again or look at those"
+    )]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+        /// Whom it was waited for last, in words.
+        lacking: String,
     },
     /// The node left the cluster or was dropped.
     #[error("this node left the cluster; start a new one")]

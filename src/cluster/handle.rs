@@ -12,8 +12,8 @@ use super::builder::Builder;
 use super::error::{ConvergeError, LeaveError, ReadyError, UntilError};
 use super::events::Events;
 use super::node::{Keep, Node};
-use super::snapshot::Snapshot;
-use super::table::{Table, TableError};
+use super::snapshot::{DigestSnapshot, Snapshot};
+use super::table::{Table, TableConfig, TableError};
 use crate::driver::Gone;
 use crate::engine::{Command, Liveness, Member, Phase, Reply, RoleHost, RoleStatus, Status};
 use crate::id::{NodeId, ReplicaId};
@@ -99,10 +99,13 @@ impl Cluster {
         Events::new(self.node.events())
     }
 
-    /// The table of that name, empty if nobody wrote to it yet. The name has 1 to 128 bytes and does not begin with
-    /// `_` or `@`. Every node has to use the same types for it; see [`Table`].
-    pub fn table<K, T: TableValue>(&self, name: &str) -> Result<Table<K, T>, TableError> {
-        Table::new(Arc::clone(&self.node.local), name)
+    /// The table of that name, empty if nobody wrote to it yet; a [`TableConfig`] says more than the name. Every node has
+    /// to use the same types for it; see [`Table`].
+    ///
+    /// # Errors
+    /// [`TableError`]: the name is none, or the table is in use on this node with other types or settings.
+    pub fn table<K, T: TableValue>(&self, config: impl Into<TableConfig>) -> Result<Table<K, T>, TableError> {
+        Table::new(Arc::clone(&self.node.local), config.into())
     }
 
     /// Waits until this node has joined and may write: it pulled the tables from another node, or found that it is the
@@ -207,12 +210,17 @@ impl Cluster {
 
     /// What this node holds and sees at this moment, to look at, to log or to compare in a test.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::take(&self.status(), &self.node.local.store, false)
+        Snapshot::take(&self.status(), &self.node.local, false)
     }
 
     /// [`Cluster::snapshot`] with every row of every table in it, which may be large.
     pub fn snapshot_with_rows(&self) -> Snapshot {
-        Snapshot::take(&self.status(), &self.node.local.store, true)
+        Snapshot::take(&self.status(), &self.node.local, true)
+    }
+
+    /// The digests of everything that is replicated: nodes that hold the same give the same. Constant time.
+    pub fn digest(&self) -> DigestSnapshot {
+        DigestSnapshot::take(&self.node.local.store)
     }
 
     /// Leaves the cluster in order: ends the roles of this node and returns once another member holds every row that it

@@ -25,25 +25,23 @@ mod node;
 mod operate;
 pub(crate) mod plan;
 mod role;
-mod rows;
-mod skipped;
 mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
 mod timing;
-mod watch;
+mod visible;
 
 pub use builder::Builder;
 pub use config::{Config, Preset};
 pub use config_error::ConfigError;
 pub use entropy::EntropyError;
-pub use error::{ConvergeError, LeaveError, OperateError, ReadyError, StartError, UntilError};
+pub use error::{ConvergeError, LeaveError, OperateError, ReadyError, StartError, UntilError, VisibleError};
 pub use events::{Events, Lagged};
 pub use handle::Cluster;
 pub use role::{RoleContext, RoleError, RoleResult};
-pub use rows::Rows;
 pub use snapshot::{DigestSnapshot, Snapshot, StoreSnapshot, TableSnapshot};
-pub use table::{Table, TableError, WriteError};
+pub use table::{
+    Change, Conflict, Conflicts, Frozen, Index, Ordered, Rows, Scope, Table, TableConfig, TableError, Watch, WriteError,
+};
 pub use timing::TimingConfig;
-pub use watch::{Change, Watch};

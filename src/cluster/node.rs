@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::table::WriteError;
+use super::table::{Tables, WriteError};
 use crate::driver::{Clock, Commander, Driver, Latest, Reader};
 use crate::engine::{Event, Phase, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
+use crate::table::Author;
 use crate::time::Now;
 
 /// How long the calls of a handle wait.
@@ -31,13 +32,17 @@ pub(super) struct Patience {
 /// What a table needs: the store, the time, and whether a write would still be heard by anybody.
 pub(super) struct Local {
     pub(super) store: Arc<Store>,
+    pub(super) tables: Tables,
+    pub(super) author: Author,
     clock: Clock,
     gone: Latest<bool>,
 }
 
 impl Local {
-    pub(super) fn new(store: Arc<Store>, clock: Clock) -> Self {
-        Self { store, clock, gone: Latest::new(false) }
+    pub(super) fn new(store: Arc<Store>, clock: Clock, node: &NodeId) -> Self {
+        let author = Author::new(store.replica(), node);
+        let tables = Tables::new(Arc::clone(&store));
+        Self { store, tables, author, clock, gone: Latest::new(false) }
     }
 
     /// The time of a write, and an error once the node is gone.

@@ -97,7 +97,8 @@ impl Handle {
     /// The application's handle to the node, which runs by now.
     pub(crate) fn make(self, run: Run, driver: Driver) -> Cluster {
         let Run { node, replica, address, store, clock } = run;
-        let parts = Parts { node, replica, address, patience: self.patience, local: Local::new(store, clock) };
+        let local = Local::new(store, clock, &node);
+        let parts = Parts { node, replica, address, patience: self.patience, local };
         let cluster = Cluster::counted(Arc::new(Node::new(parts, driver)));
         self.made.set(Some(cluster.uncounted()));
         cluster

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::node::Local;
+use super::table::split_form;
 use crate::engine::{RoleHost, RoleStatus, Status};
 use crate::roles::ClaimState;
 use crate::store::{Store, StoreStats, TableName};
@@ -19,8 +21,11 @@ use crate::store::{Store, StoreStats, TableName};
 pub struct Snapshot {
     /// Members, view, roles, and whether all agree, as this node sees them.
     pub status: Status,
-    /// The application's tables, ordered by name.
+    /// The replicated tables that have rows, ordered by name.
     pub tables: Vec<TableSnapshot>,
+    /// The tables of this node alone that have rows, ordered by name.
+    #[serde(default)]
+    pub local_tables: Vec<TableSnapshot>,
     /// Digests of everything that is replicated.
     pub digest: DigestSnapshot,
     /// Counters of this node's store.
@@ -32,8 +37,12 @@ pub struct Snapshot {
 pub struct TableSnapshot {
     /// Its name.
     pub name: String,
-    /// How many rows it has, removed ones not counted.
+    /// What its values are: `lww`, or `set`, `bag`, `counter`, `multi` or `merge` where they are made of shares.
+    pub form: String,
+    /// How many rows it has, removed ones not counted. Values that are made of shares have a row for each.
     pub rows: usize,
+    /// How many bytes its keys and values take, encoded.
+    pub bytes: u64,
     /// Its digest, in hexadecimal: equal digests mean equal rows, removed ones included.
     pub digest: String,
     /// Keys and values as the bytes they are stored as, in hexadecimal; only where asked for.
@@ -72,22 +81,13 @@ pub struct StoreSnapshot {
 }
 
 impl Snapshot {
-    pub(super) fn take(status: &Status, store: &Store, with_rows: bool) -> Self {
-        let digests = store.table_digests().into_iter().filter(|(name, _)| !name.is_reserved());
-        let mut tables: Vec<_> =
-            digests.map(|(name, digest)| TableSnapshot::take(store, &name, digest, with_rows)).collect();
-        tables.sort_by(|one, other| one.name.cmp(&other.name));
-        let digest = store.digest();
+    pub(super) fn take(status: &Status, local: &Local, with_rows: bool) -> Self {
         Self {
             status: status.clone(),
-            tables,
-            digest: DigestSnapshot {
-                context: hex(digest.context),
-                root: hex(digest.root),
-                owners: hex(digest.owners),
-                departed: hex(digest.departed),
-            },
-            store: StoreSnapshot::take(store),
+            tables: TableSnapshot::take_all(&local.store, with_rows),
+            local_tables: TableSnapshot::take_all(local.store.unsent(), with_rows),
+            digest: DigestSnapshot::take(&local.store),
+            store: StoreSnapshot::take(&local.store),
         }
     }
 
@@ -102,6 +102,18 @@ impl Snapshot {
     }
 }
 
+impl DigestSnapshot {
+    pub(super) fn take(store: &Store) -> Self {
+        let digest = store.digest();
+        Self {
+            context: hex(digest.context),
+            root: hex(digest.root),
+            owners: hex(digest.owners),
+            departed: hex(digest.departed),
+        }
+    }
+}
+
 impl StoreSnapshot {
     fn take(store: &Store) -> Self {
         let StoreStats { live: rows, tombstones, bytes, collected, resurrected, outbox_dropped, .. } = store.stats();
@@ -110,11 +122,20 @@ impl StoreSnapshot {
 }
 
 impl TableSnapshot {
+    fn take_all(store: &Store, with_rows: bool) -> Vec<Self> {
+        let digests = store.table_digests().into_iter().filter(|(name, _)| !name.is_reserved());
+        let mut tables: Vec<_> = digests.map(|(name, digest)| Self::take(store, &name, digest, with_rows)).collect();
+        tables.sort_by(|one, other| (&one.name, &one.form).cmp(&(&other.name, &other.form)));
+        tables
+    }
+
     fn take(store: &Store, name: &TableName, digest: u64, with_rows: bool) -> Self {
         let table = store.table(name);
         let content = with_rows
             .then(|| table.snapshot().iter().map(|(key, value)| (hex_bytes(&key), hex_bytes(&value))).collect());
-        Self { name: name.as_str().to_owned(), rows: table.len(), digest: hex(digest), content }
+        let (name, form) = split_form(name.as_str());
+        let (name, form) = (name.to_owned(), form.to_owned());
+        Self { name, form, rows: table.len(), bytes: table.bytes(), digest: hex(digest), content }
     }
 }
 
@@ -156,10 +177,13 @@ impl fmt::Display for Snapshot {
         )?;
         columns(
             f,
-            ["table", "rows", "digest"],
-            self.tables.iter().map(|table| [table.name.clone(), table.rows.to_string(), table.digest.clone()]),
+            ["table", "form", "rows", "bytes", "digest"],
+            self.tables
+                .iter()
+                .map(|table| table.cells(table.digest.clone()))
+                .chain(self.local_tables.iter().map(|table| table.cells("local".to_owned()))),
         )?;
-        for table in &self.tables {
+        for table in self.tables.iter().chain(&self.local_tables) {
             for (key, value) in table.content.iter().flatten() {
                 writeln!(f, "{} {key} = {value}", table.name)?;
             }
@@ -172,6 +196,12 @@ impl fmt::Display for Snapshot {
             "store: {rows} rows, {tombstones} tombstones, {bytes} bytes; {collected} collected, {resurrected} \
              resurrected, {outbox_dropped} left to repair"
         )
+    }
+}
+
+impl TableSnapshot {
+    fn cells(&self, digest: String) -> [String; 5] {
+        [self.name.clone(), self.form.clone(), self.rows.to_string(), self.bytes.to_string(), digest]
     }
 }
 
@@ -259,9 +289,12 @@ mod tests {
             ],
         };
         let content = Some(BTreeMap::from([("0a".into(), "ff".into())]));
-        let vehicles = TableSnapshot { name: "vehicles".into(), rows: 1, digest: hex(255), content };
+        let vehicles =
+            TableSnapshot { name: "vehicles".into(), form: "lww".into(), rows: 1, bytes: 2, digest: hex(255), content };
+        let scratch = TableSnapshot { name: "scratch".into(), form: "set".into(), content: None, ..vehicles.clone() };
         let digest = DigestSnapshot { context: hex(1), root: hex(2), owners: hex(3), departed: hex(0) };
-        Snapshot { status, tables: vec![vehicles], digest, store: StoreSnapshot::default() }
+        let store = StoreSnapshot::default();
+        Snapshot { status, tables: vec![vehicles], local_tables: vec![scratch], digest, store }
     }
 
     #[test]
@@ -276,8 +309,9 @@ view of 1, fingerprint f1
   gate-1  gate   1       larry draining
   lamp    lamp   2       larry failed (no power), no more: 1 registered this kind
   siren   siren  1       nowhere: no member registered this kind
-  table     rows  digest
-  vehicles  1     00000000000000ff
+  table     form  rows  bytes  digest
+  vehicles  lww   1     2      00000000000000ff
+  scratch   set   1     2      local
 vehicles 0a = ff
 digests: context 0000000000000001, root 0000000000000002, owners 0000000000000003, departed 0000000000000000
 store: 0 rows, 0 tombstones, 0 bytes; 0 collected, 0 resurrected, 0 left to repair

@@ -231,7 +231,11 @@ impl<M: Machine> EventLoop<M> {
                 Output::Reply { request, reply } => {
                     match reply {
                         Reply::Left | Reply::LeftWithUnsaved(_) => self.left.push((request, reply)),
-                        Reply::Converged | Reply::Waiting(_) | Reply::Done | Reply::Denied(_) => {
+                        Reply::Converged
+                        | Reply::Waiting(_)
+                        | Reply::Visible { .. }
+                        | Reply::Done
+                        | Reply::Denied(_) => {
                             self.face.reply(request, reply);
                         }
                     }

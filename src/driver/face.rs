@@ -98,6 +98,9 @@ fn log(event: &Event) {
         Event::NameTaken { node, address, .. } => {
             tracing::error!(%node, %address, "another live node has this one's name or address; give this one its own");
         }
+        Event::SchemaDiffers { table, node, ours, theirs, .. } => {
+            tracing::warn!(table, %node, ours, theirs, "another node uses other types for a table; neither reads the other's rows");
+        }
         Event::Unready { wait } => {
             tracing::warn!(?wait, "others find this node down again and again; it builds no roles for a while");
         }

@@ -202,6 +202,21 @@ pub enum Event {
         /// lives: give it a name of its own, and an address.
         keeps: bool,
     },
+    /// A member uses other types for a table than this node; each is told by its own node. Nothing is spoilt: neither reads
+    /// the other's rows as its own. Give the new types a table of their own, or see
+    /// [`TableConfig::schema`](crate::TableConfig::schema) if they mean the same. Said once of each member and table.
+    SchemaDiffers {
+        /// The table.
+        table: String,
+        /// The other node.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+        /// What this node uses.
+        ours: String,
+        /// What the other uses.
+        theirs: String,
+    },
     /// A node was met that has no protocol version in common with this one; neither understands the other, and both are
     /// told. Or this node was not admitted because of a member with which it has none. Said once an hour of each address.
     /// Update whichever is older.

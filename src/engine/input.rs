@@ -95,6 +95,15 @@ pub enum Command {
         /// The number to answer with.
         request: u64,
     },
+    /// Tell when others hold what this node wrote.
+    AwaitVisible {
+        /// The number to answer with.
+        request: u64,
+        /// So many writes of this node: those before the wait.
+        until: u64,
+        /// Who has to hold them.
+        who: super::Visible,
+    },
     /// Nobody waits any more for this request.
     Forget {
         /// The number given before.

@@ -39,6 +39,7 @@ mod peers;
 mod reporting;
 mod roster;
 mod rows;
+mod schemas;
 mod sessions;
 mod speech;
 mod status;
@@ -46,6 +47,7 @@ mod strangers;
 mod streams;
 mod system;
 mod timers;
+mod visible;
 mod waiting;
 mod work;
 
@@ -63,6 +65,7 @@ pub use input::{Command, Input, StreamId};
 pub use message::{Spoken, recode};
 pub use output::{Denial, Output, Reply};
 pub use status::EngineStats;
+pub use visible::Visible;
 
 pub use crate::roles::RoleReport;
 
@@ -113,6 +116,8 @@ pub struct Engine {
     work: work::Work,
     pace: pace::Pace,
     waiting: waiting::Waiting,
+    visibility: visible::Visibility,
+    schemas: schemas::Schemas,
     leaving: Option<leave::Leaving>,
     namesakes: namesakes::Namesakes,
     speech: speech::Speech,
@@ -164,6 +169,8 @@ impl Engine {
             work: work::Work::new(own, &config.timing, sabotage),
             pace: pace::Pace::new(),
             waiting: waiting::Waiting::default(),
+            visibility: visible::Visibility::default(),
+            schemas: schemas::Schemas::default(),
             leaving: None,
             namesakes: namesakes::Namesakes::default(),
             speech: speech::Speech::new(config.protocol),
@@ -252,6 +259,7 @@ impl Engine {
             }
         }
         self.guard.done();
+        self.schedule_expiry();
         // Before the answers: who is told that all agree must not read in the status that they do not.
         self.publish_status();
         self.check_waiting();
@@ -269,6 +277,14 @@ impl Engine {
         self.touch();
     }
 
+    /// Sets the timer for the next row that ends.
+    fn schedule_expiry(&mut self) {
+        match self.store.next_expiry(self.now) {
+            Some(at) => self.timers.set(Timer::Expiry, at),
+            None => self.timers.stop(Timer::Expiry),
+        }
+    }
+
     fn deadline(&mut self) {
         let now = self.now.instant;
         self.timers.take_due(Timer::CatchUp, now);
@@ -280,6 +296,9 @@ impl Engine {
         // The housekeeping below counts the Down, so whoever was just found to be is told first.
         self.drain_membership();
         self.work_deadline();
+        if self.timers.take_due(Timer::Expiry, now) {
+            self.store.expire(self.now);
+        }
         if self.timers.take_due(Timer::Join, now) {
             self.try_join();
         }
@@ -322,6 +341,7 @@ impl Engine {
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());
         self.said_down.retain(|replica| self.swim.member(*replica).is_some());
+        self.tend_schemas();
         if self.formed() {
             // Its own report counts too, and a node alone is asked for it by nobody.
             self.store.report(self.now);

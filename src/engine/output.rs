@@ -74,6 +74,11 @@ pub enum Reply {
     Converged,
     /// Not yet: what stands in the way, in words. Repeated whenever it changes.
     Waiting(String),
+    /// Those who were to hold the writes do, but for these, which went Down or left.
+    Visible {
+        /// Who is not waited for any more.
+        gone: Vec<NodeId>,
+    },
     /// It is done.
     Done,
     /// It was not done, for this reason.

@@ -24,11 +24,13 @@ pub(super) enum Timer {
     Probe,
     /// Offer to build roles again.
     Ready,
+    /// End rows whose time is over.
+    Expiry,
     /// Stop waiting for a handover, and leave.
     LeavePatience,
 }
 
-const TIMERS: usize = 10;
+const TIMERS: usize = 11;
 
 /// When each timer is due.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::timers::Timer;
 use super::{Command, Denial, Engine, Output, Reply};
-use crate::id::ReplicaId;
+use crate::id::{NodeId, ReplicaId};
 use crate::roles::ClaimState;
 use crate::time::Instant;
 
@@ -27,7 +27,11 @@ impl Engine {
                 self.waiting.since = self.now.instant;
                 self.timers.set_earlier(Timer::Probe, self.now.instant);
             }
-            Command::Forget { request } => self.waiting.waiters.retain(|(waiter, _)| *waiter != request),
+            Command::AwaitVisible { request, until, who } => self.await_visible(request, until, who),
+            Command::Forget { request } => {
+                self.waiting.waiters.retain(|(waiter, _)| *waiter != request);
+                self.forget_visible(request);
+            }
             Command::SetTiming { request, timing } => {
                 let done = timing.validate().map_err(Denial::from).map(|()| self.set_timing(*timing));
                 self.reply(request, done);
@@ -52,6 +56,7 @@ impl Engine {
         if self.leaving.is_some() {
             self.ask_all();
         }
+        self.ask_visible();
         if self.waiting.waiters.is_empty() {
             return;
         }
@@ -77,6 +82,7 @@ impl Engine {
     /// Answers those who wait, as far as there is something new to say.
     pub(super) fn check_waiting(&mut self) {
         self.check_leaving();
+        self.check_visible();
         if self.waiting.waiters.is_empty() || !self.may_catch_up() {
             return;
         }
@@ -144,10 +150,14 @@ impl Engine {
     }
 
     pub(super) fn name_of(&self, member: ReplicaId) -> String {
+        self.node_of(member).map_or_else(|| member.to_string(), |node| node.to_string())
+    }
+
+    /// The node that a member is a run of, while membership knows it.
+    pub(super) fn node_of(&self, member: ReplicaId) -> Option<NodeId> {
         match self.swim.member(member) {
-            Some((identity, _)) => identity.node.to_string(),
-            None if member == self.own => self.swim.identity().node.to_string(),
-            None => member.to_string(),
+            Some((identity, _)) => Some(identity.node.clone()),
+            None => (member == self.own).then(|| self.swim.identity().node.clone()),
         }
     }
 
@@ -163,7 +173,6 @@ mod tests {
 
     use super::*;
     use crate::engine::{EngineConfig, Input, Timing};
-    use crate::id::NodeId;
     use crate::membership::Identity;
     use crate::store::{Store, StoreConfig};
     use crate::time::Now;

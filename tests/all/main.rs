@@ -15,6 +15,7 @@ mod schedule;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 mod test_cluster;
 mod trials;
 mod undecided;

@@ -1,30 +1,34 @@
 //! A table on the store of a node that has no driver: nothing here needs one.
 
-use super::super::Change;
+use super::lww::updated;
 use super::*;
 use crate::driver::Clock;
-use crate::id::ReplicaId;
-use crate::store::{MAX_KEY, MAX_VALUE};
-use crate::store::{Origin, Store, StoreConfig};
+use crate::id::{NodeId, ReplicaId};
+use crate::store::{self, MAX_KEY, MAX_VALUE, Origin, Store, StoreConfig, TableName, Update};
+use crate::table::{Lww, RowError, encode_key, encode_value};
 
 fn local() -> Arc<Local> {
     let store = Store::new(StoreConfig::new(ReplicaId(1), 0));
     store.open();
-    Arc::new(Local::new(Arc::new(store), Clock::start()))
+    Arc::new(Local::new(Arc::new(store), Clock::start(), &larry()))
+}
+
+fn larry() -> NodeId {
+    NodeId::new("larry").unwrap()
 }
 
 fn vehicles(local: &Arc<Local>) -> Table<String, Lww<u32>> {
-    Table::new(Arc::clone(local), "vehicles").unwrap()
+    Table::new(Arc::clone(local), "vehicles".into()).unwrap()
 }
 
 #[test]
 fn names_of_the_system_are_refused() {
-    for name in ["@claims", "_roles"] {
-        let refused = Table::<String, Lww<u32>>::new(local(), name).unwrap_err();
+    for name in ["@claims", "_roles", "cars|set"] {
+        let refused = Table::<String, Lww<u32>>::new(local(), name.into()).unwrap_err();
         assert_eq!(refused, TableError::Reserved { name: name.into() });
     }
     for name in ["", &"t".repeat(129)] {
-        assert!(matches!(Table::<String, Lww<u32>>::new(local(), name), Err(TableError::Name(_))));
+        assert!(matches!(Table::<String, Lww<u32>>::new(local(), name.into()), Err(TableError::Name(_))));
     }
 }
 
@@ -63,9 +67,10 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 #[test]
 fn rows_of_another_type_are_skipped_kept_and_counted() {
     let local = local();
-    let texts: Table<String, Lww<String>> = Table::new(Arc::clone(&local), "vehicles").unwrap();
     let (a, b) = ("a".to_owned(), "b".to_owned());
-    texts.insert(&a, &"no number".to_owned()).unwrap();
+    let text = encode_value("no number").unwrap();
+    let name = TableName::new("vehicles").unwrap();
+    local.store.put(Clock::start().now(), &name, &encode_key(&a).unwrap(), &text).unwrap();
     let table = vehicles(&local);
     table.insert(&b, &2).unwrap();
     assert_eq!(table.get(&a), None);
@@ -74,13 +79,13 @@ fn rows_of_another_type_are_skipped_kept_and_counted() {
     assert!(matches!(table.try_get(&a), Err(RowError::Decode { what: "value", .. })));
     assert!(matches!(table.update(&a, |_| Some(1)), Err(WriteError::Row(RowError::Decode { .. }))));
     assert_eq!((table.len(), table.contains_key(&a)), (2, true));
-    assert_eq!(texts.get(&a).as_deref(), Some("no number"));
+    assert_eq!(local.store.get(&name, &encode_key(&a).unwrap()).as_deref(), Some(&*text));
 }
 
 #[test]
 fn nothing_is_written_before_the_node_is_ready_nor_after_it_is_gone() {
     let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(1), 0)));
-    let local = Arc::new(Local::new(Arc::clone(&store), Clock::start()));
+    let local = Arc::new(Local::new(Arc::clone(&store), Clock::start(), &larry()));
     let table = vehicles(&local);
     let key = "a".to_owned();
     assert_eq!(table.insert(&key, &1), Err(WriteError::NotReady));

@@ -2,50 +2,65 @@
 //!
 //! ```text
 //!   writer ─▶ store (under its lock) ─▶ Sink ─▶ broadcast of 1,024 ─▶ Watch::next ─▶ Change<K, V>
-//!                                        never waits: the oldest change goes, the reader is told
+//!                                        │ never waits: the oldest change goes, the reader is told
+//!                                        └ looks whether anybody asked for that key
 //! ```
 
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 
-use super::events::{Lagged, item};
 use super::skipped::Skipped;
-use crate::crdt::Value;
+use crate::cluster::events::{Lagged, item};
 use crate::driver::Reader;
 use crate::store::{self, ChangeSink, Origin};
-use crate::table::{decode_key, decode_value};
+use crate::table::{Group, Groups, RowError, TableValue, decode_key, fold, key_of};
 
 /// How many changes a watcher may be behind before it misses some.
 const CAPACITY: usize = 1_024;
 
-/// A row of a table that changed.
+/// A key of a table whose value changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change<K, V> {
-    /// Its key.
+    /// The key.
     pub key: K,
-    /// What it held before; `None` if there was no such row, or none of this table's type.
+    /// What it held before; `None` if nothing, or nothing of this table's type.
     pub old: Option<V>,
-    /// What it holds now; `None` if it was removed.
+    /// What it holds now; `None` if that was removed or its time was over.
     pub new: Option<V>,
     /// Whether this node wrote it, or which other one.
     pub origin: Origin,
 }
 
-/// The stream of [`Table::watch`](super::Table::watch): each change of the table, in the order in which this node
-/// applied them.
-pub struct Watch<K, V> {
-    changes: broadcast::Receiver<store::Change>,
-    gone: Reader<bool>,
-    skipped: Skipped,
-    types: PhantomData<fn() -> (K, V)>,
+/// A change that was not decoded yet.
+#[derive(Clone)]
+enum Raw {
+    Row(store::Change),
+    Shares { key: Box<[u8]>, old: Group, new: Group, origin: Origin },
 }
 
-impl<K: DeserializeOwned, V: DeserializeOwned> Watch<K, V> {
-    pub(super) fn new(gone: Reader<bool>, skipped: Skipped) -> (Self, Sink) {
+/// Of which keys a watcher wants to hear, given their bytes.
+pub(super) type Wanted = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// The stream of [`Table::watch`](super::Table::watch) and its like: each change of what is watched, in the order in which
+/// this node applied them.
+pub struct Watch<K, V> {
+    changes: broadcast::Receiver<Raw>,
+    decode: fn(&Raw) -> Result<Change<K, V>, RowError>,
+    gone: Reader<bool>,
+    skipped: Skipped,
+}
+
+impl<K: DeserializeOwned, V> Watch<K, V> {
+    pub(super) fn new<T: TableValue<Value = V>>(
+        gone: Reader<bool>,
+        skipped: Skipped,
+        groups: Option<Arc<Groups>>,
+        wanted: Option<Wanted>,
+    ) -> (Self, Sink) {
         let (sender, changes) = broadcast::channel(CAPACITY);
-        (Self { changes, gone, skipped, types: PhantomData }, Sink { sender })
+        (Self { changes, decode: decode::<K, T>, gone, skipped }, Sink { sender, groups, wanted })
     }
 
     /// The next change, [`Lagged`] where the reader was more than 1,024 changes behind, and `None` once the node is
@@ -60,7 +75,7 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Watch<K, V> {
                 _ = self.gone.wait_for(|gone| *gone) => None,
             };
             match received? {
-                Ok(raw) => match self.decode(&raw) {
+                Ok(raw) => match self.skipped.count((self.decode)(&raw)) {
                     Some(change) => return Some(Ok(change)),
                     None => continue,
                 },
@@ -68,15 +83,22 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Watch<K, V> {
             }
         }
     }
+}
 
-    fn decode(&self, raw: &store::Change) -> Option<Change<K, V>> {
-        let key = self.skipped.count(decode_key(&raw.key))?;
-        let new = match &raw.new {
-            Some(bytes) => Some(self.skipped.count(decode_value(bytes))?),
-            None => None,
-        };
-        let old = raw.old.as_ref().and_then(|bytes: &Value| decode_value(bytes).ok());
-        Some(Change { key, old, new, origin: raw.origin })
+fn decode<K: DeserializeOwned, T: TableValue>(raw: &Raw) -> Result<Change<K, T::Value>, RowError> {
+    match raw {
+        Raw::Row(store::Change { key, old, new, origin }) => Ok(Change {
+            key: decode_key(key)?,
+            old: old.as_ref().and_then(|row| T::read_row(row).ok()),
+            new: new.as_ref().map(|row| T::read_row(row)).transpose()?,
+            origin: *origin,
+        }),
+        Raw::Shares { key, old, new, origin } => Ok(Change {
+            key: decode_key(key)?,
+            old: fold::<T>(old).ok().flatten(),
+            new: fold::<T>(new)?,
+            origin: *origin,
+        }),
     }
 }
 
@@ -88,21 +110,47 @@ impl<K, V> std::fmt::Debug for Watch<K, V> {
 
 /// The end that the store holds.
 pub(super) struct Sink {
-    sender: broadcast::Sender<store::Change>,
+    sender: broadcast::Sender<Raw>,
+    /// Where values are made of shares: told of each change before this one is, as it was there first.
+    groups: Option<Arc<Groups>>,
+    wanted: Option<Wanted>,
+}
+
+impl Sink {
+    /// What a change of a share does to the value that it belongs to.
+    fn shares(&self, groups: &Groups, change: &store::Change) -> Option<Raw> {
+        let key = key_of(&change.key)?;
+        let new = groups.group(key);
+        let mut old = new.clone();
+        match &change.old {
+            Some(value) => drop(old.insert(change.key.clone(), value.clone())),
+            None => drop(old.remove(&change.key)),
+        }
+        Some(Raw::Shares { key: key.into(), old, new, origin: change.origin })
+    }
 }
 
 impl ChangeSink for Sink {
     fn changed(&self, change: &store::Change) -> bool {
-        self.sender.send(change.clone()).is_ok()
+        let key = if self.groups.is_some() { key_of(&change.key) } else { Some(&*change.key) };
+        if !key.is_some_and(|key| self.wanted.as_ref().is_none_or(|wanted| wanted(key))) {
+            return self.sender.receiver_count() > 0;
+        }
+        let raw = match &self.groups {
+            Some(groups) => self.shares(groups, change),
+            None => Some(Raw::Row(change.clone())),
+        };
+        raw.is_none_or(|raw| self.sender.send(raw).is_ok())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crdt::Value;
     use crate::driver::Latest;
     use crate::id::ReplicaId;
-    use crate::table::{encode_key, encode_value};
+    use crate::table::{Lww, encode_key, encode_value};
 
     const AUTHOR: Origin = Origin::Remote(ReplicaId(7));
 
@@ -115,7 +163,7 @@ mod tests {
     fn watch() -> (Watch<String, u32>, Sink, Latest<bool>, Skipped) {
         let gone = Latest::new(false);
         let skipped = Skipped::new("vehicles");
-        let (watch, sink) = Watch::new(gone.reader(), skipped.clone());
+        let (watch, sink) = Watch::new::<Lww<u32>>(gone.reader(), skipped.clone(), None, None);
         (watch, sink, gone, skipped)
     }
 
@@ -169,6 +217,17 @@ mod tests {
     #[test]
     fn the_store_drops_the_sink_of_a_watch_that_was_dropped() {
         let (watch, sink, _gone, _) = watch();
+        drop(watch);
+        assert!(!sink.changed(&change("a", None, Some(1))));
+    }
+
+    #[test]
+    fn also_where_nothing_that_is_watched_changes() {
+        let wanted: Wanted = Box::new(|_| false);
+        let gone = Latest::new(false);
+        let (watch, sink) =
+            Watch::<String, u32>::new::<Lww<u32>>(gone.reader(), Skipped::new("vehicles"), None, Some(wanted));
+        assert!(sink.changed(&change("a", None, Some(1))));
         drop(watch);
         assert!(!sink.changed(&change("a", None, Some(1))));
     }
