@@ -69,12 +69,11 @@ impl Store {
                 wakes |= !self.is_closed() && core.disown(now, slot, row.entry);
                 return;
             }
-            let is_tombstone = row.entry.is_tombstone();
             let news = core.know_row(&row);
             core.merge_row(now, slot, &row, merged);
             if news {
                 merged.news.push(row);
-            } else if was_absent && !is_tombstone {
+            } else if was_absent && slot.mark().is_some_and(|mark| !mark.removal) {
                 merged.resurrected += 1;
                 core.stats.resurrected += 1;
             }

@@ -6,6 +6,8 @@ pub(crate) struct Counts {
     pub(crate) writes: usize,
     /// Tombstones collected while all was in uproar.
     pub(crate) collected: usize,
+    /// Rows that ended.
+    pub(crate) expired: usize,
     pub(crate) crashes: usize,
     pub(crate) interrupted: usize,
     pub(crate) refused: usize,
@@ -22,6 +24,7 @@ impl std::ops::Add for Counts {
         Self {
             writes: self.writes + other.writes,
             collected: self.collected + other.collected,
+            expired: self.expired + other.expired,
             crashes: self.crashes + other.crashes,
             interrupted: self.interrupted + other.interrupted,
             refused: self.refused + other.refused,

@@ -9,6 +9,7 @@ impl World {
     /// Ends the chaos and checks that the cluster becomes one, stays so when what was still under way arrives, and rids
     /// itself of its tombstones.
     pub(crate) fn heal_and_check(&mut self) -> Result<(), String> {
+        self.outlive();
         self.meet();
         self.synchronise();
         self.repair_buckets();

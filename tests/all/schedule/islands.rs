@@ -65,6 +65,7 @@ impl World {
 
     /// They meet, go on as one cluster, and heal.
     fn meet_and_go_on(&mut self) -> Result<Counts, String> {
+        self.outlive();
         self.finish_joiners();
         self.unite();
         self.check("after uniting")?;

@@ -25,6 +25,8 @@ pub(crate) struct Write {
     pub(crate) stamp: u64,
     /// What the row claims as the time that ranks it.
     pub(crate) rank_time: u64,
+    /// Whether it ends by itself.
+    pub(crate) ends: bool,
     /// `None` for a removal.
     pub(crate) value: Option<Vec<u8>>,
     /// The value that the author saw before it wrote.
@@ -32,7 +34,7 @@ pub(crate) struct Write {
 }
 
 enum Fact {
-    Put { order: PutOrder, value: Vec<u8> },
+    Put { order: PutOrder, value: Vec<u8>, ends: bool },
     Removal { of: PutOrder },
 }
 
@@ -50,7 +52,7 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// Takes a write down, and checks what a single write must keep to. Values must be unique.
     pub(crate) fn record(&mut self, write: Write) -> Result<(), String> {
-        let Write { place, dot, stamp, rank_time, value, observed } = write;
+        let Write { place, dot, stamp, rank_time, ends, value, observed } = write;
         let author = dot.replica;
         let (last_seq, last_stamp) = self.last.insert(author, (dot.seq, stamp)).unwrap_or_default();
         if !self.authors_may_go_back && (dot.seq <= last_seq || stamp <= last_stamp) {
@@ -66,7 +68,7 @@ impl Oracle {
                     return Err(format!("{dot:?} ranks at {rank_time}, below its stamp or below what it replaced"));
                 }
                 self.by_value.insert(value.clone(), order);
-                Fact::Put { order, value }
+                Fact::Put { order, value, ends }
             }
             None => Fact::Removal { of: before.ok_or_else(|| format!("{dot:?} removed a key that was not there"))? },
         };
@@ -90,7 +92,7 @@ impl Oracle {
         self.facts.values().flat_map(|facts| facts.keys().copied())
     }
 
-    /// The map made of the writes in `known`.
+    /// The map made of the writes in `known`, when the time of all rows that end is over.
     pub(crate) fn winners(&self, known: impl Fn(Dot) -> bool) -> Live {
         let mut live = Live::new();
         for (place, facts) in &self.facts {
@@ -100,12 +102,14 @@ impl Oracle {
                 Fact::Put { order, .. } | Fact::Removal { of: order } => *order,
             });
             let Some(top) = top.max() else { continue };
-            let removed = facts.iter().any(|fact| matches!(fact, Fact::Removal { of } if *of == top));
+            let ended = |fact: &Fact| matches!(fact, Fact::Put { order, ends: true, .. } if *order == top);
+            let removed = |fact: &Fact| matches!(fact, Fact::Removal { of } if *of == top);
+            let is_gone = facts.iter().any(|fact| removed(fact) || ended(fact));
             let value = facts.iter().find_map(|fact| match fact {
-                Fact::Put { order, value } if *order == top => Some(value.clone()),
+                Fact::Put { order, value, .. } if *order == top => Some(value.clone()),
                 _ => None,
             });
-            if let (false, Some(value)) = (removed, value) {
+            if let (false, Some(value)) = (is_gone, value) {
                 live.insert(place.clone(), value);
             }
         }
@@ -123,6 +127,7 @@ mod tests {
             dot: Dot { replica: ReplicaId(replica), seq },
             stamp,
             rank_time: stamp,
+            ends: false,
             value: value.map(<[u8]>::to_vec),
             observed: observed.map(<[u8]>::to_vec),
         }
@@ -140,6 +145,17 @@ mod tests {
         assert_eq!(oracle.winners(|dot| dot.seq == 1 && dot.replica.0 == 1).len(), 1);
         oracle.record(write(2, 2, 13, None, Some(b"b"))).unwrap();
         assert!(oracle.winners(|_| true).is_empty());
+    }
+
+    #[test]
+    fn a_row_that_has_ended_hides_what_was_there_before() {
+        let mut oracle = Oracle::default();
+        oracle.record(write(1, 1, 10, Some(b"a"), None)).unwrap();
+        oracle.record(Write { ends: true, ..write(2, 1, 12, Some(b"b"), None) }).unwrap();
+        assert!(oracle.winners(|_| true).is_empty());
+        assert_eq!(oracle.winners(|dot| dot.replica == ReplicaId(1)).len(), 1);
+        oracle.record(write(1, 2, 13, Some(b"c"), None)).unwrap();
+        assert_eq!(oracle.winners(|_| true).len(), 1);
     }
 
     #[test]

@@ -72,12 +72,13 @@ fn rules_hold(first: u64, seeds: u64) {
     if let Some((seed, why)) = summary.failures.first() {
         panic!("seed {seed}: {why}\nUNISONO_FIRST_SEED={seed} cargo test --test all schedule::variants::by_hand");
     }
-    let Counts { writes, collected, crashes, interrupted, refused, differing_rosters, .. } = summary.total;
+    let Counts { writes, collected, expired, crashes, interrupted, refused, differing_rosters, .. } = summary.total;
     println!("{:?}", summary.total);
     // All of it must really have happened, above all collection, or the rules were not put to the test.
     let seeds = usize::try_from(seeds).expect("a few thousand");
     assert!(summary.seeds_that_collected * 10 >= seeds * 8, "only {} seeds collected", summary.seeds_that_collected);
     assert!(collected >= 12 * seeds, "{collected} tombstones collected");
+    assert!(expired >= 12 * seeds, "{expired} rows ended");
     assert!(writes >= 50 * seeds && crashes >= seeds && interrupted >= 3 * seeds, "{:?}", summary.total);
     assert!(refused >= seeds && differing_rosters >= 100 * seeds, "{:?}", summary.total);
 }

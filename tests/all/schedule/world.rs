@@ -37,6 +37,9 @@ pub(crate) struct World {
     values: u64,
 }
 
+/// For how long a row that ends is put at the most.
+const LONGEST_TTL_MS: usize = 300;
+
 /// The table of the owner rows.
 pub(crate) fn claims() -> TableName {
     TableName::new("@claims").expect("a table name")
@@ -89,6 +92,9 @@ impl World {
 
     fn step(&mut self, action: Action) -> Result<(), String> {
         let i = self.rng.below(self.nodes.len());
+        if self.rng.percent(20) {
+            self.expire(i);
+        }
         match action {
             Action::Write if self.nodes[i].is_ready() => self.write(i)?,
             Action::Write => {}
@@ -135,7 +141,8 @@ impl World {
         let (table, key) = (if k.is_multiple_of(3) { "doors" } else { "cars" }, format!("key-{k}"));
         match self.rng.below(100) {
             0..10 => self.write_own(i),
-            10..55 => self.put(i, table, key.as_bytes())?,
+            10..45 => self.put(i, table, key.as_bytes())?,
+            45..55 => self.put_for(i, table, key.as_bytes())?,
             55..90 => self.remove(i, table, key.as_bytes())?,
             _ => self.update(i, table, key.as_bytes())?,
         }
@@ -153,6 +160,28 @@ impl World {
         let observed = node.store.get(&name, key);
         node.store.put(node.now(self.wall_ms), &name, key, &value).map_err(|e| e.to_string())?;
         self.take_outbox(i, observed)
+    }
+
+    /// A row that ends.
+    fn put_for(&mut self, i: usize, table: &str, key: &[u8]) -> Result<(), String> {
+        let (value, name, ttl) = (self.value(), name(table), self.rng.below(LONGEST_TTL_MS));
+        let node = &self.nodes[i];
+        let observed = node.store.get(&name, key);
+        let ttl = Some(std::time::Duration::from_millis(ttl as u64));
+        let (now, table) = (node.now(self.wall_ms), node.store.table(&name));
+        node.store.put_in(now, &table, key, &value, ttl).map_err(|e| e.to_string())?;
+        self.take_outbox(i, observed)
+    }
+
+    /// Ends the rows of node `i` whose time is over, which is late at times.
+    fn expire(&mut self, i: usize) {
+        self.counts.expired += self.nodes[i].store.expire(self.nodes[i].now(self.wall_ms));
+    }
+
+    /// Waits until the time of all rows that end is over by every clock.
+    pub(crate) fn outlive(&mut self) {
+        self.wall_ms += (LONGEST_TTL_MS + 2 * self.profile.skew_ms + 1) as u64;
+        (0..self.nodes.len()).for_each(|i| self.expire(i));
     }
 
     pub(crate) fn remove(&mut self, i: usize, table: &str, key: &[u8]) -> Result<(), String> {
@@ -204,6 +233,7 @@ impl World {
                 dot: row.entry.dot,
                 stamp: row.entry.stamp.0,
                 rank_time: row.entry.rank_time.0,
+                ends: row.entry.expires.is_some(),
                 value: row.entry.value.as_ref().map(|value| value.to_vec()),
                 observed: observed.as_ref().map(|value| value.to_vec()),
             })?;
