@@ -117,8 +117,37 @@
 //! # }
 //! ```
 //!
-//! [`Table::watch`] streams what changes, here or elsewhere. Tables live in memory: when all nodes stop at once, they
-//! are gone.
+//! Where several nodes write to one value at the same time, take one that can bear it: a [`Counter`] adds up whatever the
+//! nodes count, in a [`Set`] and a [`Bag`] an addition wins over a removal that did not see it, a [`MultiValue`] keeps all
+//! that was written at once until somebody decides, and [`Merge`] takes any state-based CRDT, such as those of the crate
+//! `crdts`.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use unisono::{Cluster, Counter, Lww, TableConfig, Visible};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let cluster = Cluster::builder().name("doc-tables-2").port(24_280).start().await?;
+//! # cluster.ready(Duration::from_secs(10)).await?;
+//! let passages = cluster.table::<String, Counter>("passages")?;
+//! passages.add(&"gate-1".into(), 1)?;
+//! cluster.await_visible(Visible::All, Duration::from_secs(5)).await?; // every other member holds it now
+//!
+//! // Rows that end, in a table that takes so much and no more.
+//! let config = TableConfig::new("sessions").ttl(Duration::from_secs(1_800)).quota(64 << 20);
+//! let sessions = cluster.table::<u64, Lww<String>>(config)?;
+//! let by_user = sessions.index(|_, user| user.clone());
+//! sessions.insert(&7, &"larry".into())?;
+//! assert_eq!(by_user.get(&"larry".into()).next(), Some((7, "larry".into())));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Table::watch`] streams what changes, here or elsewhere, of the table, a key or a range; [`Table::until`] awaits a
+//! condition on it; [`Table::conflicts`] tells of writes that lost. [`Table::ordered`] reads rows in the order of their
+//! keys, [`Table::index`] by a function of the row. A [`TableConfig`] gives rows an end, the table a quota, or keeps it on
+//! this node. Nodes that mean different things by one name are both told ([`Event::SchemaDiffers`]) and spoil nothing.
+//! Tables live in memory: when all nodes stop at once, they are gone.
 //!
 //! # Roles
 //!
@@ -188,7 +217,10 @@
 //!   are at most as many instances as were asked for, once those that were asked to stop have done so. What must not be
 //!   used twice at once has to check the [`FencingToken`] and refuse lower ones.
 //! - **A write is not seen everywhere when it returns**, and of two concurrent writes to one [`Lww`] row one is lost. An
-//!   [`update`](Table::update) is atomic on its node only.
+//!   [`update`](Table::update) is atomic on its node only, and so is [`insert_many`](Table::insert_many): others may see a
+//!   part of it for a moment.
+//! - **Values made of shares come back from their removal** as far as somebody wrote to them who had not seen it: a
+//!   [`Counter`] that is removed while another node counts comes back with all that this node ever counted.
 //! - **Nothing is on disk.** A row is safe once another node holds it; [`Cluster::leave`] waits for that, a crash does
 //!   not. The last node that leaves takes the tables with it, and names what is in them.
 //! - **Clocks matter a little.** "Later" is by the hosts' clocks, corrected towards their median. A wrong clock is
