@@ -48,7 +48,8 @@ impl<'a> Slot<'a> {
         let former = self.table.live_bytes_at(self.place, self.key);
         let (before, new) = (self.table.bytes(), (self.key.len() + value.len()) as u64);
         if new > former && before - former + new > quota {
-            return Err(WriteError::Quota { table: self.table.name().clone(), bytes: before, quota });
+            let (table, needed) = (self.table.name().clone(), new - former);
+            return Err(WriteError::Quota { table, needed, bytes: before, quota });
         }
         Ok(())
     }

@@ -37,10 +37,15 @@ pub enum WriteError {
         bytes: usize,
     },
     /// The table is full.
-    #[error("the table {table} holds {bytes} bytes and may hold {quota}; remove rows, or open it with a larger quota")]
+    #[error(
+        "the table {table} has no room for {needed} more bytes: it holds {bytes} and may hold {quota}; remove rows, or \
+         open it with a larger quota"
+    )]
     Quota {
         /// The table.
         table: TableName,
+        /// How many more bytes the row takes.
+        needed: u64,
         /// How many bytes its keys and values take.
         bytes: u64,
         /// How many they may take.
