@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ask::Unanswered;
 use super::builder::Builder;
 use super::error::{ConvergeError, LeaveError, ReadyError, UntilError};
 use super::events::Events;
@@ -181,31 +182,12 @@ impl Cluster {
 
     /// [`Cluster::converged`] with a timeout of one's own.
     pub async fn converged_within(&self, timeout: Duration) -> Result<(), ConvergeError> {
-        let mut culprit = None;
-        let gone = self.node.local.gone();
-        let wait = async {
-            let command = |request| Command::AwaitConverged { request };
-            let mut replies = self.node.commander.request(command).await.map_err(|Gone| ConvergeError::Gone)?;
-            loop {
-                let reply = tokio::select! {
-                    biased;
-                    reply = replies.next() => reply,
-                    _ = gone.wait_for(|gone| *gone) => None,
-                };
-                match reply {
-                    Some(Reply::Converged) => return Ok(()),
-                    Some(Reply::Waiting(why)) => culprit = Some(why),
-                    Some(_) | None => return Err(ConvergeError::Gone),
-                }
-            }
-        };
-        match tokio::time::timeout(timeout, wait).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let culprit = culprit.unwrap_or_else(|| format!("{} itself does not answer", self.node()));
-                Err(ConvergeError::Timeout { after: timeout, culprit })
-            }
-        }
+        let command = |request| Command::AwaitConverged { request };
+        let converged = |reply| matches!(reply, Reply::Converged).then_some(());
+        self.ask(timeout, command, converged).await.map_err(|unanswered| match unanswered {
+            Unanswered::Gone => ConvergeError::Gone,
+            Unanswered::Timeout { why: culprit } => ConvergeError::Timeout { after: timeout, culprit },
+        })
     }
 
     /// What this node holds and sees at this moment, to look at, to log or to compare in a test.

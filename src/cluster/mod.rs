@@ -11,6 +11,7 @@
 //! In come calls of the application, out go typed answers. Nothing here decides anything: what is agreed on, who hosts
 //! what and which write wins is up to the rooms below.
 
+mod ask;
 pub(crate) mod builder;
 mod config;
 mod config_error;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::ask::Unanswered;
 use super::error::VisibleError;
 use super::handle::Cluster;
-use crate::driver::Gone;
 use crate::engine::{Command, Reply, Visible};
 use crate::id::NodeId;
 
@@ -37,30 +37,11 @@ impl Cluster {
     /// ```
     pub async fn await_visible(&self, who: Visible, timeout: Duration) -> Result<Vec<NodeId>, VisibleError> {
         let until = self.node.local.store.base_of(self.replica());
-        let mut lacking = None;
-        let gone = self.node.local.gone();
-        let wait = async {
-            let command = |request| Command::AwaitVisible { request, until, who };
-            let mut replies = self.node.commander.request(command).await.map_err(|Gone| VisibleError::Gone)?;
-            loop {
-                let reply = tokio::select! {
-                    biased;
-                    reply = replies.next() => reply,
-                    _ = gone.wait_for(|gone| *gone) => None,
-                };
-                match reply {
-                    Some(Reply::Visible { gone }) => return Ok(gone),
-                    Some(Reply::Waiting(why)) => lacking = Some(why),
-                    Some(_) | None => return Err(VisibleError::Gone),
-                }
-            }
-        };
-        match tokio::time::timeout(timeout, wait).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let lacking = lacking.unwrap_or_else(|| format!("{} itself does not answer", self.node()));
-                Err(VisibleError::Timeout { after: timeout, lacking })
-            }
-        }
+        let command = |request| Command::AwaitVisible { request, until, who };
+        let visible = |reply| if let Reply::Visible { gone } = reply { Some(gone) } else { None };
+        self.ask(timeout, command, visible).await.map_err(|unanswered| match unanswered {
+            Unanswered::Gone => VisibleError::Gone,
+            Unanswered::Timeout { why: lacking } => VisibleError::Timeout { after: timeout, lacking },
+        })
     }
 }

@@ -74,7 +74,8 @@ pub struct Bag<V>(PhantomData<fn() -> V>);
 /// across a split: nothing is lost.
 ///
 /// Each replica counts on its own, and the value is the sum. When a process starts again under its node's name it takes
-/// over what the former one counted, at its first write to that key after all members know all of it.
+/// over what the former one counted, at its first write to that key after all members know all of it. (In one case that
+/// is counted twice: if a split lasts until the other side is evicted, and over there is known more of the former run.)
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -55,7 +55,7 @@ pub struct TableConfig {
 }
 
 impl TableConfig {
-    /// A replicated table without quota whose rows stay until they are removed. The name has 1 to 119 bytes, does not
+    /// A replicated table without quota whose rows stay until they are removed. The name has 1 to 120 bytes, does not
     /// begin with `_` or `@` and has no `|` in it.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), scope: None, quota: None, ttl: None, schema: None }

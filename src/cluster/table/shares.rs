@@ -21,7 +21,9 @@ impl<K: Serialize + DeserializeOwned, T: TableValue> Table<K, T> {
         let now = self.local.writable()?;
         self.opened.store.transact(now, |writer| {
             let keys = self.len();
-            for (row, _) in self.stored().snapshot().iter() {
+            // The picture is let go before the first removal, which would copy what it shares with the table.
+            let rows = self.stored().snapshot().iter();
+            for (row, _) in rows {
                 writer.remove(self.stored(), &row)?;
             }
             Ok(keys)
@@ -67,8 +69,7 @@ impl<K: Serialize + DeserializeOwned, T: TableValue> Table<K, T> {
         gone: impl Fn(&Share<'_>) -> bool,
     ) -> Result<bool, WriteError> {
         let mut removed = false;
-        for (row, share) in group.keys().zip(shares(group)?).filter(|(_, share)| gone(share)) {
-            let _ = share;
+        for (row, _) in group.keys().zip(shares(group)?).filter(|(_, share)| gone(share)) {
             removed |= writer.remove(self.stored(), row)?.is_some();
         }
         Ok(removed)
@@ -161,19 +162,17 @@ impl<K: Serialize + DeserializeOwned> Table<K, Counter> {
     pub fn add(&self, key: &K, amount: i64) -> Result<i64, WriteError> {
         self.write_shares(key, |key, writer, group| {
             let own = self.local.author;
-            let mut share = amount;
+            let mut count = amount;
             let mut predecessors = Vec::new();
-            for (row, found) in group.keys().zip(shares(group)?) {
-                let is_own = found.author == own;
+            for (row, share) in group.keys().zip(shares(group)?).filter(|(_, share)| share.author.node == own.node) {
+                let is_own = share.author.replica == own.replica;
                 // Who ran under this node's name before and will write no more: its share is ours to carry on.
-                if is_own || (found.author.node == own.node && writer.has_departed(found.author.replica)) {
-                    share = share.checked_add(decode_value(found.payload)?).ok_or(WriteError::Overflow)?;
-                }
-                if !is_own && found.author.node == own.node && writer.has_departed(found.author.replica) {
-                    predecessors.push(row);
+                if is_own || writer.has_departed(share.author.replica) {
+                    count = count.checked_add(decode_value(share.payload)?).ok_or(WriteError::Overflow)?;
+                    predecessors.extend((!is_own).then_some(row));
                 }
             }
-            self.put_share(writer, key, &[], &encode_value(&share)?)?;
+            self.put_share(writer, key, &[], &encode_value(&count)?)?;
             for row in predecessors {
                 writer.remove(self.stored(), row)?;
             }

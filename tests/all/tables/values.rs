@@ -64,6 +64,36 @@ fn a_node_that_starts_again_carries_on_its_own_count() {
     });
 }
 
+/// Taken over too early, a count would be there twice: once in the share of the new run, once where more was known of the
+/// old one.
+#[test]
+fn a_count_is_not_taken_over_while_somebody_may_know_more_of_it() {
+    TestCluster::run_seeds(0..5, |cluster| async move {
+        let [larry, gary, mary] = nodes(&cluster, ["larry", "gary", "mary"]).await;
+        counter(&larry).add(&gate(), 5).unwrap();
+        cluster.assert_converged().await;
+        let split = cluster.partition(&[&["larry", "gary"], &["mary"]]);
+        counter(&larry).add(&gate(), 7).unwrap();
+        cluster.settle().await.unwrap();
+        cluster.crash("larry");
+        split.heal();
+        let split = cluster.partition(&[&["gary"], &["larry", "mary"]]);
+        let larry = cluster.restart("larry").await.unwrap();
+        larry.ready(LONG).await.unwrap();
+        assert_eq!(counter(&larry).add(&gate(), 10), Ok(15), "what is known on this side");
+        split.heal();
+        cluster.assert_converged().await;
+        for node in [&larry, &gary, &mary] {
+            assert_eq!(counter(node).get(&gate()), Some(22));
+        }
+        cluster.advance(Duration::from_secs(5)).await;
+        assert_eq!(counter(&larry).add(&gate(), 100), Ok(122), "now it may be");
+        cluster.assert_converged().await;
+        assert_eq!(counter(&mary).get(&gate()), Some(122));
+        assert_eq!(mary.snapshot().table("passages").unwrap().rows, 1);
+    });
+}
+
 #[test]
 fn an_addition_to_a_set_wins_over_a_removal_that_did_not_see_it() {
     TestCluster::run_seeds(0..10, |cluster| async move {
