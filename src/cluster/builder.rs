@@ -22,6 +22,7 @@ use super::error::StartError;
 use super::host_name::default_node;
 use super::plan::{Plan, Run};
 use super::role::{Factories, RoleContext, RoleResult};
+use super::server::{DistrServer, as_role};
 use super::timing::TimingConfig;
 use crate::discovery::{BeaconConfig, StaticList, Strategy};
 use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
@@ -184,6 +185,38 @@ impl Builder {
     {
         self.factories.add(kind.into(), factory);
         self
+    }
+
+    /// Registers a [`DistrServer`] as the kind of roles, as [`Builder::role_kind`] does with tasks. The factory is called at
+    /// each start and can look at the role's arguments. [`Cluster::server`] gives a handle to the one that runs here.
+    ///
+    /// ```no_run
+    /// # use unisono::{DistrServer, Lww, RoleSpec, ServerConfig, ServerContext, ServerResult};
+    /// # struct Visits;
+    /// # impl DistrServer for Visits {
+    /// #     type Call = String;
+    /// #     type Reply = u64;
+    /// #     type Cast = ();
+    /// #     type Key = String;
+    /// #     type Value = Lww<u64>;
+    /// #     fn config(&self) -> ServerConfig {
+    /// #         ServerConfig::new("visits")
+    /// #     }
+    /// #     async fn handle_call(&mut self, _: String, _: &ServerContext<Self>) -> ServerResult<u64> {
+    /// #         Ok(1)
+    /// #     }
+    /// # }
+    /// let builder = unisono::Cluster::builder()
+    ///     .server_kind("visits", |_| Visits)
+    ///     .role(RoleSpec::new("visits"));
+    /// ```
+    pub fn server_kind<S, F>(self, kind: impl Into<String>, factory: F) -> Self
+    where
+        S: DistrServer,
+        F: Fn(&RoleContext) -> S + Send + Sync + 'static,
+    {
+        let factory = Arc::new(factory);
+        self.role_kind(kind, move |context| as_role(Arc::clone(&factory), context))
     }
 
     /// One more way to find other nodes, besides broadcast and [`Config::peers`].

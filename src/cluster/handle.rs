@@ -205,18 +205,20 @@ impl Cluster {
         DigestSnapshot::take(&self.node.local.store)
     }
 
-    /// Leaves the cluster in order: ends the roles of this node and returns once another member holds every row that it
+    /// Leaves the cluster in order: ends the servers and roles of this node and returns once another member holds every row that it
     /// wrote. The last one has nobody to hand anything to, and what it still holds is lost. It tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms); then the error names the
     /// rows that would be lost. Either way the node is gone for all clones of this handle.
     ///
     /// Of several callers one hears what became of it, the others [`LeaveError::Gone`]. Not cancel safe: leaving cannot
-    /// be taken back, and who drops the future does not hear what became of it. Not to be awaited in a role's task,
-    /// which is among the things that it ends.
+    /// be taken back, and who drops the future does not hear what became of it. Not to be awaited in the task of a role
+    /// or by a server, which are among the things that it ends.
     pub async fn leave(&self) -> Result<(), LeaveError> {
         if self.node.local.is_gone() {
             return Err(LeaveError::Gone);
         }
         let patience = self.node.patience;
+        // They may have something to write at their end. Each has the stop grace.
+        let _ = tokio::time::timeout(patience.stop_grace + SLACK, self.node.servers.stop_all()).await;
         let patience_ms = u64::try_from(patience.leave.as_millis()).unwrap_or(u64::MAX);
         let ask = async {
             let command = |request| Command::Leave { request, patience_ms };

@@ -6,6 +6,7 @@
 //!                                           ├─ ready, until, converged, leave      commands to the engine
 //!                                           └─ Snapshot                            all of it, as plain data
 //!   factories ─▶ Runner ─▶ RoleContext ─▶ tasks of the application
+//!   DistrServer ─▶ ServerHandle ─▶ calls, casts, answers
 //! ```
 //!
 //! In come calls of the application, out go typed answers. Nothing here decides anything: what is agreed on, who hosts
@@ -26,6 +27,7 @@ mod node;
 mod operate;
 pub(crate) mod plan;
 mod role;
+mod server;
 mod snapshot;
 mod table;
 #[cfg(test)]
@@ -41,6 +43,10 @@ pub use error::{ConvergeError, LeaveError, OperateError, ReadyError, StartError,
 pub use events::{Events, Lagged};
 pub use handle::Cluster;
 pub use role::{RoleContext, RoleError, RoleResult};
+pub use server::{
+    CallError, CastError, DistrServer, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle,
+    ServerLookupError, ServerResult, ServerState, StopError,
+};
 pub use snapshot::{DigestSnapshot, Snapshot, StoreSnapshot, TableSnapshot};
 pub use table::{
     Change, Conflict, Conflicts, Frozen, Index, Ordered, Rows, Scope, Table, TableConfig, TableError, Watch, WriteError,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::server::Servers;
 use super::table::{Tables, WriteError};
 use crate::driver::{Clock, Commander, Driver, Latest, Reader};
 use crate::engine::{Event, Phase, Status};
@@ -47,7 +48,11 @@ impl Local {
 
     /// The time of a write, and an error once the node is gone.
     pub(super) fn writable(&self) -> Result<Now, WriteError> {
-        if self.is_gone() { Err(WriteError::Gone) } else { Ok(self.clock.now()) }
+        if self.is_gone() { Err(WriteError::Gone) } else { Ok(self.now()) }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -72,6 +77,7 @@ pub(super) struct Node {
     pub(super) patience: Patience,
     pub(super) local: Arc<Local>,
     pub(super) commander: Commander,
+    pub(super) servers: Servers,
     status: Reader<Arc<Status>>,
     /// Never read, only subscribed from: each reader of events starts from its own now.
     events: broadcast::Receiver<Event>,
@@ -97,6 +103,7 @@ impl Node {
             patience,
             local: Arc::new(local),
             commander: driver.commander(),
+            servers: Servers::new(),
             status: driver.status(),
             events: driver.events(),
             driver: Mutex::new(Some(driver)),

@@ -151,7 +151,7 @@ impl RoleRunner for Runner {
 }
 
 /// An error with what caused it, since only text can be published to the other nodes.
-fn describe(error: &dyn Error) -> String {
+pub(super) fn describe(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
