@@ -12,6 +12,7 @@ mod operate;
 mod processes;
 mod scenarios;
 mod schedule;
+mod servers;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -20,14 +20,14 @@ type ValueOf<S> = <<S as DistrServer>::Value as TableValue>::Value;
 type ChangeOf<S> = Result<Change<<S as DistrServer>::Key, ValueOf<S>>, Lagged>;
 type Changes<S> = Option<Watch<<S as DistrServer>::Key, ValueOf<S>>>;
 
-/// Builds a server and runs it until it is asked to end or fails; a panic is a failure. Whoever waits for an answer has one
-/// when this returns. `judge` says what becomes of a server that failed.
+/// Builds a server and runs it until it is asked to end or fails; a panic is a failure. Whoever waits at the desk for an
+/// answer has one when this returns. `judge` says what becomes of a server that failed.
 pub(super) async fn live<S: DistrServer>(
     context: &ServerContext<S>,
+    mut desk: Desk<S>,
     build: impl FnOnce() -> S,
     judge: impl FnOnce(&str) -> ServerState,
 ) -> Result<(), String> {
-    let mut desk = Desk::open(&context.shared);
     let ended = caught(serve(context, build, &mut desk)).await.and_then(|ended| ended);
     let table = context.table().name();
     match &ended {

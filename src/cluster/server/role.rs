@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::context::Stop;
+use super::desk::Desk;
 use super::life::live;
 use super::{DistrServer, ServerContext, ServerHandle, ServerLookupError, ServerState};
 use crate::cluster::{Cluster, RoleContext, RoleResult};
@@ -20,9 +21,10 @@ where
     let table = cluster.table(config.table().name())?;
     let node = &cluster.node;
     let shared = node.servers.role(context.role(), config, table, node.local.gone());
+    let desk = Desk::open(&shared);
     let context = ServerContext { cluster: cluster.clone(), shared, stop: Stop::Role(context) };
     let judge = |why: &str| ServerState::Restarting { why: why.to_owned() };
-    Ok(live(&context, || server, judge).await?)
+    Ok(live(&context, desk, || server, judge).await?)
 }
 
 impl Cluster {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::context::Stop;
+use super::desk::Desk;
 use super::door::Shared;
 use super::life::live;
 use super::registry::Counted;
@@ -80,6 +81,8 @@ impl Cluster {
         let stop = Stop::Asked { server: shared.stop(), node: node.servers.stop() };
         let context = ServerContext { cluster: self.uncounted(), shared: Arc::clone(&shared), stop };
         let counted = Counted::new(node);
+        // From now on calls wait for it.
+        let desk = Desk::open(&shared);
         let mut first = Some(first);
         let build = move || first.take().unwrap_or_else(&mut factory);
         runtime.spawn(async move {
@@ -88,7 +91,7 @@ impl Cluster {
             tokio::select! {
                 biased;
                 () = gone(&context.cluster.node) => {}
-                () = supervise(&context, build, restarts) => {}
+                () = supervise(&context, desk, build, restarts) => {}
             }
         });
         Ok(ServerHandle::new(shared))
@@ -105,7 +108,12 @@ async fn gone(node: &Node) {
     }
 }
 
-async fn supervise<S: DistrServer>(context: &ServerContext<S>, mut build: impl FnMut() -> S, mut restarts: Restarts) {
+async fn supervise<S: DistrServer>(
+    context: &ServerContext<S>,
+    mut desk: Desk<S>,
+    mut build: impl FnMut() -> S,
+    mut restarts: Restarts,
+) {
     let node = &context.cluster.node;
     loop {
         let mut pause = None;
@@ -121,7 +129,7 @@ async fn supervise<S: DistrServer>(context: &ServerContext<S>, mut build: impl F
         };
         tokio::select! {
             biased;
-            _ = live(context, &mut build, judge) => {}
+            _ = live(context, desk, &mut build, judge) => {}
             () = overrun(context) => return,
         }
         let Some(pause) = pause else { return };
@@ -130,6 +138,7 @@ async fn supervise<S: DistrServer>(context: &ServerContext<S>, mut build: impl F
             () = context.stop.requested() => return,
             () = tokio::time::sleep(pause) => {}
         }
+        desk = Desk::open(&context.shared);
     }
 }
 
