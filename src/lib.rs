@@ -149,6 +149,60 @@
 //! this node. Nodes that mean different things by one name are both told ([`Event::SchemaDiffers`]) and spoil nothing.
 //! Tables live in memory: when all nodes stop at once, they are gone.
 //!
+//! # Distributed servers
+//!
+//! A [`DistrServer`] answers calls one after the other, typed on both ends, and keeps what it must not forget in a table.
+//! [`Cluster::serve`] runs one on this node and starts it again when it fails; [`server_kind`](cluster::Builder::server_kind)
+//! makes it the kind of a role, so that the cluster decides where it runs. Either way a new start finds the state of the
+//! last one in the table. `created` fills a table that is new, on one node of the cluster and no other;
+//! [When the table is new](DistrServer#when-the-table-is-new) says what to do about two halves that both did.
+//!
+//! ```
+//! # use std::time::Duration;
+//! use unisono::{Cluster, DistrServer, Lww, ServerConfig, ServerContext, ServerResult};
+//!
+//! struct Visits;
+//!
+//! impl DistrServer for Visits {
+//!     type Call = String;
+//!     type Reply = u64;
+//!     type Cast = ();
+//!     type Key = String;
+//!     type Value = Lww<u64>;
+//!
+//!     fn config(&self) -> ServerConfig {
+//!         ServerConfig::new("visits")
+//!     }
+//!
+//!     async fn created(&mut self, context: &ServerContext<Self>) -> ServerResult {
+//!         Ok(context.table().insert(&"index".into(), &100)?)
+//!     }
+//!
+//!     async fn handle_call(&mut self, page: String, context: &ServerContext<Self>) -> ServerResult<u64> {
+//!         let visits = context.table().update(&page, |visits| Some(visits.unwrap_or(0) + 1))?;
+//!         Ok(visits.unwrap_or(0))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let larry = Cluster::builder().name("doc-servers").port(23_020).node("larry").start().await?;
+//! # larry.ready(Duration::from_secs(10)).await?;
+//! # let moe = Cluster::builder().name("doc-servers").port(23_020).node("moe").start().await?;
+//! # moe.ready(Duration::from_secs(10)).await?;
+//! # let both = |status: &unisono::Status| status.members.iter().filter(|member| member.in_view).count() == 2;
+//! # larry.until(Duration::from_secs(10), both).await?;
+//! let (here, there) = (larry.serve(|| Visits)?, moe.serve(|| Visits)?);
+//! assert_eq!(here.call("index".into()).await?, 101);
+//! larry.converged().await?;
+//! assert_eq!(there.call("index".into()).await?, 102);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Calls go to servers of this node. No call waits longer than its timeout, and its [`CallError`] says whether it may have
+//! been carried out.
+//!
 //! # Roles
 //!
 //! A *role* is something that should run on a certain number of nodes, whichever these are: a [`RoleSpec`] with a name,
