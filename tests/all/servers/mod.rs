@@ -160,7 +160,7 @@ impl DistrServer for Probe {
         match change {
             Ok(change) if change.key == "poison" => return Err("poisoned".into()),
             Ok(change) => {
-                self.log.note(format!("{} {:?} {:?} {:?}", change.key, change.old, change.new, change.origin))
+                self.log.note(format!("{} {:?} {:?} {:?}", change.key, change.old, change.new, change.origin));
             }
             Err(lagged) => self.log.note(format!("missed {}", lagged.missed)),
         }
