@@ -313,11 +313,11 @@ mod sabotage;
 pub mod testkit;
 
 pub use cluster::{
-    CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError, DistrServer, Events,
-    Frozen, Index, Lagged, LeaveError, OperateError, Ordered, Preset, ReadyError, RoleContext, RoleError, RoleResult,
-    Scope, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle, ServerLookupError, ServerResult,
-    ServerState, Snapshot, StartError, StopError, Table, TableConfig, TableError, TimingConfig, UntilError, VisibleError,
-    Watch, WriteError,
+    CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError, DistrServer,
+    Events, Frozen, Index, Lagged, LeaveError, OperateError, Ordered, Preset, ReadyError, RoleContext, RoleError,
+    RoleResult, Scope, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle, ServerLookupError,
+    ServerResult, ServerState, Snapshot, StartError, StopError, Table, TableConfig, TableError, TimingConfig,
+    UntilError, VisibleError, Watch, WriteError,
 };
 pub use engine::{Denial, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
 pub use id::{NodeId, NodeIdError, ReplicaId};
