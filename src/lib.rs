@@ -319,7 +319,7 @@ pub use cluster::{
     ServerResult, ServerState, Snapshot, StartError, StopError, Table, TableConfig, TableError, TimingConfig,
     UntilError, VisibleError, Watch, WriteError,
 };
-pub use engine::{Denial, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
+pub use engine::{Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
 pub use store::Origin;

@@ -234,6 +234,7 @@ impl<M: Machine> EventLoop<M> {
                         Reply::Converged
                         | Reply::Waiting(_)
                         | Reply::Visible { .. }
+                        | Reply::Stats(_)
                         | Reply::Done
                         | Reply::Denied(_) => {
                             self.face.reply(request, reply);

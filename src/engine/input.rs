@@ -104,6 +104,11 @@ pub enum Command {
         /// Who has to hold them.
         who: super::Visible,
     },
+    /// Tell what this node has counted.
+    Stats {
+        /// The number to answer with.
+        request: u64,
+    },
     /// Nobody waits any more for this request.
     Forget {
         /// The number given before.

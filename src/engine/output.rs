@@ -79,6 +79,8 @@ pub enum Reply {
         /// Who is not waited for any more.
         gone: Vec<NodeId>,
     },
+    /// What was counted.
+    Stats(Box<super::EngineStats>),
     /// It is done.
     Done,
     /// It was not done, for this reason.

@@ -28,6 +28,10 @@ impl Engine {
                 self.timers.set_earlier(Timer::Probe, self.now.instant);
             }
             Command::AwaitVisible { request, until, who } => self.await_visible(request, until, who),
+            Command::Stats { request } => {
+                let reply = Reply::Stats(Box::new(self.stats()));
+                self.outputs.push_back(Output::Reply { request, reply });
+            }
             Command::Forget { request } => {
                 self.waiting.waiters.retain(|(waiter, _)| *waiter != request);
                 self.forget_visible(request);

@@ -2,6 +2,7 @@
 
 mod rows;
 mod schemas;
+mod traffic;
 mod values;
 mod visible;
 mod watches;
