@@ -301,6 +301,7 @@ pub mod engine;
 pub mod membership;
 pub mod replication;
 pub mod roles;
+pub mod signals;
 pub mod store;
 pub mod table;
 pub mod wire;
@@ -322,8 +323,13 @@ pub use cluster::{
 pub use engine::{Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
+pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, SignalsError};
 pub use store::Origin;
 pub use table::{Bag, Counter, Lww, Merge, MultiValue, RowError, Set, TableValue};
+
+/// What `signals!` makes names with.
+#[doc(hidden)]
+pub use pastey::paste as __paste;
 
 /// Runs the code of the README as a test.
 #[cfg(doctest)]

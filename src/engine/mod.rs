@@ -41,6 +41,7 @@ mod roster;
 mod rows;
 mod schemas;
 mod sessions;
+mod signals;
 mod speech;
 mod status;
 mod strangers;
@@ -118,6 +119,7 @@ pub struct Engine {
     waiting: waiting::Waiting,
     visibility: visible::Visibility,
     schemas: schemas::Schemas,
+    signals: signals::Signals,
     leaving: Option<leave::Leaving>,
     namesakes: namesakes::Namesakes,
     speech: speech::Speech,
@@ -171,6 +173,7 @@ impl Engine {
             waiting: waiting::Waiting::default(),
             visibility: visible::Visibility::default(),
             schemas: schemas::Schemas::default(),
+            signals: signals::Signals::new(),
             leaving: None,
             namesakes: namesakes::Namesakes::default(),
             speech: speech::Speech::new(config.protocol),
@@ -338,6 +341,7 @@ impl Engine {
         self.close_hanging_streams();
         self.exchange_members();
         self.update_clock_offset();
+        self.publish_signals();
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());
         self.said_down.retain(|replica| self.swim.member(*replica).is_some());

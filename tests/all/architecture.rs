@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("convergence", MIDDLE),
     ("replication", MIDDLE),
     ("roles", MIDDLE),
+    ("signals", MIDDLE),
     ("table", MIDDLE),
     ("engine", ENGINE),
     ("discovery", &["id", "time", "wire"]),
@@ -31,8 +32,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Siblings: none of them is in the others' list.
 const MIDDLE: &[&str] = &["crdt", "id", "sabotage", "store", "time", "wire"];
-const ENGINE: &[&str] =
-    &["convergence", "crdt", "id", "membership", "replication", "roles", "sabotage", "store", "table", "time", "wire"];
+const ENGINE: &[&str] = &[
+    "convergence",
+    "crdt",
+    "id",
+    "membership",
+    "replication",
+    "roles",
+    "sabotage",
+    "signals",
+    "store",
+    "table",
+    "time",
+    "wire",
+];
 const DRIVER: &[&str] = &[
     "convergence",
     "crdt",
@@ -42,6 +55,7 @@ const DRIVER: &[&str] = &[
     "membership",
     "replication",
     "roles",
+    "signals",
     "store",
     "table",
     "time",
@@ -57,6 +71,7 @@ const CLUSTER: &[&str] = &[
     "membership",
     "replication",
     "roles",
+    "signals",
     "store",
     "table",
     "time",
@@ -73,6 +88,7 @@ const TESTKIT: &[&str] = &[
     "replication",
     "roles",
     "sabotage",
+    "signals",
     "store",
     "table",
     "time",
