@@ -240,6 +240,59 @@
 //!
 //! Each start has a [`FencingToken`] above all earlier ones that were known. [`Cluster::lookup`] tells who runs a role.
 //!
+//! # Signals and load
+//!
+//! Nodes tell each other how busy they are. An application declares its signals with [`signals!`], samples them from
+//! anywhere, which costs an atomic operation, and asks [`Cluster::allocate`] for the least busy node.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use unisono::Cluster;
+//! unisono::signals! {
+//!     /// What makes a node of this application busy.
+//!     struct Load {
+//!         /// Requests under way.
+//!         count http_requests: 0.5,
+//!         percent ram: 1.0,
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let off = unisono::MonitorConfig::OFF;
+//! # let larry = Cluster::builder().name("doc-signals").port(22_000).node("larry").monitor(off).start().await?;
+//! # larry.ready(Duration::from_secs(10)).await?;
+//! # let moe = Cluster::builder().name("doc-signals").port(22_000).node("moe").monitor(off).start().await?;
+//! # moe.ready(Duration::from_secs(10)).await?;
+//! # let both = |status: &unisono::Status| status.members.iter().filter(|member| member.in_view).count() == 2;
+//! # larry.until(Duration::from_secs(10), both).await?;
+//! let load: Load = larry.signals()?;
+//! load.increment_http_requests();
+//! load.percent_ram(61.0)?;
+//! assert!(load.percent_ram(f64::NAN).is_err());
+//!
+//! // Within a second or two the others know.
+//! while moe.allocation_list().last().is_none_or(|last| last.score == 0.0) {
+//!     tokio::time::sleep(Duration::from_millis(50)).await;
+//! }
+//! assert_eq!(moe.allocate().ok_or("joining")?.node.as_str(), "moe");
+//! println!("{}", moe.allocation_list());
+//! # assert!(moe.allocation_list()[1].to_string().starts_with("larry 21.62 (http_requests 1 × 0.5 = 0.50, ram 61.0 % = 21.12)"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A node's *score* is the sum of its parts: a percentage counts weight · e^(0.05 · value), since the last of something is
+//! dearer than the first, what was [processed before](SignalKind::PreProcessed) as it is, and all else value · weight. Each
+//! role that a node hosts counts 0.1, and the CPU and the memory of its host, as far as its cgroups let it use them, are two
+//! percentages that need no declaring; [`MonitorConfig`] sets how often they are measured, or never. [`Cluster::usage`] and
+//! [`Cluster::usage_history`] tell of them.
+//!
+//! A node tells of itself once a second at most, and only when some part changed by more than about a quarter; one that does
+//! nothing tells nothing. A node that just came stands at 0 and is first, one that is gone is not in the list. Where much work
+//! is given out, [`Cluster::allocate_spread`] takes the less busy of two nodes drawn at random, so that not everybody
+//! sends everything to the same one before it could say that it is busy.
+//!
 //! # Convergence
 //!
 //! Everything above settles by itself, and [`Cluster::converged`] awaits it: everybody in the view sees the same
@@ -286,8 +339,8 @@
 //! [`cluster`] is the public face, re-exported here. The modules below it are public so that the curious can read them,
 //! strategies can be written and tests can simulate; of them only [`discovery`] and what is re-exported here is meant
 //! to stay as it is, and the others begin with *Internal*. From top to bottom: [`cluster`], [`driver`] (sockets and
-//! clocks), [`engine`] (the state machine without either), then [`roles`], [`convergence`], [`replication`],
-//! [`membership`] and [`table`] side by side, [`store`] and [`wire`], [`crdt`], [`id`] and [`time`].
+//! clocks), [`engine`] (the state machine without either), then [`roles`], [`signals`](mod@signals), [`convergence`],
+//! [`replication`], [`membership`] and [`table`] side by side, [`store`] and [`wire`], [`crdt`], [`id`] and [`time`].
 
 pub mod id;
 pub mod time;
@@ -315,15 +368,15 @@ pub mod testkit;
 
 pub use cluster::{
     CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError, DistrServer,
-    Events, Frozen, Index, Lagged, LeaveError, OperateError, Ordered, Preset, ReadyError, RoleContext, RoleError,
-    RoleResult, Scope, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle, ServerLookupError,
-    ServerResult, ServerState, Snapshot, StartError, StopError, Table, TableConfig, TableError, TimingConfig,
-    UntilError, VisibleError, Watch, WriteError,
+    Events, Frozen, Index, Lagged, LeaveError, MonitorConfig, OperateError, Ordered, Preset, ReadyError, RoleContext,
+    RoleError, RoleResult, Scope, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle,
+    ServerLookupError, ServerResult, ServerState, Snapshot, StartError, StopError, Table, TableConfig, TableError,
+    TimingConfig, UntilError, Usage, VisibleError, Watch, WriteError,
 };
 pub use engine::{Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
-pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, SignalsError};
+pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};
 pub use store::Origin;
 pub use table::{Bag, Counter, Lww, Merge, MultiValue, RowError, Set, TableValue};
 

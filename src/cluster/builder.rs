@@ -20,6 +20,7 @@ use super::config_error::ConfigError;
 use super::entropy::Draw;
 use super::error::StartError;
 use super::host_name::default_node;
+use super::monitor::MonitorConfig;
 use super::plan::{Plan, Run};
 use super::role::{Factories, RoleContext, RoleResult};
 use super::server::{DistrServer, as_role};
@@ -29,6 +30,7 @@ use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
 use crate::engine::Engine;
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
+use crate::signals::Board;
 use crate::store::{Store, StoreConfig};
 
 /// Sets up a node; begin with [`Cluster::builder`]. What is not set keeps its default, see [`Config`].
@@ -163,6 +165,12 @@ impl Builder {
     /// How long [`Cluster::leave`] tries to hand over, see [`Config::leave_patience_ms`].
     pub fn leave_patience(mut self, patience: Duration) -> Self {
         self.config.leave_patience_ms = millis(patience);
+        self
+    }
+
+    /// Whether and how the node measures its own host, see [`Config::monitor`].
+    pub fn monitor(mut self, monitor: MonitorConfig) -> Self {
+        self.config.monitor = monitor;
         self
     }
 
@@ -302,7 +310,9 @@ fn run(plan: Plan, discovery: Discovery, draw: Draw, bound: Bound) -> Cluster {
     let lanes = std::thread::available_parallelism().map_or(1, NonZero::get);
     let store = Arc::new(Store::new(StoreConfig { lanes, ..StoreConfig::new(replica, hash_seed) }));
     let identity = Identity { address, node: node.clone(), replica, boot: now.wall_ms, renewal: 0 };
-    let engine = Engine::new(now, plan.engine_config(identity, seed), Arc::clone(&store));
+    let mut engine = Engine::new(now, plan.engine_config(identity, seed), Arc::clone(&store));
+    let board = Arc::<Board>::default();
+    engine.set_board(Arc::clone(&board));
     let Plan { cluster, runner, stop_grace, handle, .. } = plan;
     let driver = bound.run(RunConfig {
         engine,
@@ -314,7 +324,11 @@ fn run(plan: Plan, discovery: Discovery, draw: Draw, bound: Bound) -> Cluster {
         runner,
         stop_grace,
     });
-    handle.make(Run { node, replica, address, store, clock }, driver)
+    let config = handle.monitor;
+    let run = Run { node, replica, address, store, board: Arc::clone(&board), clock: clock.clone() };
+    let cluster = handle.make(run, driver);
+    cluster.measure(config, board, clock);
+    cluster
 }
 
 impl fmt::Debug for Builder {

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::config_error::ConfigError;
+use super::monitor::MonitorConfig;
 use super::timing::TimingConfig;
 use crate::engine::Timing;
 use crate::id::NodeId;
@@ -31,7 +32,7 @@ use crate::roles::RoleSpec;
 /// assert_eq!(wrong.check().unwrap_err().field(), "net");
 /// # Ok::<(), unisono::ConfigError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The name of the cluster, 1 to 64 bytes; nodes ignore those of another name. Default: `unisono`.
@@ -72,6 +73,9 @@ pub struct Config {
     pub converge_timeout_ms: u64,
     /// How long `leave()` tries to hand over what only this node holds, in milliseconds. Default: 5,000.
     pub leave_patience_ms: u64,
+    /// Whether and how often the node measures the CPU and the memory of its host, and how much they count where work is
+    /// allocated. Default: every 30 s.
+    pub monitor: MonitorConfig,
 }
 
 /// How patient the timers are: what a silent link or a lost packet is taken for.
@@ -130,6 +134,7 @@ impl Config {
         }
         let peers = self.peers.iter().map(|text| address("peers", text)).collect::<Result<_, _>>()?;
         RoleSpec::validate_all(&self.roles)?;
+        self.monitor.check()?;
         let default_preset = if is_loopback(&net) { Preset::Local } else { Preset::Lan };
         Ok(Settings {
             node,
@@ -141,6 +146,7 @@ impl Config {
             stop_grace: span("stop_grace_ms", self.stop_grace_ms)?,
             converge_timeout: span("converge_timeout_ms", self.converge_timeout_ms)?,
             leave_patience: span("leave_patience_ms", self.leave_patience_ms)?,
+            monitor: self.monitor,
         })
     }
 }
@@ -163,6 +169,7 @@ impl Default for Config {
             stop_grace_ms: 5_000,
             converge_timeout_ms: 10_000,
             leave_patience_ms: 5_000,
+            monitor: MonitorConfig::default(),
         }
     }
 }
@@ -179,6 +186,7 @@ pub(super) struct Settings {
     pub(super) stop_grace: Duration,
     pub(super) converge_timeout: Duration,
     pub(super) leave_patience: Duration,
+    pub(super) monitor: MonitorConfig,
 }
 
 fn is_loopback(net: &IpNet) -> bool {
@@ -257,6 +265,7 @@ mod tests {
             ("stop_grace_ms", error(|config| config.stop_grace_ms = 0)),
             ("converge_timeout_ms", error(|config| config.converge_timeout_ms = u64::MAX)),
             ("leave_patience_ms", error(|config| config.leave_patience_ms = 0)),
+            ("monitor.interval_ms", error(|config| config.monitor.interval_ms = 0)),
         ];
         for (field, error) in cases {
             assert_eq!(error.field(), field, "{error}");

@@ -107,6 +107,16 @@ pub enum ConfigError {
         /// The most.
         max_ms: u64,
     },
+    /// A number is out of bounds.
+    #[error("{field}: {value} is out of bounds; give it {wanted}")]
+    Number {
+        /// Which.
+        field: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
     /// Timers do not work together.
     #[error("timing: {0}")]
     Timing(#[from] TimingError),
@@ -147,6 +157,7 @@ impl ConfigError {
             Self::PortZero { field }
             | Self::Host { field, .. }
             | Self::Address { field, .. }
+            | Self::Number { field, .. }
             | Self::Span { field, .. } => field,
         }
     }

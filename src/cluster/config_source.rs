@@ -69,8 +69,10 @@ impl Config {
     ///
     /// Read are `UNISONO_CLUSTER`, `_NODE`, `_NET`, `_PORT`, `_OWN_PORT`, `_BIND`, `_ADVERTISE`, `_PRESET` (`local`,
     /// `lan` or `wan`), `_PEERS` (separated by commas), `_BROADCAST` (`true` or `false`) and the durations
-    /// `_STOP_GRACE_MS`, `_CONVERGE_TIMEOUT_MS`, `_LEAVE_PATIENCE_MS`. Empty ones count as unset. Others that begin
-    /// with `UNISONO_` are logged and ignored, since orchestrators set some of their own. Roles cannot be set so.
+    /// `_STOP_GRACE_MS`, `_CONVERGE_TIMEOUT_MS`, `_LEAVE_PATIENCE_MS`; for the [monitor](Config::monitor) `_MONITOR` (`true` or
+    /// `false`), `_MONITOR_INTERVAL_MS`, `_MONITOR_HISTORY`, `_MONITOR_CPU_WEIGHT` and `_MONITOR_MEMORY_WEIGHT`. Empty ones
+    /// count as unset. Others that begin with `UNISONO_` are logged and ignored, since orchestrators set some of their own.
+    /// Roles cannot be set so.
     ///
     /// ```
     /// use unisono::Config;
@@ -110,6 +112,11 @@ impl Config {
             "STOP_GRACE_MS" => self.stop_grace_ms = parse(key, value, "a number of milliseconds")?,
             "CONVERGE_TIMEOUT_MS" => self.converge_timeout_ms = parse(key, value, "a number of milliseconds")?,
             "LEAVE_PATIENCE_MS" => self.leave_patience_ms = parse(key, value, "a number of milliseconds")?,
+            "MONITOR" => self.monitor.enabled = parse(key, value, "`true` or `false`")?,
+            "MONITOR_INTERVAL_MS" => self.monitor.interval_ms = parse(key, value, "a number of milliseconds")?,
+            "MONITOR_HISTORY" => self.monitor.history = parse(key, value, "a number of samples")?,
+            "MONITOR_CPU_WEIGHT" => self.monitor.cpu_weight = parse(key, value, "a number")?,
+            "MONITOR_MEMORY_WEIGHT" => self.monitor.memory_weight = parse(key, value, "a number")?,
             // What Kubernetes sets for a service named `unisono`.
             _ if key.starts_with("SERVICE_") || key.starts_with("PORT_") => {}
             _ => tracing::warn!("{PREFIX}{key} is no setting and is ignored; is it misspelt?"),
@@ -156,7 +163,7 @@ impl FromStr for Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::TimingConfig;
+    use crate::cluster::{MonitorConfig, TimingConfig};
     use crate::roles::RoleSpec;
 
     #[test]
@@ -223,6 +230,11 @@ mod tests {
                 ("UNISONO_STOP_GRACE_MS", "1"),
                 ("UNISONO_CONVERGE_TIMEOUT_MS", "2"),
                 ("UNISONO_LEAVE_PATIENCE_MS", "3"),
+                ("UNISONO_MONITOR", "false"),
+                ("UNISONO_MONITOR_INTERVAL_MS", "4000"),
+                ("UNISONO_MONITOR_HISTORY", "5"),
+                ("UNISONO_MONITOR_CPU_WEIGHT", "0.6"),
+                ("UNISONO_MONITOR_MEMORY_WEIGHT", "0.7"),
                 ("UNISONO_SERVICE_HOST", "10.96.0.1"),
                 ("PATH", "/bin"),
             ])
@@ -243,6 +255,13 @@ mod tests {
             stop_grace_ms: 1,
             converge_timeout_ms: 2,
             leave_patience_ms: 3,
+            monitor: MonitorConfig {
+                enabled: false,
+                interval_ms: 4_000,
+                history: 5,
+                cpu_weight: 0.6,
+                memory_weight: 0.7,
+            },
         };
         assert_eq!(config, expected);
         config.check().unwrap();

@@ -3,6 +3,7 @@
 //! ```text
 //!   Config ─▶ Builder ── start ──▶ Cluster ─┬─ status, members, roles, events      what this node sees
 //!                                           ├─ Table<K, V> ─ Watch                 reads and writes, on the store
+//!                                           ├─ signals, allocate                   how busy everybody is
 //!                                           ├─ ready, until, converged, leave      commands to the engine
 //!                                           └─ Snapshot                            all of it, as plain data
 //!   factories ─▶ Runner ─▶ RoleContext ─▶ tasks of the application
@@ -23,11 +24,13 @@ mod error;
 mod events;
 mod handle;
 mod host_name;
+mod monitor;
 mod node;
 mod operate;
 pub(crate) mod plan;
 mod role;
 mod server;
+mod signals;
 mod snapshot;
 mod table;
 #[cfg(test)]
@@ -42,6 +45,7 @@ pub use entropy::EntropyError;
 pub use error::{ConvergeError, LeaveError, OperateError, ReadyError, StartError, UntilError, VisibleError};
 pub use events::{Events, Lagged};
 pub use handle::Cluster;
+pub use monitor::{MonitorConfig, Usage};
 pub use role::{RoleContext, RoleError, RoleResult};
 pub use server::{
     CallError, CastError, DistrServer, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle,

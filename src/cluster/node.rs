@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use super::server::Servers;
+use super::signals::Load;
 use super::table::{Tables, WriteError};
 use crate::driver::{Clock, Commander, Driver, Latest, Reader};
 use crate::engine::{Event, Phase, Status};
@@ -76,6 +77,7 @@ pub(super) struct Node {
     pub(super) address: SocketAddr,
     pub(super) patience: Patience,
     pub(super) local: Arc<Local>,
+    pub(super) load: Load,
     pub(super) commander: Commander,
     pub(super) servers: Servers,
     status: Reader<Arc<Status>>,
@@ -91,17 +93,19 @@ pub(super) struct Parts {
     pub(super) address: SocketAddr,
     pub(super) patience: Patience,
     pub(super) local: Local,
+    pub(super) load: Load,
 }
 
 impl Node {
     pub(super) fn new(parts: Parts, driver: Driver) -> Self {
-        let Parts { node, replica, address, patience, local } = parts;
+        let Parts { node, replica, address, patience, local, load } = parts;
         Self {
             node,
             replica,
             address,
             patience,
             local: Arc::new(local),
+            load,
             commander: driver.commander(),
             servers: Servers::new(),
             status: driver.status(),

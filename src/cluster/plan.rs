@@ -14,13 +14,16 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::config::Settings;
+use super::monitor::{Monitor, MonitorConfig};
 use super::node::{Local, Node, Parts, Patience};
 use super::role::Factories;
+use super::signals::Load;
 use crate::driver::{Clock, Driver, Latest, RoleRunner};
 use crate::engine::{EngineConfig, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
+use crate::signals::Board;
 use crate::store::Store;
 
 /// A checked set-up of a node.
@@ -46,6 +49,7 @@ pub(crate) struct Plan {
 /// The application's handle to be.
 pub(crate) struct Handle {
     patience: Patience,
+    pub(super) monitor: MonitorConfig,
     made: Latest<Option<Cluster>>,
 }
 
@@ -55,6 +59,7 @@ pub(crate) struct Run {
     pub(crate) replica: ReplicaId,
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<Store>,
+    pub(crate) board: Arc<Board>,
     pub(crate) clock: Clock,
 }
 
@@ -74,7 +79,7 @@ impl Plan {
             roles,
             runner: Box::new(factories.into_runner(made.reader())),
             stop_grace: settings.stop_grace,
-            handle: Handle { patience, made },
+            handle: Handle { patience, monitor: settings.monitor, made },
         }
     }
 
@@ -96,9 +101,10 @@ impl Plan {
 impl Handle {
     /// The application's handle to the node, which runs by now.
     pub(crate) fn make(self, run: Run, driver: Driver) -> Cluster {
-        let Run { node, replica, address, store, clock } = run;
+        let Run { node, replica, address, store, board, clock } = run;
+        let load = Load::new(&store, board, Arc::new(Monitor::new(self.monitor.history)));
         let local = Local::new(store, clock, &node);
-        let parts = Parts { node, replica, address, patience: self.patience, local };
+        let parts = Parts { node, replica, address, patience: self.patience, local, load };
         let cluster = Cluster::counted(Arc::new(Node::new(parts, driver)));
         self.made.set(Some(cluster.uncounted()));
         cluster

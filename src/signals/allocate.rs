@@ -88,7 +88,7 @@ impl AllocationList {
             return self.first();
         }
         // Each half of the number is a fraction of 2^32.
-        let (first, second) = ((draw >> 32) * count >> 32, (draw & 0xffff_ffff) * (count - 1) >> 32);
+        let (first, second) = (((draw >> 32) * count) >> 32, ((draw & 0xffff_ffff) * (count - 1)) >> 32);
         let second = if second >= first { second + 1 } else { second };
         let [first, second] =
             [first, second].map(|index| usize::try_from(index).ok().and_then(|index| self.get(index)));
@@ -215,8 +215,9 @@ moe    0000000000000003    unclear
             (0..8_u32).map(|busy| load(&format!("node-{busy}"), u64::from(busy), Some(&queue(busy.into())), 0));
         let list = AllocationList::new(members);
         // Every pair of fractions is drawn alike.
-        let draws =
-            (0..8_u64).flat_map(|first| (0..7_u64).map(move |second| (first << 32) / 8 << 32 | (second << 32) / 7 + 1));
+        let fraction = |part: u64, whole: u64| (part << 32).div_ceil(whole);
+        let pairs = (0..8).flat_map(|first| (0..7).map(move |second| (first, second)));
+        let draws = pairs.map(|(first, second)| (fraction(first, 8) << 32) + fraction(second, 7));
         let mut taken = [0; 8];
         for draw in draws {
             let index = list.iter().position(|load| Some(load) == list.spread(draw)).unwrap();

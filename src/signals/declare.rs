@@ -172,7 +172,7 @@ mod tests {
         load.decrement_http_requests();
         let held = load.hold_http_requests();
         load.percent_ram(61.0).unwrap();
-        load.clone().set_amount_queue(3.0).unwrap();
+        load.set_amount_queue(3.0).unwrap();
         load.pre_processed_heat(2.5).unwrap();
         assert!(load.percent_ram(101.0).is_err() && load.set_amount_queue(-1.0).is_err());
         let shown: Vec<_> =

@@ -60,7 +60,8 @@ fn settings_of_the_builder_are_those_of_the_configuration() {
         .role(RoleSpec::new("gate-1"))
         .stop_grace(Duration::from_secs(1))
         .converge_timeout(Duration::from_secs(2))
-        .leave_patience(Duration::from_secs(3));
+        .leave_patience(Duration::from_secs(3))
+        .monitor(MonitorConfig::OFF);
     let expected = Config {
         cluster: "parking".into(),
         node: Some("larry".into()),
@@ -77,6 +78,7 @@ fn settings_of_the_builder_are_those_of_the_configuration() {
         stop_grace_ms: 1_000,
         converge_timeout_ms: 2_000,
         leave_patience_ms: 3_000,
+        monitor: MonitorConfig::OFF,
     };
     assert_eq!(builder.config, expected);
 }

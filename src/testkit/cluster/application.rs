@@ -23,6 +23,7 @@ use crate::driver::role_task::Roles;
 use crate::driver::{Clock, RoleRunner};
 use crate::engine::{Event, Input, Reply, RoleReport, Status};
 use crate::roles::{FencingToken, RoleSpec};
+use crate::signals::Board;
 use crate::testkit::host::Host;
 use crate::testkit::tenant::{Act, Tenant};
 
@@ -39,7 +40,9 @@ pub(super) struct Application {
 impl Application {
     /// Lets an application live on a host whose process was just started, and gives it its handle.
     pub(super) fn move_in(host: &mut Host, roles: Roles, handle: Handle, clock: Clock) -> Cluster {
-        let engine = host.engine.as_ref().expect("the process was just started");
+        let engine = host.engine.as_mut().expect("the process was just started");
+        let board = Arc::<Board>::default();
+        engine.set_board(Arc::clone(&board));
         let (face, orders, ends) = Face::new(Arc::new(engine.status()));
         let (wake, written) = mpsc::channel(1);
         // What was written before now told nobody.
@@ -55,6 +58,7 @@ impl Application {
             replica: host.store.replica(),
             address: host.address,
             store: Arc::clone(&host.store),
+            board,
             clock,
         };
         host.tenant = Some(Box::new(Self { face, orders, roles, written, life }));
