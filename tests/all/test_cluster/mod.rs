@@ -2,6 +2,7 @@
 
 mod faults;
 mod roles;
+mod signals;
 mod story;
 mod words;
 
