@@ -15,8 +15,9 @@
 //! same; so it waits, and two who see each other never create a table both. The order cannot be that of the names: whoever
 //! lines up while another one is at it would take itself for the first.
 //!
-//! Whoever has created a table stays in line, since the news of its leaving the line may overtake the record. If it crashes
-//! before there is one, it leaves the view, and the next in line is first.
+//! Whoever has created a table writes the record and leaves the line. Should the news of the one overtake that of the other,
+//! the next in line takes itself for the first, and learns better while it waits for everybody to hold the same. If it
+//! crashes before there is a record, it leaves the view, and the next in line is first.
 //!
 //! While others write all the time, there may be no moment at which all hold the same. Then who is first goes on after the
 //! patience of [`Cluster::converged`]: a server that does not come up is worse than a table that is filled twice, for which
@@ -38,7 +39,7 @@ use crate::id::ReplicaId;
 /// arrive in any order, so it is a matter of the moment, or of the next repair.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// It is on this node to create a table. Dropped without a record, it is the next one's turn.
+/// It is on this node to create a table. When it is dropped, it is the next one's turn, unless there is a record.
 pub(super) struct Right {
     place: Place,
     /// Other servers of this node that keep the same table wait for it.
@@ -49,7 +50,6 @@ pub(super) struct Right {
 struct Place {
     node: Arc<Node>,
     records: Records,
-    kept: bool,
 }
 
 /// Waits until the node is ready and the table is created, which is `None`, or to be created here and now. Cancel safe.
@@ -127,8 +127,7 @@ async fn settle(node: &Node, records: &Records) {
 
 impl Place {
     fn take(node: &Arc<Node>, table: &str) -> Result<Self, String> {
-        let place =
-            Self { node: Arc::clone(node), records: Records::new(Arc::clone(&node.local.store), table), kept: false };
+        let place = Self { node: Arc::clone(node), records: Records::new(Arc::clone(&node.local.store), table) };
         place.records.line_up(node.local.now()).map_err(|error| error.to_string())?;
         Ok(place)
     }
@@ -136,18 +135,14 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.kept {
-            self.records.step_out(self.node.local.now());
-        }
+        self.records.step_out(self.node.local.now());
     }
 }
 
 impl Right {
     /// Says that the table is created now.
-    pub(super) fn record(mut self) -> Result<(), String> {
-        let Place { node, records, kept } = &mut self.place;
-        records.record(node.local.now(), node.node.clone()).map_err(|error| error.to_string())?;
-        *kept = true;
-        Ok(())
+    pub(super) fn record(self) -> Result<(), String> {
+        let Place { node, records } = &self.place;
+        records.record(node.local.now(), node.node.clone()).map_err(|error| error.to_string())
     }
 }

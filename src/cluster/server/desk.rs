@@ -49,17 +49,14 @@ impl<S: DistrServer> Desk<S> {
         }
     }
 
-    /// Takes no more messages, and answers for those that nobody will deal with.
-    pub(super) fn close(&mut self, state: ServerState) {
-        let failed = match &state {
-            ServerState::Restarting { why } | ServerState::GaveUp { why, .. } => CallError::Failed { why: why.clone() },
-            _ => CallError::Stopped,
-        };
+    /// Takes no more messages, and answers for those that nobody will deal with. `why` is told to whoever's call was begun with
+    /// and not finished.
+    pub(super) fn close(&mut self, state: ServerState, why: &str) {
         // While it is stopping, it may still be dropped.
         self.open = state == ServerState::Stopping;
         self.shared.shut(state);
         if let Some(answer) = self.in_hand.take() {
-            let _ = answer.send(Err(failed));
+            let _ = answer.send(Err(CallError::Failed { why: why.to_owned() }));
         }
         self.mailbox.close();
         let refusal = CallError::from(self.shared.refusal());
@@ -80,7 +77,7 @@ impl<S: DistrServer> Desk<S> {
 impl<S: DistrServer> Drop for Desk<S> {
     fn drop(&mut self) {
         if self.open {
-            self.close(ServerState::Stopped);
+            self.close(ServerState::Stopped, "it was dropped before it answered");
         }
     }
 }

@@ -16,7 +16,8 @@ pub enum CallError {
         /// How long was waited.
         after: Duration,
     },
-    /// The server failed while it dealt with this call, and how far it came is not known. It is started again.
+    /// The server failed while it dealt with this call, or was dropped with its node or after its stop grace. How far it came
+    /// is not known.
     #[error("the server failed at this call: {why}; look at what it wrote before you ask again")]
     Failed {
         /// What it failed of.

@@ -31,14 +31,14 @@ pub(super) async fn live<S: DistrServer>(
     let ended = caught(serve(context, build, &mut desk)).await.and_then(|ended| ended);
     let table = context.table().name();
     match &ended {
-        Ok(()) => desk.close(ServerState::Stopped),
+        Ok(()) => desk.close(ServerState::Stopped, ""),
         Err(why) if context.stop.is_requested() => {
             tracing::warn!(table, why, "a server failed while it ended");
-            desk.close(ServerState::Stopped);
+            desk.close(ServerState::Stopped, why);
         }
         Err(why) => {
             tracing::warn!(table, why, "a server failed");
-            desk.close(judge(why));
+            desk.close(judge(why), why);
         }
     }
     ended
@@ -66,7 +66,7 @@ async fn serve<S: DistrServer>(
     server.init(context).await.map_err(|error| describe(&*error))?;
     context.shared.run();
     work(&mut server, context, desk, &mut changes).await?;
-    desk.close(ServerState::Stopping);
+    desk.close(ServerState::Stopping, "");
     server.terminate(context).await;
     Ok(())
 }

@@ -128,6 +128,7 @@ mod tests {
     fn records(replica: u64) -> (Arc<Store>, Records) {
         let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(replica), 1)));
         store.open();
+        store.set_roster(&[1, 2, 9].map(ReplicaId).into(), 1);
         let records = Records::new(Arc::clone(&store), "visits");
         (store, records)
     }

@@ -115,6 +115,7 @@ fn stopping_finishes_what_is_begun_and_lets_it_terminate() {
             cluster.advance(SECOND + SECOND / 2).await;
             let refused = (server.cast(Tell::Note(1)), server.call(Ask::Log).await);
             assert_eq!(refused, (Err(CastError::Stopped), Err(CallError::Stopped)));
+            assert!(waiting.is_finished(), "nobody waits for last words");
             server.state()
         });
         assert_eq!((stopped, state), (Ok(()), ServerState::Stopping));
@@ -146,8 +147,28 @@ fn who_overruns_its_stop_grace_is_dropped() {
         let begin = cluster.elapsed();
         assert_eq!(server.stop().await, Err(StopError::Overran { after: 2 * SECOND }));
         assert_eq!(cluster.elapsed() - begin, 2 * SECOND);
-        assert_eq!(call.await.unwrap(), Err(CallError::Stopped));
+        assert_eq!(call.await.unwrap(), Err(dropped()));
         assert_eq!(log.take(), ["sleep 60"], "no last words");
+    });
+}
+
+/// It may have been carried out.
+fn dropped() -> CallError {
+    CallError::Failed { why: "it was dropped before it answered".into() }
+}
+
+#[test]
+fn who_fails_while_it_ends_has_ended_and_the_caller_is_told() {
+    TestCluster::run(1, |cluster| async move {
+        let (_larry, server) = served(&cluster, &Probe::new(&Log::default())).await;
+        let call = tokio::spawn({
+            let server = server.clone();
+            async move { server.call(Ask::SleepAndPanic("no power")).await }
+        });
+        cluster.advance(SECOND / 2).await;
+        assert_eq!(server.stop().await, Ok(()));
+        assert_eq!(call.await.unwrap(), Err(CallError::Failed { why: "panicked: no power".into() }));
+        assert_eq!((server.state(), server.starts()), (ServerState::Stopped, 1));
     });
 }
 
@@ -197,7 +218,7 @@ fn a_crash_ends_servers_without_a_word_and_nobody_waits() {
         settle_tasks().await;
         let begin = cluster.elapsed();
         cluster.crash("larry");
-        assert_eq!(call.await.unwrap(), Err(CallError::Stopped));
+        assert_eq!(call.await.unwrap(), Err(dropped()));
         assert_eq!(cluster.elapsed(), begin);
         assert_eq!((server.state(), server.stop().await), (ServerState::Stopped, Ok(())));
         assert_eq!(log.take(), ["sleep 60"]);

@@ -81,11 +81,12 @@ fn changes_and_calls_take_turns() {
         settle_tasks().await;
         for number in 0..100 {
             rows(&larry).insert(&"a".into(), &number).unwrap();
+            rows(&larry).insert(&"a".into(), &number).unwrap();
             server.cast(Tell::Note(number)).unwrap();
         }
         let seen = server.call(Ask::Log).await.unwrap();
         let changes = seen.iter().filter(|entry| entry.starts_with('a')).count();
-        // The call is behind a hundred casts, and no more changes than that went before it, nor much fewer.
+        // The call is behind a hundred casts, and no more changes than that went before it, though twice as many wait, nor much fewer.
         assert!((99..=101).contains(&changes), "{changes}");
     });
 }

@@ -167,6 +167,21 @@ fn a_call_to_one_that_cannot_create_its_table_says_so() {
 }
 
 #[test]
+fn one_that_gives_up_is_not_in_the_way_of_the_next() {
+    TestCluster::run(1, |cluster| async move {
+        let log = Log::default();
+        let [larry, gary, _mary] = formed(&cluster).await;
+        let hopeless = Probe { pace: SECOND, fails: Arc::new(AtomicUsize::new(1)), ..Probe::new(&log) };
+        let first = hopeless.with(|config| config.restarts(0, LONG)).serve(&larry);
+        cluster.advance(SECOND / 2).await;
+        let next = hopeless.serve(&gary);
+        running(&next).await;
+        assert!(matches!(first.state(), ServerState::GaveUp { failures: 1, .. }), "{first:?}");
+        assert_eq!(log.take()[..3], ["creating on larry", "creating on gary", "created on gary"]);
+    });
+}
+
+#[test]
 fn two_servers_of_one_node_that_keep_the_same_table_create_it_once() {
     TestCluster::run(1, |cluster| async move {
         let log = Log::default();

@@ -61,6 +61,7 @@ enum Ask {
     Sleep(Duration),
     Fail(&'static str),
     Panic(&'static str),
+    SleepAndPanic(&'static str),
     /// What was noted so far by all who note in the same log.
     Log,
 }
@@ -138,6 +139,10 @@ impl DistrServer for Probe {
             }
             Ask::Fail(why) => return Err(why.into()),
             Ask::Panic(why) => panic!("{why}"),
+            Ask::SleepAndPanic(why) => {
+                tokio::time::sleep(SECOND).await;
+                panic!("{why}");
+            }
             Ask::Log => {}
         }
         Ok(self.log.0.lock().unwrap().clone())
