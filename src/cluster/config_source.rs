@@ -115,8 +115,8 @@ impl Config {
             "MONITOR" => self.monitor.enabled = parse(key, value, "`true` or `false`")?,
             "MONITOR_INTERVAL_MS" => self.monitor.interval_ms = parse(key, value, "a number of milliseconds")?,
             "MONITOR_HISTORY" => self.monitor.history = parse(key, value, "a number of samples")?,
-            "MONITOR_CPU_WEIGHT" => self.monitor.cpu_weight = parse(key, value, "a number")?,
-            "MONITOR_MEMORY_WEIGHT" => self.monitor.memory_weight = parse(key, value, "a number")?,
+            "MONITOR_CPU_WEIGHT" => self.monitor.cpu_weight = parse::<Number>(key, value, "a number")?.0,
+            "MONITOR_MEMORY_WEIGHT" => self.monitor.memory_weight = parse::<Number>(key, value, "a number")?.0,
             // What Kubernetes sets for a service named `unisono`.
             _ if key.starts_with("SERVICE_") || key.starts_with("PORT_") => {}
             _ => tracing::warn!("{PREFIX}{key} is no setting and is ignored; is it misspelt?"),
@@ -145,6 +145,17 @@ fn parse<T: FromStr<Err: Display>>(key: &str, value: &str, wanted: &'static str)
         wanted,
         hint: if value.contains("://") { SERVICE_LINK } else { "" },
     })
+}
+
+/// What is a number, unlike some that Rust reads as one.
+struct Number(f64);
+
+impl FromStr for Number {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().ok().filter(|number: &f64| !number.is_nan()).map(Self).ok_or("not a number")
+    }
 }
 
 impl FromStr for Preset {
@@ -197,6 +208,7 @@ mod tests {
             ("cluster = \"parking\"\n  net=5", "net", "line 2"),
             ("preset = \"moon\"", "preset", "moon"),
             ("[[roles]]\nname = \"gate\"\nkind = \"gate\"\ncont = 2", "cont", "line 4"),
+            ("[monitor]\ncpu_weight = nan", "cpu_weight", "not a number"),
             ("[[roles]]\nname = \"gate\"", "roles", "kind"),
             ("net = ", "net", "net"),
         ] {
@@ -269,8 +281,11 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_named_and_an_empty_one_is_unset() {
-        for variable in ["UNISONO_PORT", "UNISONO_OWN_PORT", "UNISONO_PRESET", "UNISONO_BROADCAST"] {
-            let error = Config::default().with_env([(variable, "moon")]).unwrap_err();
+        for variable in
+            ["UNISONO_PORT", "UNISONO_OWN_PORT", "UNISONO_PRESET", "UNISONO_BROADCAST", "UNISONO_MONITOR_CPU_WEIGHT"]
+        {
+            // Some would read it as a number that is none.
+            let error = Config::default().with_env([(variable, "nan")]).unwrap_err();
             assert_eq!(error.field(), variable);
             assert_eq!(Config::default().with_env([(variable, " ")]).unwrap(), Config::default());
         }

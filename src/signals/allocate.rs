@@ -87,9 +87,9 @@ impl AllocationList {
         if count < 2 {
             return self.first();
         }
-        // Each half of the number is a fraction of 2^32.
+        // Each half of the number is a fraction of 2^32. The second is drawn from all but one; where it is not before the
+        // first, it stands for the one behind it, which is as busy or busier, and the first is taken either way.
         let (first, second) = (((draw >> 32) * count) >> 32, ((draw & 0xffff_ffff) * (count - 1)) >> 32);
-        let second = if second >= first { second + 1 } else { second };
         let [first, second] =
             [first, second].map(|index| usize::try_from(index).ok().and_then(|index| self.get(index)));
         let (first, second) = (first?, second?);

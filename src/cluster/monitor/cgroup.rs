@@ -295,6 +295,8 @@ pub(super) mod tests {
         assert!(near(cgroups.cpu_percent(at(4)), 50.0), "1 s of 4 s on half a core");
         files.write(&format!("{cpu}/cpu.cfs_quota_us"), "-1\n");
         assert_eq!(cgroups.cpu_percent(at(8)), None, "no quota any more");
+        files.write("sys/fs/cgroup/memory/larry/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(cgroups.memory_percent(), None, "no limit any more");
     }
 
     #[test]

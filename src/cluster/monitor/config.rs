@@ -1,6 +1,7 @@
 //! The settings of the hardware monitor.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cluster::config_error::ConfigError;
 
@@ -37,8 +38,10 @@ pub struct MonitorConfig {
     /// is taken as they come.
     pub history: usize,
     /// How much the CPU counts: weight × e^(0.05 × percent). Default: 1.
+    #[serde(deserialize_with = "number")]
     pub cpu_weight: f64,
     /// How much the memory counts, likewise. Default: 1.
+    #[serde(deserialize_with = "number")]
     pub memory_weight: f64,
 }
 
@@ -68,6 +71,12 @@ impl MonitorConfig {
         }
         Ok(())
     }
+}
+
+/// A file may hold what is not a number; then no two readings of it would be equal.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number.is_nan() { Err(D::Error::custom("not a number; give 0 or more")) } else { Ok(number) }
 }
 
 impl Default for MonitorConfig {
