@@ -86,9 +86,25 @@ impl Queue {
     /// Takes the oldest rows.
     pub(super) fn take(&mut self, max_rows: usize) -> Outbox {
         let count = max_rows.min(self.rows.len());
-        // The engine asks after every input.
-        let rows = if count == 0 { Vec::new() } else { self.forget_first(count) };
+        let rows = match count {
+            // The engine asks after every input.
+            0 => Vec::new(),
+            _ if count == self.rows.len() => self.take_all(),
+            _ => self.forget_first(count),
+        };
         Outbox { rows, overflowed: std::mem::take(&mut self.overflowed) }
+    }
+
+    /// Looks at no row: who writes waits meanwhile.
+    fn take_all(&mut self) -> Vec<Row> {
+        /// As many are likely to come until the next time.
+        const ROOM: usize = 64;
+        let count = self.rows.len();
+        let rows = std::mem::replace(&mut self.rows, VecDeque::with_capacity(count.min(ROOM)));
+        self.owners.clear();
+        self.bytes = 0;
+        self.first += count as u64;
+        rows.into()
     }
 
     fn forget_first(&mut self, count: usize) -> Vec<Row> {

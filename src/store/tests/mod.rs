@@ -3,6 +3,7 @@
 mod laws;
 mod local;
 mod sessions;
+mod sharing;
 mod stable_time;
 
 use std::collections::{BTreeMap, BTreeSet};
