@@ -150,6 +150,8 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
     use crate::crdt::{Dot, Mark, Record};
     use crate::id::ReplicaId;
@@ -196,21 +198,31 @@ mod tests {
         assert_eq!(Arc::strong_count(&held[3]), 1, "nobody else holds what was replaced");
     }
 
+    struct Over<'a>(&'a AtomicBool);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn no_reader_goes_back_in_time() {
-        const LAST: u64 = 20_000;
         let lanes = with_rows(64);
+        let is_over = AtomicBool::new(false);
         let read = || {
             let mut last = 0;
-            while last < LAST {
+            while !is_over.load(Ordering::Relaxed) {
                 let next = seq(&lanes, 7);
                 assert!(next >= last, "{next} after {last}");
                 last = next;
             }
         };
         std::thread::scope(|scope| {
+            // Also when the writer panics.
+            let _over = Over(&is_over);
             (0..3).for_each(|_| drop(scope.spawn(read)));
-            for next in 2..=LAST {
+            for next in 2..=20_000 {
                 lanes.change(3, |shard| shard.replace(record(7, next)));
                 assert_eq!(seq(&lanes, 7), next, "the writer sees what it wrote");
             }
