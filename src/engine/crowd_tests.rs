@@ -78,7 +78,7 @@ fn rows_of_a_newcomer(engine: &mut Engine) -> Dot {
     let row = row("@members", STRANGER, &owner_key(STRANGER, b""));
     let dot = row.entry.dot;
     let envelope = Envelope { kind: kind::ROWS, cluster: wire::cluster_hash("parking"), sender: STRANGER };
-    let bytes = wire::seal(wire::encode_onto(envelope.open(), &row));
+    let bytes = wire::seal(replication::pack_all([&row], envelope.open()));
     engine.handle(at(910), Input::Datagram { from: ([10, 0, 0, 1], 9).into(), bytes });
     dot
 }

@@ -173,8 +173,7 @@ impl Engine {
             let claim = (claims && matches!(next, ServeNext::Rows(_))).then(|| Control::Claim(serve.context().clone()));
             let bytes: Bytes = match next {
                 ServeNext::Rows(rows) => {
-                    let front = wire::open_frame(kind::ROWS);
-                    wire::seal_frame(rows.iter().fold(front, wire::encode_onto))
+                    wire::seal_frame(replication::pack_all(&rows, wire::open_frame(kind::ROWS)))
                 }
                 ServeNext::End(context) => control_frame(&Control::End { context, floor: self.store.floor() }),
             };

@@ -11,7 +11,7 @@ use super::*;
 use crate::crdt::{Context, Dot, Entry};
 use crate::id::NodeId;
 use crate::membership::Identity;
-use crate::replication::Pull;
+use crate::replication::{self, Pull};
 use crate::store::{Row, StoreConfig, TableName};
 use crate::time::Stamp;
 use crate::wire::{Envelope, Versions};
@@ -70,7 +70,7 @@ fn first_frame(control: &Control) -> Bytes {
 fn pull(rows: &[Row]) -> Engine {
     let mut engine = engine(true);
     let stream = stream(&mut engine, true, StreamPhase::Pulling(Pull::default()));
-    let bytes = wire::seal_frame(rows.iter().fold(wire::open_frame(kind::ROWS), wire::encode_onto));
+    let bytes = wire::seal_frame(replication::pack_all(rows, wire::open_frame(kind::ROWS)));
     engine.handle(NOW, Input::Frame { stream, bytes });
     let context: Context = [Dot { replica: PEER, seq: 7 }].into_iter().collect();
     let floor = Stamp::from_millis(NOW.wall_ms + 60_000);
@@ -100,7 +100,7 @@ fn before_its_first_pull_a_node_takes_no_eager_rows() {
     for formed in [false, true] {
         let mut engine = engine(formed);
         let envelope = Envelope { kind: kind::ROWS, cluster: wire::cluster_hash("parking"), sender: PEER };
-        let bytes = wire::seal(wire::encode_onto(envelope.open(), &row("cars", PEER, b"key")));
+        let bytes = wire::seal(replication::pack_all([&row("cars", PEER, b"key")], envelope.open()));
         engine.handle(NOW, Input::Datagram { from: ([127, 0, 0, 1], 4_872).into(), bytes });
         assert_eq!(engine.store.knows(Dot { replica: PEER, seq: 1 }), formed);
     }

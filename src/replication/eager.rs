@@ -2,10 +2,11 @@
 
 use rand::RngExt;
 
+use super::codec::{Encoder, Rows};
 use crate::crdt::Dot;
 use crate::id::ReplicaId;
 use crate::store::Row;
-use crate::wire::{self, Malformed};
+use crate::wire::Malformed;
 
 /// Up to this many peers the author sends to everybody, and nobody forwards.
 pub const EAGER_TO_ALL: usize = 16;
@@ -28,19 +29,24 @@ pub struct Packed {
 /// front does not count against the limit.
 pub fn pack<'a>(rows: impl IntoIterator<Item = &'a Row>, limit: usize, open: impl Fn() -> Vec<u8>) -> Packed {
     let mut packed = Packed::default();
-    let mut body = open();
+    let (mut body, mut encoder) = (open(), Encoder::new());
     let front = body.len();
     for row in rows {
         let before = body.len();
-        body = wire::encode_onto(body, row);
-        let row_length = body.len() - before;
-        if row_length > limit {
-            body.truncate(before);
-            packed.too_large.push(row.entry.dot);
-        } else if body.len() - front > limit {
-            let moved = body.split_off(before);
+        encoder.put(row, &mut body);
+        if body.len() - front <= limit {
+            continue;
+        }
+        body.truncate(before);
+        if before > front {
             packed.bodies.push(std::mem::replace(&mut body, open()));
-            body.extend_from_slice(&moved);
+        }
+        encoder = Encoder::new();
+        encoder.put(row, &mut body);
+        if body.len() - front > limit {
+            body.truncate(front);
+            encoder = Encoder::new();
+            packed.too_large.push(row.entry.dot);
         }
     }
     if body.len() > front {
@@ -49,15 +55,16 @@ pub fn pack<'a>(rows: impl IntoIterator<Item = &'a Row>, limit: usize, open: imp
     packed
 }
 
+/// Encodes rows one behind the other, however many bytes that takes, behind what is there.
+pub fn pack_all<'a>(rows: impl IntoIterator<Item = &'a Row>, mut body: Vec<u8>) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    rows.into_iter().for_each(|row| encoder.put(row, &mut body));
+    body
+}
+
 /// Decodes what [`pack`] put into one body.
-pub fn unpack(mut body: &[u8]) -> Result<Vec<Row>, Malformed> {
-    let mut rows = Vec::new();
-    while !body.is_empty() {
-        let (row, rest) = wire::decode_prefix(body)?;
-        rows.push(row);
-        body = rest;
-    }
-    Ok(rows)
+pub fn unpack(body: &[u8]) -> Result<Vec<Row>, Malformed> {
+    Rows::new(body).collect()
 }
 
 /// Whom to send rows to: everybody in a small cluster, else a few at random, who are drawn to the front of the list.

@@ -13,11 +13,13 @@
 //! messages around the rows, are the engine's business.
 
 mod clock;
+mod codec;
 mod eager;
 mod scheduler;
 mod session;
 
 pub use clock::{PeerClock, median_offset_ms};
-pub use eager::{EAGER_TO_ALL, FANOUT, Packed, pack, targets, unpack};
+pub use codec::Rows;
+pub use eager::{EAGER_TO_ALL, FANOUT, Packed, pack, pack_all, targets, unpack};
 pub use scheduler::{Compared, Due, Scheduler};
 pub use session::{FRAME_BYTES, Pull, Serve, ServeNext, WINDOW};

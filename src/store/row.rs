@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Row {
 
 impl Row {
     /// A row that shares a record of the table.
-    pub(super) fn of(table: TableName, record: &Record) -> Self {
+    pub(crate) fn of(table: TableName, record: &Record) -> Self {
         Self { table, key: record.share_key(), entry: record.entry(), swallowed: Vec::new() }
     }
 
