@@ -37,6 +37,8 @@ rules! {
     ChunkContext = "chunk-context", "3.4";
     /// A session commits although rows of it were refused.
     CommitPastRefused = "commit-past-refused", "3.4 and 3.5";
+    /// A session that brings nothing, since all that is lacking is being pushed, claims it nevertheless.
+    ExpectedClaimed = "expected-claimed", "3.4";
     /// A process that lost its memory comes back under its former replica id.
     ReuseId = "reuse-id", "2";
     /// A newcomer takes eager rows before its first pull is complete.

@@ -26,7 +26,7 @@ use pair::{Meddler, Pair, first, framed};
 
 fuzz_target!(|data: &[u8]| {
     let mut pair = Pair::met(meddles(Bytes::copy_from_slice(data)));
-    // A row that fits no datagram has to be pulled: once more streams of every kind, in both directions.
+    // A row that fits no datagram is pushed: streams of that kind too, in both directions.
     for node in [0, 1] {
         pair.writes(node, &[7; 2_000]);
         pair.goes_on();

@@ -45,6 +45,12 @@ impl Seen {
         self.extra.range(..=seq).next_back().is_some_and(|(_, &last)| seq <= last)
     }
 
+    fn covers(&self, first: u64, last: u64) -> bool {
+        let first = first.max(self.base.saturating_add(1));
+        let within = || self.extra.range(..=first).next_back().is_some_and(|(_, &end)| last <= end);
+        last <= self.base || within()
+    }
+
     /// Returns whether anything in the range was unknown.
     fn add(&mut self, first: u64, last: u64) -> bool {
         let mut first = first.max(self.base.saturating_add(1));
@@ -143,6 +149,16 @@ impl Context {
     /// Whether everything that `other` knows is known here.
     pub fn includes(&self, other: &Self) -> bool {
         !self.clone().join(other)
+    }
+
+    /// Whether `other` knows every write that is known here, those of `authors` left aside.
+    pub fn is_known_to(&self, other: &Self, authors: &[ReplicaId]) -> bool {
+        self.replicas.iter().filter(|(replica, _)| !authors.contains(replica)).all(|(replica, seen)| {
+            other.replicas.get(replica).is_some_and(|theirs| {
+                let bases = theirs.covers(1, seen.base);
+                bases && seen.extra.iter().all(|(&first, &last)| theirs.covers(first, last))
+            })
+        })
     }
 
     /// Up to where every write of this replica is known.

@@ -35,6 +35,8 @@ use crate::engine::{Input, Liveness, Output, Reply, Status};
 
 /// So many inputs of one source are handled before the others get their turn.
 const BATCH: usize = 64;
+/// And so many of streams: a frame of rows takes as long as hundreds of datagrams.
+const FRAMES: usize = 8;
 /// How long streams may take to write what was sent, after the node left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -144,7 +146,7 @@ impl<M: Machine> EventLoop<M> {
                 }
             }
             () = self.datagrams.readable() => self.receive(),
-            _ = sources.inbox.recv_many(&mut sources.batch, BATCH) => {
+            _ = sources.inbox.recv_many(&mut sources.batch, FRAMES) => {
                 for input in sources.batch.drain(..) {
                     if let Some(input) = self.streams.admit(input) {
                         self.machine.handle(self.clock.now(), input);

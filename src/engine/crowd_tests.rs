@@ -6,7 +6,7 @@ use super::*;
 use crate::crdt::Dot;
 use crate::id::NodeId;
 use crate::membership::{Identity, Liveness as Swim, Record};
-use crate::replication::EAGER_TO_ALL;
+use crate::replication::{self, EAGER_TO_ALL};
 use crate::store::owner_key;
 use crate::wire::Envelope;
 

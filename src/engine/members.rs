@@ -228,7 +228,9 @@ impl Engine {
     fn watch_output(&mut self, output: WatchOutput) {
         let now = self.now.instant;
         match output {
-            WatchOutput::Open(identity) => self.open_stream(identity.replica, identity.address, Purpose::Watch, false),
+            WatchOutput::Open(identity) => {
+                self.open_stream(identity.replica, identity.address, Purpose::Watch, false);
+            }
             WatchOutput::Close(target) => self.close_watch(target),
             WatchOutput::Suspect(target) => self.swim.suspect(now, target),
             WatchOutput::Tell { to, about } => self.send(to, &Message::Refused(about)),

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::crdt::{Context, Dot, Roster};
+use crate::crdt::{Context, Dot, Roster, codec};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::{Identity, Record};
+use crate::replication::EAGER_TO_ALL;
 use crate::store::{BucketHashes, Digest, Report, TableName};
 use crate::time::{Instant, Stamp};
 use crate::wire::{self, Malformed, Versions};
@@ -87,6 +88,8 @@ pub(super) enum Purpose {
     Join,
     /// To pull what is missing here.
     Repair,
+    /// To push what is written here.
+    Push,
 }
 
 /// The first frame on a stream, by the side that opened it.
@@ -134,6 +137,9 @@ pub(super) enum Control {
         knows: u64,
         /// What it has.
         have: Have,
+        /// Authors who are pushing to it: what it lacks of them is on its way.
+        #[serde(deserialize_with = "codec::bounded::<_, _, EAGER_TO_ALL>")]
+        expected: Vec<ReplicaId>,
     },
     /// The responder's roster, before the first row, where it is not the one that the requester has: rows of members
     /// that the requester does not know would be refused.

@@ -36,6 +36,7 @@ mod namesakes;
 mod output;
 mod pace;
 mod peers;
+mod push;
 mod reporting;
 mod roster;
 mod rows;
@@ -129,6 +130,7 @@ pub struct Engine {
     status: status::Published,
     stats: EngineStats,
     packing: rows::Packing,
+    pushing: push::Pushing,
     sabotage: Sabotage,
 }
 
@@ -184,6 +186,7 @@ impl Engine {
             stats: EngineStats::default(),
             cluster: wire::cluster_hash(&config.cluster),
             packing: rows::Packing::default(),
+            pushing: push::Pushing::new(now.instant),
             sabotage,
             store,
             config,
@@ -311,6 +314,8 @@ impl Engine {
         if self.timers.take_due(Timer::Forward, now) {
             self.forward_news();
         }
+        // They are taken from the outbox at the end of the turn.
+        self.timers.take_due(Timer::Push, now);
         if self.timers.take_due(Timer::Report, now) {
             self.work.redraw();
         }
@@ -339,6 +344,7 @@ impl Engine {
         self.tell_namesakes();
         self.forget_speech();
         self.close_hanging_streams();
+        self.calm_down();
         self.exchange_members();
         self.update_clock_offset();
         self.publish_signals();
@@ -364,5 +370,7 @@ const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]
 mod crowd_tests;
+#[cfg(test)]
+mod push_tests;
 #[cfg(test)]
 mod tests;

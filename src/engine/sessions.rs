@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rand::RngExt;
 
 use super::message::{Control, Have, Purpose, control_frame, kind};
+use super::rows::AT_ONCE;
 use super::streams::StreamPhase;
 use super::timers::Timer;
 use super::{Engine, Event, Output, StreamId};
@@ -12,7 +13,7 @@ use crate::id::ReplicaId;
 use crate::membership::{Liveness, Record};
 use crate::replication::{self, Due, Pull, Serve, ServeNext};
 use crate::sabotage::Rule;
-use crate::store::Merged;
+use crate::store::{Merged, Row};
 use crate::time::Stamp;
 use crate::wire::{self, Malformed};
 
@@ -21,9 +22,12 @@ impl Engine {
     pub(super) fn pull_from(&mut self, peer: ReplicaId, due: Due) {
         let Some(address) = self.address_of(peer) else { return };
         if self.formed() && self.leaving.is_none() && self.scheduler.may_pull(peer) {
-            self.scheduler.started(self.now.instant, peer);
+            let restless = self.scheduler.started(self.now.instant, peer);
             self.stats.pulls += 1;
-            self.open_stream(peer, address, Purpose::Repair, due == Due::Buckets);
+            let stream = self.open_stream(peer, address, Purpose::Repair, due == Due::Buckets);
+            if let Some(state) = self.streams.open.get_mut(&stream) {
+                state.restless = restless;
+            }
         }
     }
 
@@ -45,6 +49,7 @@ impl Engine {
         state.buckets |= foreign;
         let buckets = state.buckets.then(|| self.store.hold_tombstones());
         let compares = buckets.is_some();
+        let restless = state.restless;
         state.phase = StreamPhase::Pulling(Pull { buckets, ..Pull::default() });
         let have = if compares {
             self.stats.bucket_pulls += 1;
@@ -52,8 +57,9 @@ impl Engine {
         } else {
             Have::Context(self.store.context())
         };
+        let expected = if restless { self.expected() } else { Vec::new() };
         let knows = self.roster.fingerprint();
-        self.frame(stream, &Control::Pull { roster, members, knows, have });
+        self.frame(stream, &Control::Pull { roster, members, knows, have, expected });
     }
 
     pub(super) fn meet(&mut self, roster: Option<Roster>, members: Option<Vec<Record>>) {
@@ -67,7 +73,17 @@ impl Engine {
 
     /// Rows of a session, with their own dots and nothing more.
     pub(super) fn session_rows(&mut self, stream: StreamId, body: &[u8]) -> Result<(), Malformed> {
-        let rows = replication::unpack(body)?;
+        let mut rows = replication::Rows::new(body);
+        loop {
+            let some = rows.by_ref().take(AT_ONCE).collect::<Result<Vec<_>, _>>()?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            self.merge_session(stream, some)?;
+        }
+    }
+
+    fn merge_session(&mut self, stream: StreamId, rows: Vec<Row>) -> Result<(), Malformed> {
         let Some(StreamPhase::Pulling(pull)) = self.streams.open.get_mut(&stream).map(|state| &mut state.phase) else {
             return Err(Malformed);
         };
@@ -108,7 +124,7 @@ impl Engine {
                 self.join_failed(peer, None);
             }
             Purpose::Join => self.become_ready(),
-            Purpose::Repair | Purpose::Watch => {
+            Purpose::Repair | Purpose::Watch | Purpose::Push => {
                 self.scheduler.ended(peer);
                 self.ask_digest(peer, false);
             }
@@ -123,7 +139,7 @@ impl Engine {
     /// A requester says what it has: begin to serve the rest. A newcomer is admitted only now that it answered a welcome:
     /// a hello may be all that is left of a process. To somebody outside the roster nothing is served: its promises are
     /// not awaited, so what it lacks may be collected while it pulls.
-    pub(super) fn session_asked(&mut self, stream: StreamId, knows: u64, have: &Have) -> bool {
+    pub(super) fn session_asked(&mut self, stream: StreamId, knows: u64, have: &Have, expected: &[ReplicaId]) -> bool {
         let Some(state) = self.streams.open.get_mut(&stream) else { return false };
         let peer = state.peer;
         if let StreamPhase::Asked(Some(newcomer)) = std::mem::replace(&mut state.phase, StreamPhase::Asked(None)) {
@@ -139,11 +155,17 @@ impl Engine {
             return true;
         }
         let Some(state) = self.streams.open.get_mut(&stream) else { return false };
-        let serving = match have {
-            Have::Context(context) => self.store.serve(context),
-            Have::Buckets(hashes) => self.store.serve_buckets(hashes),
+        let frame = self.packing.frame;
+        let serve = match have {
+            // No snapshot is taken for nothing; and nothing is claimed then but what the other has.
+            Have::Context(have) if self.store.context().is_known_to(have, expected) => {
+                let claims = self.sabotage.breaks(Rule::ExpectedClaimed);
+                Serve::nothing(if claims { self.store.context() } else { have.clone() })
+            }
+            Have::Context(context) => Serve::new(self.store.serve(context), frame),
+            Have::Buckets(hashes) => Serve::new(self.store.serve_buckets(hashes), frame),
         };
-        state.phase = StreamPhase::Serving(Box::new(Serve::new(serving, self.packing.frame)));
+        state.phase = StreamPhase::Serving(Box::new(serve));
         if knows != self.roster.fingerprint() && !self.sabotage.breaks(Rule::BareSession) {
             let roster = self.roster.clone();
             self.frame(stream, &Control::Roster(roster));
@@ -155,10 +177,14 @@ impl Engine {
     pub(super) fn stream_flushed(&mut self, stream: StreamId) {
         let now = self.now.instant;
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
-        if let StreamPhase::Serving(serve) = &mut state.phase {
-            state.heard = now;
-            serve.flushed();
-            self.serve_on(stream);
+        state.heard = now;
+        match (&mut state.phase, state.peer) {
+            (StreamPhase::Serving(serve), _) => {
+                serve.flushed();
+                self.serve_on(stream);
+            }
+            (StreamPhase::Pushing, Some(peer)) => self.push_flushed(peer),
+            _ => {}
         }
     }
 
@@ -172,9 +198,7 @@ impl Engine {
             #[cfg(feature = "sabotage")]
             let claim = (claims && matches!(next, ServeNext::Rows(_))).then(|| Control::Claim(serve.context().clone()));
             let bytes: Bytes = match next {
-                ServeNext::Rows(rows) => {
-                    wire::seal_frame(replication::pack_all(&rows, wire::open_frame(kind::ROWS)))
-                }
+                ServeNext::Rows(rows) => wire::seal_frame(replication::pack_all(&rows, wire::open_frame(kind::ROWS))),
                 ServeNext::End(context) => control_frame(&Control::End { context, floor: self.store.floor() }),
             };
             self.stats.stream_bytes += bytes.len() as u64;

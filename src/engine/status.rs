@@ -52,6 +52,8 @@ pub struct EngineStats {
     pub pulls: u64,
     /// Those of them that compared buckets.
     pub bucket_pulls: u64,
+    /// Peers that rows were pushed to and that did not keep up: what they miss was left to sessions.
+    pub pushes_given_up: u64,
     /// Times the operating system said that a datagram did not arrive.
     pub unreachable: u64,
     /// Own system rows that the store did not take.

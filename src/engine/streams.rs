@@ -1,8 +1,8 @@
 //! Streams and the handshake that opens each.
 //!
 //! ```text
-//!   opened here    Connecting ─▶ Greeting ─▶ Idle (watch)   or   Pulling (join, repair)
-//!   accepted       Greeted    ─▶ Idle (watch)   or   Asked ─▶ Serving
+//!   opened here    Connecting ─▶ Greeting ─▶ Idle (watch)   or   Pulling (join, repair)   or   Pushing
+//!   accepted       Greeted    ─▶ Idle (watch)   or   Asked ─▶ Serving                     or   Pushed
 //! ```
 
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub(super) struct Stream {
     pub(super) buckets: bool,
     /// Whether the other end was outside the roster when the session began.
     pub(super) island: bool,
+    /// Whether the session is over a difference that does not hold still.
+    pub(super) restless: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,10 @@ pub(super) enum StreamPhase {
     Asked(Option<Box<Identity>>),
     /// Rows are going out.
     Serving(Box<Serve>),
+    /// What is written here goes out.
+    Pushing,
+    /// What is written at the other end comes in.
+    Pushed,
 }
 
 /// All streams, by number.
@@ -90,14 +96,22 @@ impl Engine {
         self.streams.open.values().filter(is_session).count()
     }
 
-    pub(super) fn open_stream(&mut self, peer: ReplicaId, address: SocketAddr, purpose: Purpose, buckets: bool) {
+    pub(super) fn open_stream(
+        &mut self,
+        peer: ReplicaId,
+        address: SocketAddr,
+        purpose: Purpose,
+        buckets: bool,
+    ) -> StreamId {
         let stream = self.streams.next_id();
         let island = self.formed() && !self.roster.is_admitted(peer);
         let heard = self.now.instant;
         let phase = StreamPhase::Connecting;
-        let state = Stream { purpose, outgoing: true, peer: Some(peer), address, phase, heard, buckets, island };
+        let (peer, restless) = (Some(peer), false);
+        let state = Stream { purpose, outgoing: true, peer, address, phase, heard, buckets, island, restless };
         self.streams.open.insert(stream, state);
         self.outputs.push_back(Output::Connect { stream, to: address });
+        stream
     }
 
     pub(super) fn stream_accepted(&mut self, stream: StreamId, from: SocketAddr) {
@@ -110,6 +124,7 @@ impl Engine {
             heard: self.now.instant,
             buckets: false,
             island: false,
+            restless: false,
         };
         self.streams.open.insert(stream, state);
     }
@@ -165,6 +180,7 @@ impl Engine {
                 self.join_failed(peer, refusal);
             }
             (Purpose::Repair, _) => self.scheduler.ended(peer),
+            (Purpose::Push, _) => self.push_ended(peer),
         }
     }
 
@@ -188,7 +204,12 @@ impl Engine {
     /// Closes streams on which something is due and nothing comes.
     pub(super) fn close_hanging_streams(&mut self) {
         let now = self.now.instant;
-        let hangs = |state: &Stream| !matches!(state.phase, StreamPhase::Idle) && now.since(state.heard) > SILENCE;
+        let is_due = |state: &Stream| match state.phase {
+            StreamPhase::Idle => false,
+            StreamPhase::Pushing => state.peer.is_some_and(|peer| self.pushing.is_waiting(peer)),
+            _ => true,
+        };
+        let hangs = |state: &Stream| is_due(state) && now.since(state.heard) > SILENCE;
         let hanging: Vec<_> = self.streams.open.iter().filter(|(_, state)| hangs(state)).map(|(id, _)| *id).collect();
         for stream in hanging {
             self.drop_stream(stream, None);
@@ -209,6 +230,7 @@ impl Engine {
         }
         let understood = match (read_frame(bytes), &state.phase) {
             (Ok(FrameBody::Rows(rows)), StreamPhase::Pulling(_)) => self.session_rows(stream, rows).is_ok(),
+            (Ok(FrameBody::Rows(rows)), StreamPhase::Pushed) => self.pushed_rows(stream, rows).is_ok(),
             (Ok(FrameBody::Control(Control::Roster(roster))), StreamPhase::Pulling(_)) => {
                 self.join_roster(&roster);
                 true
@@ -222,9 +244,12 @@ impl Engine {
                 self.store.join_context(&context);
                 true
             }
-            (Ok(FrameBody::Control(Control::Pull { roster, members, knows, have })), StreamPhase::Asked(_)) => {
+            (
+                Ok(FrameBody::Control(Control::Pull { roster, members, knows, have, expected })),
+                StreamPhase::Asked(_),
+            ) => {
                 self.meet(roster, members);
-                self.session_asked(stream, knows, &have)
+                self.session_asked(stream, knows, &have, &expected)
             }
             _ => false,
         };
@@ -264,6 +289,7 @@ impl Engine {
             self.met(&hello.identity);
         }
         let admits = matches!(hello.purpose, Purpose::Join | Purpose::Repair);
+        let pushes = hello.purpose == Purpose::Push;
         let refusal = if hello.cluster != self.config.cluster {
             self.other_cluster_named(hello.identity.address, &hello.cluster);
             Some(Refusal::Cluster(self.config.cluster.clone()))
@@ -275,6 +301,7 @@ impl Engine {
             Some(Refusal::NameTaken(Box::new(keeper)))
         } else if hello.purpose == Purpose::Join && !self.may_admit(&hello.identity)
             || admits && (!self.formed() || self.said_goodbye() || self.streams.serving() >= SERVE_AT_ONCE)
+            || pushes && !(self.formed() && self.roster.is_admitted(peer))
         {
             Some(Refusal::Busy)
         } else {
@@ -289,11 +316,19 @@ impl Engine {
             self.outputs.push_back(Output::Close { stream });
             return;
         }
+        // One from each is enough; it may not have closed the former yet.
+        if pushes && let Some(former) = self.streams.find(false, Purpose::Push, peer) {
+            self.drop_stream(former, None);
+        }
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
         state.peer = Some(peer);
         state.purpose = hello.purpose;
         let newcomer = (hello.purpose == Purpose::Join).then(|| Box::new(hello.identity));
-        state.phase = if admits { StreamPhase::Asked(newcomer) } else { StreamPhase::Idle };
+        state.phase = match hello.purpose {
+            Purpose::Join | Purpose::Repair => StreamPhase::Asked(newcomer),
+            Purpose::Watch => StreamPhase::Idle,
+            Purpose::Push => StreamPhase::Pushed,
+        };
         let welcome = Control::Welcome {
             identity: Box::new(self.swim.identity().clone()),
             spoken: self.spoken_by_all(),
@@ -335,6 +370,10 @@ impl Engine {
             state.phase = StreamPhase::Idle;
             self.watchers.opened(now, identity.replica);
             return;
+        }
+        if state.purpose == Purpose::Push {
+            state.phase = StreamPhase::Pushing;
+            return self.push_welcomed(identity.replica);
         }
         self.session_welcomed(stream, identity.replica, roster, members);
     }

@@ -54,16 +54,17 @@ pub(super) fn row(table: &str, author: ReplicaId, key: &[u8]) -> Row {
     Row { table: TableName::new(table).unwrap(), key: key.into(), entry, swallowed: Vec::new() }
 }
 
-fn stream(engine: &mut Engine, outgoing: bool, phase: StreamPhase) -> StreamId {
+pub(super) fn stream(engine: &mut Engine, outgoing: bool, phase: StreamPhase) -> StreamId {
     let id = StreamId(if outgoing { 100 } else { 101 });
     let address = ([127, 0, 0, 1], 4_872).into();
     let (purpose, peer, heard) = (Purpose::Repair, Some(PEER), NOW.instant);
-    let state = Stream { purpose, outgoing, peer, address, phase, heard, buckets: false, island: false };
+    let (buckets, island, restless) = (false, false, false);
+    let state = Stream { purpose, outgoing, peer, address, phase, heard, buckets, island, restless };
     engine.streams.open.insert(id, state);
     id
 }
 
-fn first_frame(control: &Control) -> Bytes {
+pub(super) fn first_frame(control: &Control) -> Bytes {
     wire::seal(wire::encode_onto(wire::open(kind::MESSAGE), control))
 }
 
@@ -110,7 +111,7 @@ fn before_its_first_pull_a_node_takes_no_eager_rows() {
 fn served(engine: &mut Engine, knows: u64) -> Vec<&'static str> {
     let stream = stream(engine, false, StreamPhase::Asked(None));
     let have = Have::Context(Context::default());
-    let bytes = control_frame(&Control::Pull { roster: None, members: None, knows, have });
+    let bytes = control_frame(&Control::Pull { roster: None, members: None, knows, have, expected: Vec::new() });
     engine.handle(NOW, Input::Frame { stream, bytes });
     let mut said = Vec::new();
     while let Some(output) = engine.poll_output() {
@@ -161,7 +162,7 @@ fn a_newcomer_is_admitted_when_it_answers_the_welcome() {
     engine.handle(NOW, Input::Frame { stream, bytes });
     assert!(engine.roster.is_admitted(PEER) && !engine.roster.is_admitted(STRANGER));
     let (knows, have) = (engine.roster.fingerprint(), Have::Context(Context::default()));
-    let bytes = control_frame(&Control::Pull { roster: None, members: None, knows, have });
+    let bytes = control_frame(&Control::Pull { roster: None, members: None, knows, have, expected: Vec::new() });
     engine.handle(NOW, Input::Frame { stream, bytes });
     assert!(!engine.roster.is_admitted(PEER) && engine.roster.is_admitted(STRANGER));
 }

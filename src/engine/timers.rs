@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Digest,
     /// Pass on rows that were news.
     Forward,
+    /// Push the rows that were gathered.
+    Push,
     /// Report the fingerprint that was held back.
     Report,
     /// Bring up to date what follows from changes that were gathered.
@@ -30,7 +32,7 @@ pub(super) enum Timer {
     LeavePatience,
 }
 
-const TIMERS: usize = 11;
+const TIMERS: usize = Timer::LeavePatience as usize + 1;
 
 /// When each timer is due.
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   local writes ─▶ eager::pack ─▶ datagrams to everybody, or to a few who forward what was news to them
-//!                                        │ lost, or too large
+//!        └ too many, or too large ─▶ push ─▶ streams to everybody
+//!                                        │ lost, or too slow
 //!                                        ▼
 //!   digests ─────▶ scheduler ─▶ pull (requester) ◀── rows ── serve (responder)
 //!   holes in the context ─▶─┘
@@ -15,11 +16,13 @@
 mod clock;
 mod codec;
 mod eager;
+mod push;
 mod scheduler;
 mod session;
 
 pub use clock::{PeerClock, median_offset_ms};
 pub use codec::Rows;
 pub use eager::{EAGER_TO_ALL, FANOUT, Packed, pack, pack_all, targets, unpack};
+pub use push::{Allowance, BACKLOG_BYTES, Backlog, Push};
 pub use scheduler::{Compared, Due, Scheduler};
 pub use session::{FRAME_BYTES, Pull, Serve, ServeNext, WINDOW};

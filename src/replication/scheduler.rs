@@ -168,12 +168,14 @@ impl Scheduler {
         self.may_pull(peer) && self.met.insert(peer, now).is_none()
     }
 
-    /// A session with `peer` was started.
-    pub fn started(&mut self, now: Instant, peer: ReplicaId) {
-        if self.differences.get(&peer).is_some_and(|difference| difference.restless) {
+    /// A session with `peer` was started. Returns whether it is over a difference that does not hold still.
+    pub fn started(&mut self, now: Instant, peer: ReplicaId) -> bool {
+        let restless = self.differences.get(&peer).is_some_and(|difference| difference.restless);
+        if restless {
             self.persisted = Some(now);
         }
         self.pulling.insert(peer, now);
+        restless
     }
 
     /// A session with `peer` is over, well or not: the difference is counted anew.

@@ -30,7 +30,9 @@ const _: () = assert!(FRAME_BYTES + ROW_BYTES <= MAX_FRAME);
 /// The responder's end.
 #[derive(Debug)]
 pub struct Serve {
-    serving: Serving,
+    /// Nothing, where the requester has everything.
+    serving: Option<Serving>,
+    context: Context,
     frame_bytes: usize,
     under_way: usize,
     ended: bool,
@@ -48,7 +50,13 @@ pub enum ServeNext {
 impl Serve {
     /// Begins to serve a snapshot, with about `frame_bytes` in a frame, at most [`FRAME_BYTES`].
     pub fn new(serving: Serving, frame_bytes: usize) -> Self {
-        Self { serving, frame_bytes: frame_bytes.min(FRAME_BYTES), under_way: 0, ended: false }
+        let (context, frame_bytes) = (serving.context().clone(), frame_bytes.min(FRAME_BYTES));
+        Self { serving: Some(serving), context, frame_bytes, under_way: 0, ended: false }
+    }
+
+    /// Begins and ends with saying that nothing is known beyond this.
+    pub fn nothing(context: Context) -> Self {
+        Self { serving: None, context, frame_bytes: 0, under_way: 0, ended: false }
     }
 
     /// The next thing to send, while the window has room.
@@ -57,11 +65,12 @@ impl Serve {
             return None;
         }
         self.under_way += 1;
-        Some(match self.serving.next_rows(self.frame_bytes) {
+        let rows = self.serving.as_mut().and_then(|serving| serving.next_rows(self.frame_bytes));
+        Some(match rows {
             Some(rows) => ServeNext::Rows(rows),
             None => {
                 self.ended = true;
-                ServeNext::End(self.serving.context().clone())
+                ServeNext::End(self.context.clone())
             }
         })
     }
@@ -69,7 +78,7 @@ impl Serve {
     /// What the responder knew when the session began.
     #[cfg(feature = "sabotage")]
     pub(crate) fn context(&self) -> &Context {
-        self.serving.context()
+        &self.context
     }
 
     /// A frame left for the wire.

@@ -10,6 +10,7 @@ mod elsewhere;
 mod engines;
 mod operate;
 mod processes;
+mod pushes;
 mod scenarios;
 mod schedule;
 mod servers;

@@ -54,6 +54,7 @@ const CANARIES: &[Canary] = &[
     // Each of the two makes good for the other.
     Canary { with: &[Rule::BareSession], ..canary(Rule::CommitPastRefused, Workload::Map(0), "came back") },
     Canary { with: &[Rule::CommitPastRefused], ..canary(Rule::BareSession, Workload::Map(0), "came back") },
+    canary(Rule::ExpectedClaimed, Workload::Story(stories::pushed), "bucket repair was needed"),
     canary(Rule::ReuseId, Workload::Engines(Plan::Hurt), "heals"),
     canary(Rule::EarlyEager, Workload::Story(stories::newcomer), "before its first pull"),
     canary(Rule::AgeGc, Workload::Map(0), "came back"),

@@ -148,6 +148,25 @@ pub(super) fn coalesced(seed: u64, broken: &[sabotage::Rule]) -> Result<(), Stri
     Ok(())
 }
 
+/// One writes more than datagrams carry, and what he pushes to another is always under way: whoever asks a third for what
+/// differs gets nothing, and goes on lacking it until it comes.
+pub(super) fn pushed(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let (mut simulation, nodes) = start(seed, 3, broken);
+    let (table, millisecond) = (TableName::new("lot").unwrap(), Duration::from_millis(1));
+    simulation.network().add(Rule::delay(Delay::Fixed(30 * millisecond)).from(&nodes[..1]).to(&nodes[1..2])).keep();
+    for round in 0..2_000_u32 {
+        let now = simulation.now_at(nodes[0]);
+        for number in 0..10 {
+            simulation.store(nodes[0]).put(now, &table, &(round * 10 + number).to_be_bytes(), &[7; 600]).unwrap();
+        }
+        simulation.wrote(nodes[0]);
+        simulation.run_for(millisecond);
+    }
+    simulation.run_until(20 * SECOND, Simulation::all_converged).map_err(|timeout| timeout.to_string())?;
+    let repairs = nodes.iter().map(|node| simulation.engine(*node).unwrap().stats().bucket_pulls).sum::<u64>();
+    if repairs > 0 { Err(format!("bucket repair was needed {repairs} times")) } else { Ok(()) }
+}
+
 /// One clock is a minute ahead: the others' stamps stay where they belong.
 pub(super) fn wrong_clock(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
