@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   serve ──(write lock)──▶ context + all shards frozen at one instant
-//!   next_rows ──▶ table by table, shard by shard, key by key: what the other lacks
+//!   next_rows ──▶ table by table, shard by shard, write by write: what the other lacks
 //!   None ──▶ now, and only now, the context
 //! ```
 //!
-//! Deterministic: the order depends on names and keys alone. A shard is let go as soon as it was gone through, so that
+//! Deterministic: the order depends on names and dots alone. (In the order of the dots, the other's context grows at few
+//! places at a time.) A shard is let go as soon as it was gone through, so that
 //! writes have to copy it for as short a time as possible.
 
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use super::buckets::BucketHashes;
 use super::hash;
 use super::row::{Row, TableName};
 use super::shard::Shard;
-use crate::crdt::{Context, Record};
+use crate::crdt::{Context, Dot, Record};
 
 /// While one lives, nothing is collected.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ pub struct Serving {
     lacking: Lacking,
     shards: VecDeque<(TableName, Arc<Shard>)>,
     /// The rows of the shard at hand, last first, and their table.
-    rows: Vec<Record>,
+    rows: Vec<(Dot, Record)>,
     table: Option<TableName>,
     _hold: Hold,
 }
@@ -118,7 +119,7 @@ impl Serving {
     pub fn next_rows(&mut self, max_bytes: usize) -> Option<Vec<Row>> {
         let mut rows = Vec::new();
         let mut bytes = 0;
-        while let (Some(table), Some(record)) = (&self.table, self.rows.last()) {
+        while let (Some(table), Some((_, record))) = (&self.table, self.rows.last()) {
             let row = Row::of(table.clone(), record);
             bytes += row.max_size();
             if bytes > max_bytes && !rows.is_empty() {
@@ -149,8 +150,8 @@ impl Serving {
             let Some((table, shard)) = self.shards.pop_front() else { return };
             let table_hash = hash::table_hash(&table);
             let lacking = shard.iter().filter(|record| self.lacking.includes(&table, table_hash, record));
-            self.rows = lacking.cloned().collect();
-            self.rows.sort_unstable_by(|a, b| b.key().cmp(a.key()));
+            self.rows = lacking.map(|record| (record.mark().dot, record.clone())).collect();
+            self.rows.sort_unstable_by(|(a, one), (b, other)| b.cmp(a).then_with(|| other.key().cmp(one.key())));
             self.table = Some(table);
         }
     }
