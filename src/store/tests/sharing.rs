@@ -95,7 +95,7 @@ fn values_are_read_alike_in_place_and_by_handle() {
     let table = store.table(&cars());
     for length in [0, 1, 127, 128, 129, 5_000] {
         let value = vec![7; length];
-        store.put_in(at(1_000), &table, b"key", &value).unwrap();
+        store.put_in(at(1_000), &table, b"key", &value, None).unwrap();
         assert_eq!(table.read(b"key", <[u8]>::to_vec), Some(value.clone()));
         assert_eq!(table.get(b"key").as_deref(), Some(&value[..]));
     }
