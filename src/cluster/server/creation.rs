@@ -41,9 +41,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// It is on this node to create a table. When it is dropped, it is the next one's turn, unless there is a record.
 pub(super) struct Right {
-    place: Place,
+    claim: Claim,
     /// Other servers of this node that keep the same table wait for it.
     _turn: OwnedMutexGuard<()>,
+}
+
+/// By what right.
+enum Claim {
+    /// The first in line.
+    First(Place),
+    /// Nobody else has this table.
+    Own { node: Arc<Node>, table: String },
 }
 
 /// A place in line.
@@ -99,9 +107,16 @@ pub(super) async fn right(cluster: &Cluster, table: &str) -> Result<Option<Right
         }
         let view = in_view(&node.status());
         if records.created() == Created::No && records.is_first(|owner| view.contains(&owner)) {
-            return Ok(place.map(|place| Right { place, _turn: turn }));
+            return Ok(place.map(|place| Right { claim: Claim::First(place), _turn: turn }));
         }
     }
+}
+
+/// [`right`] for a table that nobody else has: each run of a node creates it, once.
+pub(super) async fn own_right(node: &Arc<Node>, table: &str) -> Option<Right> {
+    let turn = node.servers.turn(table).await;
+    let claim = Claim::Own { node: Arc::clone(node), table: table.to_owned() };
+    (!node.servers.has_own(table)).then_some(Right { claim, _turn: turn })
 }
 
 const GONE: &str = "the node is gone";
@@ -142,7 +157,12 @@ impl Drop for Place {
 impl Right {
     /// Says that the table is created now.
     pub(super) fn record(self) -> Result<(), String> {
-        let Place { node, records } = &self.place;
-        records.record(node.local.now(), node.node.clone()).map_err(|error| error.to_string())
+        match &self.claim {
+            Claim::First(Place { node, records }) => {
+                records.record(node.local.now(), node.node.clone()).map_err(|error| error.to_string())?;
+            }
+            Claim::Own { node, table } => node.servers.add_own(table),
+        }
+        Ok(())
     }
 }

@@ -7,12 +7,12 @@
 //! ```
 
 use super::context::Stop;
-use super::creation;
+use super::creation::{self, Right};
 use super::desk::Desk;
 use super::door::Message;
 use super::{DistrServer, ServerContext, ServerState};
 use crate::cluster::role::describe;
-use crate::cluster::{Change, Lagged, Watch};
+use crate::cluster::{Change, Lagged, Scope, Watch};
 use crate::driver::guard::caught;
 use crate::table::TableValue;
 
@@ -53,7 +53,7 @@ async fn serve<S: DistrServer>(
     let right = tokio::select! {
         biased;
         () = context.stop.requested() => return Ok(()),
-        right = creation::right(context.cluster(), context.table().name()) => right?,
+        right = right(context) => right?,
     };
     if let Some(right) = right {
         server.created(context).await.map_err(|error| describe(&*error))?;
@@ -69,6 +69,15 @@ async fn serve<S: DistrServer>(
     desk.close(ServerState::Stopping, "");
     server.terminate(context).await;
     Ok(())
+}
+
+/// Waits until the table is created, or to be created here.
+async fn right<S: DistrServer>(context: &ServerContext<S>) -> Result<Option<Right>, String> {
+    let (cluster, table) = (context.cluster(), context.table());
+    match table.scope() {
+        Scope::Local => Ok(creation::own_right(&cluster.node, table.name()).await),
+        Scope::Replicated => creation::right(cluster, table.name()).await,
+    }
 }
 
 /// Deals with one thing after the other until asked to end.

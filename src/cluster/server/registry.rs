@@ -1,7 +1,7 @@
 //! The servers of one node.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -26,6 +26,8 @@ pub(in crate::cluster) struct Servers {
     roles: Mutex<BTreeMap<String, Weak<dyn Any + Send + Sync>>>,
     /// Who would create a table, by table: one at a time.
     turns: Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    /// The tables of this node alone that were created.
+    own: Mutex<BTreeSet<String>>,
 }
 
 impl Servers {
@@ -37,6 +39,7 @@ impl Servers {
             served: AtomicU64::new(0),
             roles: Mutex::default(),
             turns: Mutex::default(),
+            own: Mutex::default(),
         }
     }
 
@@ -92,6 +95,15 @@ impl Servers {
             ServerState::Starting | ServerState::Running => Ok(shared),
             _ => Err(ServerLookupError::NotHere { role: role.to_owned() }),
         }
+    }
+
+    /// Whether a table of this node alone was created.
+    pub(super) fn has_own(&self, table: &str) -> bool {
+        locked(&self.own).contains(table)
+    }
+
+    pub(super) fn add_own(&self, table: &str) {
+        locked(&self.own).insert(table.to_owned());
     }
 
     /// Waits until no other server of this node is about to create the table.

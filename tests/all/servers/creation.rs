@@ -238,3 +238,24 @@ fn where_others_write_all_the_time_a_server_comes_up_all_the_same() {
         drop(slow);
     });
 }
+
+#[test]
+fn a_table_of_one_s_own_is_created_on_each_node_once() {
+    TestCluster::run(1, |cluster| async move {
+        let log = Log::default();
+        let [larry, gary] = cluster.start_all(["larry", "gary"], |builder| builder).await.unwrap();
+        cluster.settle().await.unwrap();
+        let probe = Probe::new(&log).with(|_| ServerConfig::new(unisono::TableConfig::new("own").local()));
+        let servers = [probe.serve(&larry), probe.serve(&larry), probe.serve(&gary)];
+        for server in &servers {
+            running(server).await;
+        }
+        assert_eq!((log.count("created on larry"), log.count("created on gary")), (1, 1));
+        servers[0].call(Ask::Fail("again")).await.unwrap_err();
+        running(&servers[0]).await;
+        let back = cluster.restart("gary").await.unwrap();
+        running(&probe.serve(&back)).await;
+        assert_eq!((log.count("created on larry"), log.count("created on gary")), (1, 2), "each run has its own");
+        assert_eq!(log.count("init with 1"), 5);
+    });
+}

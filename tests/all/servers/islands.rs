@@ -1,5 +1,9 @@
 //! Two halves of a cluster that both create a table, and what is there when they meet.
 
+use std::marker::PhantomData;
+
+use unisono::{Counter, Set, TableValue};
+
 use super::*;
 
 /// The example of the tutorial: prices have fixed keys, what was taken is a row of each run of a node.
@@ -52,6 +56,79 @@ fn both_sides_create_and_with_fixed_keys_nothing_is_there_twice_or_lost() {
         assert_eq!(three.call(0).await.unwrap(), 4 * 350);
         assert_eq!([one, two, three, four].map(|server| server.starts()), [1; 4], "nobody was disturbed");
     });
+}
+
+/// Stores what was counted in a `Counter`, and which counts there are in a `Set`.
+struct Stock<T>(PhantomData<fn() -> T>);
+
+/// What differs between the two.
+trait Filled: TableValue<Value: Send> {
+    fn fill(table: &Table<String, Self>) -> ServerResult;
+    fn read(table: &Table<String, Self>) -> i64;
+}
+
+impl Filled for Counter {
+    fn fill(table: &Table<String, Self>) -> ServerResult {
+        table.add(&"apples".to_owned(), 100)?;
+        Ok(())
+    }
+
+    fn read(table: &Table<String, Self>) -> i64 {
+        table.get(&"apples".to_owned()).unwrap_or(0)
+    }
+}
+
+impl Filled for Set<i64> {
+    fn fill(table: &Table<String, Self>) -> ServerResult {
+        Ok(table.add(&"apples".to_owned(), &100)?)
+    }
+
+    fn read(table: &Table<String, Self>) -> i64 {
+        table.get(&"apples".to_owned()).unwrap_or_default().iter().sum()
+    }
+}
+
+impl<T: Filled> DistrServer for Stock<T> {
+    type Call = ();
+    type Reply = i64;
+    type Cast = ();
+    type Key = String;
+    type Value = T;
+
+    fn config(&self) -> ServerConfig {
+        ServerConfig::new("stock")
+    }
+
+    async fn created(&mut self, context: &ServerContext<Self>) -> ServerResult {
+        T::fill(context.table())
+    }
+
+    async fn handle_call(&mut self, (): (), context: &ServerContext<Self>) -> ServerResult<i64> {
+        Ok(T::read(context.table()))
+    }
+}
+
+/// What both sides hold when they have met, after each has created the table.
+fn stock_after_both<T: Filled>() -> i64 {
+    TestCluster::run(1, |cluster| async move {
+        let [larry, gary] = cluster.start_all(["larry", "gary"], |builder| builder).await.unwrap();
+        cluster.settle().await.unwrap();
+        let split = cluster.partition(&[&["larry"], &["gary"]]);
+        cluster.settle().await.unwrap();
+        let [one, other] = [&larry, &gary].map(|node| node.serve(|| Stock::<T>(PhantomData)).unwrap());
+        assert_eq!((one.call(()).await.unwrap(), other.call(()).await.unwrap()), (100, 100));
+        split.heal();
+        cluster.assert_converged().await;
+        let (here, there) = (one.call(()).await.unwrap(), other.call(()).await.unwrap());
+        assert_eq!(here, there);
+        here
+    })
+}
+
+#[test]
+fn what_both_sides_created_merges_as_the_value_type_says() {
+    assert_eq!(stock_after_both::<Counter>(), 200, "each addition counts");
+    assert_eq!(stock_after_both::<Set<i64>>(), 100, "an element is there or not");
 }
 
 #[test]
