@@ -18,7 +18,7 @@ where
     let server = factory(&context);
     let config = server.config();
     config.check()?;
-    let table = cluster.table(config.table().name())?;
+    let table = cluster.table(config.table().clone())?;
     let node = &cluster.node;
     let shared = node.servers.role(context.role(), config, table, node.local.gone());
     let desk = Desk::open(&shared);

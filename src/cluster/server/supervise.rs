@@ -75,7 +75,7 @@ impl Cluster {
         let first = factory();
         let config = first.config();
         config.check()?;
-        let table = self.table(config.table().name())?;
+        let table = self.table(config.table().clone())?;
         let restarts = Restarts::new(config.limits, node.replica.0 ^ node.servers.number());
         let shared = Shared::new(config, table, None, node.local.gone());
         let stop = Stop::Asked { server: shared.stop(), node: node.servers.stop() };

@@ -65,6 +65,19 @@ proptest! {
     }
 
     #[test]
+    fn known_to_another_is_what_it_has_but_for_the_author_left_aside(a in dots(), b in dots(), aside in 0_u64..4) {
+        let known = |ours: &Naive, theirs: &Naive, aside: &[ReplicaId]| context(ours).is_known_to(&context(theirs), aside);
+        let rest = |dots: &Naive| dots.iter().filter(|dot| dot.replica.0 != aside).copied().collect::<Naive>();
+        let union: Naive = a.union(&b).copied().collect();
+        let mut less = union.clone();
+        less.pop_last();
+        for (ours, theirs) in [(&a, &b), (&a, &union), (&union, &less), (&less, &union)] {
+            prop_assert_eq!(known(ours, theirs, &[]), ours.is_subset(theirs));
+            prop_assert_eq!(known(ours, theirs, &[ReplicaId(aside)]), rest(ours).is_subset(&rest(theirs)));
+        }
+    }
+
+    #[test]
     fn ranges_add_what_their_dots_add(a in dots(), replica in 0_u64..4, first in 0_u64..50, more in 0_u64..9) {
         let mut by_range = context(&a);
         let mut by_dots = context(&a);

@@ -62,7 +62,7 @@ fn both_sides_create_and_with_fixed_keys_nothing_is_there_twice_or_lost() {
 struct Stock<T>(PhantomData<fn() -> T>);
 
 /// What differs between the two.
-trait Filled: TableValue<Value: Send> {
+trait Filled: TableValue<Value: Send> + Sized {
     fn fill(table: &Table<String, Self>) -> ServerResult;
     fn read(table: &Table<String, Self>) -> i64;
 }
