@@ -232,6 +232,9 @@ fn a_full_outbox_leaves_its_rows_to_repair() {
     assert_eq!(b.gaps(), [id(1)]);
     pull(at(1_000), &b, &a);
     assert_eq!((b.gaps(), b.digest()), (vec![], a.digest()));
-    put(&a, 1_000, "k", "v");
-    assert!(!a.take_outbox(9).overflowed);
+    for taken in [9, 1, usize::MAX].repeat(20) {
+        put(&a, 1_000, "k", "v");
+        put(&a, 1_000, "k", "v");
+        assert!(!a.take_outbox(taken).overflowed, "what was taken takes no room");
+    }
 }
