@@ -169,7 +169,7 @@ impl Rows for Alone {
 
     fn put(&mut self, key: Key, value: Value) {
         let now = Now { wall_ms: 1_000_000, ..Now::default() };
-        self.store.put_in(now, &self.table, &key.0, &value.0).expect("open");
+        self.store.put_in(now, &self.table, &key.0, &value.0, None).expect("open");
         self.store.take_outbox(1);
     }
 
