@@ -91,6 +91,6 @@ impl Cluster {
             _ => None,
         };
         let asked = self.ask(Duration::MAX, command, answer).await;
-        asked.unwrap_or_else(|_| Err(OperateError::Gone))
+        asked.unwrap_or(Err(OperateError::Gone))
     }
 }
