@@ -126,10 +126,10 @@ pub struct MultiValue<V>(PhantomData<fn() -> V>);
 /// # cluster.ready(std::time::Duration::from_secs(10)).await?;
 /// use unisono::{Merge, Table};
 ///
-/// let highest: Table<String, Merge<crdts::MaxReg<u32>>> = cluster.table("highest")?;
-/// highest.update(&"cars".into(), |cars| cars.write(417))?;
-/// highest.update(&"cars".into(), |cars| cars.write(300))?;
-/// assert_eq!(highest.get(&"cars".into()).unwrap().val, 417);
+/// let seen: Table<String, Merge<crdts::GSet<String>>> = cluster.table("seen")?;
+/// seen.update(&"gate-1".into(), |cars| cars.insert("B-AB 123".into()))?;
+/// seen.update(&"gate-1".into(), |cars| cars.insert("B-CD 456".into()))?;
+/// assert!(seen.get(&"gate-1".into()).unwrap().contains(&"B-AB 123".into()));
 /// # Ok(())
 /// # }
 /// ```
