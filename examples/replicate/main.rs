@@ -8,7 +8,7 @@
 //! cargo run --release --example replicate -- pull 100000 5       # a newcomer pulls so many keys, five times
 //! ```
 //!
-//! Rows are those of FEATURES: keys of 16 bytes, values of 64. At the end of each run every node is asked for the last
+//! Rows have keys of 16 bytes and values of 64. At the end of each run every node is asked for the last
 //! write to each key; one that is missing anywhere ends the program.
 
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]

@@ -180,6 +180,8 @@ impl Engine {
             // Its rows go with it.
             self.work.reread();
         }
+        // First: who is in the roster is heard of.
+        self.store.set_alone(self.roster.members().all(|member| member == self.own));
         self.store.change_roster(&come, &gone, self.roster.fingerprint());
         debug_assert!(self.store.has_roster(&self.roster.member_set()));
         self.members_changed();

@@ -73,6 +73,8 @@ pub(super) struct Core {
     pub(super) expiring: BTreeSet<Grave>,
     /// Whether others are to hear of what is written here.
     pub(super) sends: bool,
+    /// Whether there are no others that could hear of it now.
+    pub(super) is_alone: bool,
     pub(super) stats: StoreStats,
     /// Up to when removals were collected, here or where this replica pulled from.
     pub(super) floor: Stamp,
@@ -105,6 +107,7 @@ impl Core {
             graves: BTreeSet::new(),
             expiring: BTreeSet::new(),
             sends: config.sends,
+            is_alone: false,
             stats: StoreStats::default(),
             floor: Stamp::default(),
             authors: BTreeMap::new(),

@@ -227,6 +227,12 @@ impl Store {
         Arc::clone(tables.entry(name.clone()).or_insert_with(new))
     }
 
+    /// Says whether there are no other members to send to. Rows that are written then need not wait for the engine: whoever
+    /// comes pulls them.
+    pub fn set_alone(&self, alone: bool) {
+        self.lock().is_alone = alone;
+    }
+
     /// The names of all tables, in order.
     pub fn tables(&self) -> Vec<TableName> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()

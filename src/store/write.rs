@@ -199,11 +199,10 @@ impl Store {
                 return Err(WriteError::Closed);
             }
             let (result, rows) = write(&mut core);
-            let sends = core.sends;
-            let wake = rows.into_iter().fold(false, |wake, row| wake | (sends && core.outbox.push(row)));
+            let wake = rows.into_iter().fold(false, |wake, row| wake | (core.is_heard(&row) && core.outbox.push(row)));
             self.note_earliest(&core);
-            // Whoever sends nothing wakes the engine only because a row ends earlier than any before.
-            (result, wake || (!sends && self.earliest.load(Ordering::Relaxed) < before))
+            // Also where nothing is sent: a row ends earlier than any before.
+            (result, wake || self.earliest.load(Ordering::Relaxed) < before)
         };
         if wake {
             self.wake();
@@ -228,6 +227,12 @@ pub(super) fn check_value(value: &[u8]) -> Result<(), WriteError> {
 }
 
 impl Core {
+    /// Whether anybody is to hear of a row that was written here: nobody is if there are no others, but the engine reads
+    /// its system tables.
+    fn is_heard(&self, row: &Row) -> bool {
+        self.sends && (!self.is_alone || row.table.is_reserved())
+    }
+
     pub(super) fn put(&mut self, now: Now, slot: Slot<'_>, value: &[u8]) -> (Dot, Option<Row>) {
         self.put_for(now, slot, value, None)
     }

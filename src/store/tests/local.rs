@@ -7,6 +7,20 @@ use super::*;
 use crate::store::write::{Update, WriteError};
 
 #[test]
+fn a_replica_alone_queues_nothing_but_what_its_engine_reads() {
+    let store = store(1);
+    store.set_alone(true);
+    put(&store, 1_000, "a", "in");
+    store.put(at(1_000), &name("_roles"), b"gate", b"in").unwrap();
+    let queued = sent(&store);
+    assert_eq!(queued.iter().map(|row| row.table.as_str()).collect::<Vec<_>>(), ["_roles"]);
+    store.set_alone(false);
+    put(&store, 1_000, "b", "in");
+    assert_eq!(sent(&store).len(), 1);
+    assert_eq!(store.serve(&Context::new()).remaining(), 3, "whoever comes is given all");
+}
+
+#[test]
 fn a_store_is_closed_until_it_is_opened() {
     let store = Store::new(StoreConfig::new(id(1), 0));
     assert_eq!(store.put(at(1), &cars(), b"k", b"v"), Err(WriteError::NotReady));
