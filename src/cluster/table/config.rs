@@ -86,7 +86,7 @@ impl TableConfig {
     }
 
     /// How long a row stays after it was last put, unless it is put with a time of its own. Only for tables of
-    /// [`Lww`](crate::Lww) rows.
+    /// [`Lww`](crate::Lww) rows; others refuse it.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self

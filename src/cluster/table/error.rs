@@ -19,6 +19,12 @@ pub enum TableError {
         /// The name.
         name: String,
     },
+    /// Only rows of [`Lww`](crate::Lww) end by themselves.
+    #[error("the table {name:?} is made of shares, which do not end by themselves; leave out its ttl, or use Lww rows")]
+    Ttl {
+        /// The name.
+        name: String,
+    },
     /// The table is already in use on this node, and not in this way.
     #[error(
         "the table {name:?} is in use here with another {what}: {first}, not {second}; use one setting everywhere, or \

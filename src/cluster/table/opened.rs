@@ -45,6 +45,9 @@ impl Tables {
         if name.is_reserved() || config.name.contains(FORM) {
             return Err(TableError::Reserved { name: config.name });
         }
+        if config.ttl.is_some() && T::SHARES.is_some() {
+            return Err(TableError::Ttl { name: config.name });
+        }
         let schema = config.schema.clone().unwrap_or_else(describe::<K, T>);
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = by_name.get(&config.name) {

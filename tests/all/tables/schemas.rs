@@ -81,6 +81,8 @@ fn one_node_does_not_use_a_name_in_two_ways() {
         assert!(error.to_string().contains("u32 -> Lww<u32>, not u32 -> Lww<String>"), "{error}");
         let error = larry.table::<u32, Lww<u32>>("cars|set").unwrap_err();
         assert!(matches!(error, TableError::Reserved { .. }));
+        let error = larry.table::<u32, Counter>(TableConfig::new("counts").ttl(LONG)).unwrap_err();
+        assert!(matches!(&error, TableError::Ttl { .. }), "{error}");
         let first = TableConfig::new("tickets").ttl(Duration::from_secs(1)).quota(10);
         let _tickets: Table<u32, Lww<u32>> = larry.table(first.clone()).unwrap();
         assert!(larry.table::<u32, Lww<u32>>(first.clone()).is_ok() && larry.table::<u32, Lww<u32>>("tickets").is_ok());
