@@ -24,7 +24,7 @@ use unisono::crdt::{Admission, Context, Dot, Entry, Roster};
 use unisono::discovery::recode_beacon;
 use unisono::engine::{Spoken, recode};
 use unisono::membership::{Identity, Record};
-use unisono::replication::{pack, unpack};
+use unisono::replication::{pack, pack_all, unpack};
 use unisono::roles::{Claim, FencingToken};
 use unisono::store::{BucketHashes, Digest, Report, Row, TableName};
 use unisono::time::{Instant, Stamp};
@@ -166,7 +166,7 @@ fn joins(one: &Context, other: &Context) {
 /// Rows in datagrams: none too long, none lost, all in order.
 fn packs(rows: &[Row]) {
     let packed = pack(rows, wire::MAX_BODY, Vec::new);
-    let fits = |row: &&Row| wire::encode(*row).len() <= wire::MAX_BODY;
+    let fits = |row: &&Row| pack_all([*row], Vec::new()).len() <= wire::MAX_BODY;
     let (small, large): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(fits);
     assert!(packed.bodies.iter().all(|body| !body.is_empty() && body.len() <= wire::MAX_BODY));
     let unpacked: Vec<Row> = packed.bodies.iter().flat_map(|body| unpack(body).expect("what was packed")).collect();

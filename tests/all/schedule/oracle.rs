@@ -94,6 +94,16 @@ impl Oracle {
 
     /// The map made of the writes in `known`, when the time of all rows that end is over.
     pub(crate) fn winners(&self, known: impl Fn(Dot) -> bool) -> Live {
+        self.tops(known, false)
+    }
+
+    /// What else may be there as long as its time is not over.
+    pub(crate) fn ending(&self, known: impl Fn(Dot) -> bool) -> Live {
+        self.tops(known, true)
+    }
+
+    /// The highest put of each key that nobody removed, of those that end or of the others.
+    fn tops(&self, known: impl Fn(Dot) -> bool, of_those_that_end: bool) -> Live {
         let mut live = Live::new();
         for (place, facts) in &self.facts {
             let facts: Vec<_> = facts.iter().filter(|(dot, _)| known(**dot)).map(|(_, fact)| fact).collect();
@@ -102,14 +112,14 @@ impl Oracle {
                 Fact::Put { order, .. } | Fact::Removal { of: order } => *order,
             });
             let Some(top) = top.max() else { continue };
-            let ended = |fact: &Fact| matches!(fact, Fact::Put { order, ends: true, .. } if *order == top);
-            let removed = |fact: &Fact| matches!(fact, Fact::Removal { of } if *of == top);
-            let is_gone = facts.iter().any(|fact| removed(fact) || ended(fact));
-            let value = facts.iter().find_map(|fact| match fact {
-                Fact::Put { order, value, .. } if *order == top => Some(value.clone()),
+            let removed = facts.iter().any(|fact| matches!(fact, Fact::Removal { of } if *of == top));
+            let put = facts.iter().find_map(|fact| match fact {
+                Fact::Put { order, value, ends } if *order == top => Some((value.clone(), *ends)),
                 _ => None,
             });
-            if let (false, Some(value)) = (is_gone, value) {
+            if let (false, Some((value, ends))) = (removed, put)
+                && ends == of_those_that_end
+            {
                 live.insert(place.clone(), value);
             }
         }
@@ -153,6 +163,7 @@ mod tests {
         oracle.record(write(1, 1, 10, Some(b"a"), None)).unwrap();
         oracle.record(Write { ends: true, ..write(2, 1, 12, Some(b"b"), None) }).unwrap();
         assert!(oracle.winners(|_| true).is_empty());
+        assert_eq!(oracle.ending(|_| true).into_values().collect::<Vec<_>>(), [b"b".to_vec()]);
         assert_eq!(oracle.winners(|dot| dot.replica == ReplicaId(1)).len(), 1);
         oracle.record(write(1, 2, 13, Some(b"c"), None)).unwrap();
         assert_eq!(oracle.winners(|_| true).len(), 1);
