@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   Config ─▶ Builder ── start ──▶ Cluster ─┬─ status, members, roles, events      what this node sees
-//!                                           ├─ Table<K, V> ─ Watch                 reads and writes, on the store
+//!                                           ├─ Table<K, T> ─ Watch, Index          reads and writes, on the store
 //!                                           ├─ signals, allocate                   how busy everybody is
-//!                                           ├─ ready, until, converged, leave      commands to the engine
+//!                                           ├─ ready, until, converged,            commands to the engine
+//!                                           │  await_visible, stats, leave
 //!                                           └─ Snapshot                            all of it, as plain data
 //!   factories ─▶ Runner ─▶ RoleContext ─▶ tasks of the application
 //!   DistrServer ─▶ ServerHandle ─▶ calls, casts, answers

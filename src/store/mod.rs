@@ -4,9 +4,9 @@
 //! ```text
 //!   application threads                                       engine
 //!     get, snapshot ──▶ 16 shards per table                     merge, merge_buckets, join_context
-//!                            ▲                                  set_roster, report, collect
+//!                            ▲                                  set_roster, report, collect, expire
 //!     put, remove,           │ one winner per key               │
-//!     update ──▶ ┌───────────┴──── one lock ────────────────────▼───┐
+//!     transact ▶ ┌───────────┴──── one lock ────────────────────▼───┐
 //!                │ clock, seq, context, sums, graves, promises      │──▶ digest, serve, bucket_hashes
 //!                └──────────────┬─────────────────────┬─────────────┘
 //!                               ▼                     ▼
