@@ -37,7 +37,7 @@ pub struct Entry {
     pub rank_time: Stamp,
     /// [`Rank::author`].
     pub rank_author: ReplicaId,
-    /// When a value ends; `None`: never, and for each tombstone.
+    /// When a value ends, or did: then the entry is a tombstone by itself. `None`: never, and for each removal.
     pub expires: Option<Stamp>,
     /// The value, or `None` for a tombstone.
     pub value: Option<Value>,

@@ -285,10 +285,11 @@ impl Core {
     }
 }
 
-/// A tombstone waits for the later of its stamp and its rank. They differ only when it removed a put whose author's
+/// A tombstone waits for the latest of its stamp, its rank and, if the row ended by itself, that end. They differ only when it removed a put whose author's
 /// clock was far ahead: then a write that is stamped after the tombstone may still rank below it, and whoever lost the
 /// tombstone would let that write win.
 fn grave(slot: Slot<'_>, tombstone: &Record) -> Grave {
     let mark = tombstone.mark();
-    (mark.stamp.max(mark.rank_time), slot.table.name().clone(), tombstone.share_key())
+    let end = mark.expires.unwrap_or_default();
+    (mark.stamp.max(mark.rank_time).max(end), slot.table.name().clone(), tombstone.share_key())
 }

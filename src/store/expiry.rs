@@ -1,13 +1,12 @@
 //! Rows that end: when its time is over a row is hidden, by becoming its own tombstone.
 //!
 //! ```text
-//!   put, to end at e ──▶ live, in `expiring` ── estimated time reaches e ──▶ tombstone of the same dot and rank, stamped e
+//!   put, to end at e ──▶ live, in `expiring` ── estimated time reaches e ──▶ tombstone of the same dot, rank and end
 //!                          comes from others after e ───────────────────────▶─┘        └── collected like any other
 //! ```
 //!
 //! Nobody writes anything for that, so nothing is sent: all replicas do the same by their own clocks, which differ by
-//! little, as each follows the median. That the tombstone is stamped with the end keeps it until every member has
-//! promised to be past that: nobody holds the row as live then, and none can bring it back.
+//! little, as each follows the median. The tombstone is kept until every member has promised to be past the end: nobody holds the row as live then, and none can bring it back.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -61,10 +60,10 @@ impl Store {
     }
 }
 
-/// The entry of a row whose time is over.
+/// The entry of a row whose time is over. Its stamp stays that of the put, so that a removal of the same put wins over it:
+/// that one has a dot of its own, which whoever knows it must be able to pass on.
 fn over(mark: Mark) -> Mark {
-    let end = mark.expires.unwrap_or(mark.stamp);
-    Mark { stamp: end.max(mark.stamp), expires: None, removal: true, ..mark }
+    Mark { removal: true, ..mark }
 }
 
 impl Core {
@@ -79,7 +78,7 @@ impl Core {
     /// What is to be held of a row that came from another replica: the row, or its end if that is past.
     pub(super) fn aged(&self, now: Now, record: Record) -> Record {
         let mark = record.mark();
-        let is_over = mark.expires.is_some_and(|end| end <= self.clock.estimated(now));
+        let is_over = !mark.removal && mark.expires.is_some_and(|end| end <= self.clock.estimated(now));
         if is_over { Record::new(record.key(), over(mark), &[]) } else { record }
     }
 

@@ -200,7 +200,7 @@ impl Row {
             && value.as_ref().is_none_or(|value| value.len() <= MAX_VALUE)
             && *stamp <= Self::MAX_STAMP
             && *rank_time <= Self::MAX_STAMP
-            && expires.is_none_or(|expires| value.is_some() && expires <= Self::MAX_STAMP)
+            && expires.is_none_or(|expires| expires <= Self::MAX_STAMP)
             && self.swallowed.len() <= Self::MAX_SWALLOWED
     }
 

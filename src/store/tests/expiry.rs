@@ -109,6 +109,27 @@ fn what_comes_after_its_end_is_never_seen() {
     assert_eq!(one.digest().root, other.digest().root);
 }
 
+/// Else the one that holds the end would pass on that the removal is known, and not the removal.
+#[test]
+fn a_removal_wins_over_the_end_of_the_same_row() {
+    let (one, other) = (replica(1), replica(2));
+    let rows = put(&one, at(0), b"a");
+    one.remove(at(10), &cars(), b"a").unwrap();
+    let removal = one.take_outbox(1).rows;
+    for rows in [rows.clone(), removal] {
+        other.merge(at(101), rows);
+    }
+    let third = replica(3);
+    third.merge(at(10), rows);
+    let mut serving = other.serve(&third.context());
+    third.merge(at(11), serving.next_rows(usize::MAX).unwrap());
+    third.join_context(serving.context());
+    assert_eq!(third.get(&cars(), b"a"), None, "what it knows to be removed it does not hold");
+    drop(serving);
+    settle(at(150), &[&one, &other]);
+    assert_eq!((one.collect(at(150)), other.collect(at(150))), (1, 1));
+}
+
 #[test]
 fn what_has_ended_is_forgotten_once_all_are_past_it_and_does_not_come_back() {
     let (one, other) = (replica(1), replica(2));
