@@ -30,7 +30,10 @@ impl Engine {
         for (replica, _) in roster.iter().filter(|(replica, _)| roster.is_evicted(*replica)) {
             since.entry(replica).or_insert(now);
         }
-        self.store.tend_departed(self.now, self.config.departed_authors);
+        // Who leaves takes over nothing: others would have to take it over from here before it goes.
+        if self.leaving.is_none() {
+            self.store.tend_departed(self.now, self.config.departed_authors);
+        }
         let in_session = |phase: &StreamPhase| !matches!(phase, StreamPhase::Idle | StreamPhase::Greeted);
         if self.streams.open.values().any(|stream| in_session(&stream.phase)) {
             return;
