@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::core::{Core, Slot};
 use super::row::Row;
 use super::table::StoredTable;
-use super::write::{check, check_value};
+use super::write::{Update, check, check_value};
 use super::{Store, WriteError};
 use crate::crdt::{Dot, Value};
 use crate::id::ReplicaId;
@@ -70,6 +70,24 @@ impl Writer<'_> {
         let (removed, row) = self.core.remove(self.now, Slot::new(table, key));
         self.rows.extend(row);
         Ok(removed)
+    }
+
+    /// Does with a key what was decided; a row that is put is over after `ttl`.
+    ///
+    /// # Errors
+    /// Those of [`Store::put_in`].
+    pub fn apply(
+        &mut self,
+        table: &StoredTable,
+        key: &[u8],
+        update: Update,
+        ttl: Option<Duration>,
+    ) -> Result<(), WriteError> {
+        match update {
+            Update::Keep => Ok(()),
+            Update::Put(value) => self.put(table, key, &value, ttl).map(drop),
+            Update::Remove => self.remove(table, key).map(drop),
+        }
     }
 
     /// Whether a replica has departed, and all members know the same of what it wrote: nothing more will come of it from

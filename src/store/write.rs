@@ -123,32 +123,12 @@ impl Store {
         decide: impl FnOnce(Option<&Value>) -> (Update, R),
     ) -> Result<R, WriteError> {
         check(table, false, key.len())?;
-        self.update_in(now, &self.table(table), key, decide)
-    }
-
-    /// As [`update`](Self::update), for who has the table at hand, which must be one of this store.
-    pub fn update_in<R>(
-        &self,
-        now: Now,
-        table: &StoredTable,
-        key: &[u8],
-        decide: impl FnOnce(Option<&Value>) -> (Update, R),
-    ) -> Result<R, WriteError> {
-        check(table.name(), false, key.len())?;
-        self.write(|core| {
-            let slot = Slot::new(table, key);
-            let current = slot.entry().and_then(|entry| entry.value);
-            let (update, result) = decide(current.as_ref());
-            let row = match update {
-                Update::Keep => None,
-                Update::Put(value) => match check_value(&value) {
-                    Ok(()) => core.put(now, slot, &value).1,
-                    Err(error) => return (Err(error), None),
-                },
-                Update::Remove => core.remove(now, slot).1,
-            };
-            (Ok(result), row)
-        })?
+        let table = self.table(table);
+        self.transact(now, |writer| {
+            let (update, result) = decide(writer.get(&table, key).as_ref());
+            writer.apply(&table, key, update, None)?;
+            Ok(result)
+        })
     }
 
     /// Writes a row of this replica's own in an owner table. `None`: it has that value already, and nothing is written.

@@ -148,11 +148,7 @@ where
         self.opened.store.transact(now, |writer| {
             let old: Option<Value> = writer.get(stored, &key);
             let (update, new) = updated(old.as_deref(), change)?;
-            match update {
-                Update::Keep => {}
-                Update::Put(value) => drop(writer.put(stored, &key, &value, self.opened.config.ttl)?),
-                Update::Remove => drop(writer.remove(stored, &key)?),
-            }
+            writer.apply(stored, &key, update, self.opened.config.ttl)?;
             Ok(new)
         })
     }
