@@ -375,7 +375,7 @@ pub use cluster::{
 };
 pub use engine::{Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
 pub use id::{NodeId, NodeIdError, ReplicaId};
-pub use roles::{ClaimState, FencingToken, RoleSpec, RoleSpecError};
+pub use roles::{ClaimState, FencingToken, Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};
 pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};
 pub use store::Origin;
 pub use table::{Bag, Counter, Lww, Merge, MultiValue, RowError, Set, TableValue};

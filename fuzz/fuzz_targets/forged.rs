@@ -1,12 +1,14 @@
 //! Rows that a member would never write, but that decode: numbers at the end of all numbers, claims and specs that
 //! nobody made, in the tables that engines read. In come bytes, each of them one choice; out go rows.
 
+use std::collections::BTreeMap;
+
 use unisono::crdt::{Dot, Entry};
 use unisono::roles::{Claim, ClaimState, FencingToken};
 use unisono::store::{Row, TableName, owner_key};
 use unisono::time::Stamp;
 use unisono::wire;
-use unisono::{ReplicaId, RoleSpec};
+use unisono::{Handover, PartitionPolicy, ReplicaId, RoleSpec};
 
 use crate::process::ROLE;
 
@@ -17,7 +19,11 @@ pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
     let name = if byte() % 4 == 0 { "siren" } else { ROLE };
     let value = match table {
         "_roles" => wire::encode(&spec(name, byte)),
-        "@members" => wire::encode(&(format!("node-{}", byte() % 4), vec![ROLE; usize::from(byte() % 3)])),
+        "@members" => {
+            let labels = [("zone", "a")].into_iter().take(usize::from(byte() % 2)).collect::<BTreeMap<_, _>>();
+            let kinds = vec![ROLE; usize::from(byte() % 3)];
+            wire::encode(&(format!("node-{}", byte() % 4), kinds, labels, byte(), byte() % 2 == 0, byte() % 2 == 0))
+        }
         "@claims" => wire::encode(&claim(byte)),
         _ => vec![byte(); usize::from(byte())],
     };
@@ -46,19 +52,31 @@ pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
 
 fn spec(name: &str, byte: &mut impl FnMut() -> u8) -> RoleSpec {
     let count = [0, 1, 2, 5, u32::MAX][usize::from(byte() % 5)];
-    RoleSpec::new(name).kind(ROLE).count(count).arguments("x".repeat(byte().into()))
+    let spec = RoleSpec::new(name).kind(ROLE).count(count).arguments("x".repeat(byte().into()));
+    let spec = if byte() % 4 == 0 { spec.handover(Handover::MakeBeforeBreak) } else { spec };
+    match byte() % 8 {
+        0 => spec.partition(PartitionPolicy::Majority),
+        1 => spec.partition(PartitionPolicy::Quorum(byte().into())),
+        2 => spec.apart_from(ROLE),
+        3 => spec.only_on("zone", "a"),
+        4 => spec.spread_over("zone"),
+        _ => spec,
+    }
 }
 
 fn claim(byte: &mut impl FnMut() -> u8) -> Claim {
     let to = Some(replica(byte())).filter(|to| to.0 > 0);
-    let state = match byte() % 5 {
+    let state = match byte() % 6 {
         0 => ClaimState::Starting,
         1 => ClaimState::Running,
         2 => ClaimState::Draining { to },
         3 => ClaimState::Stopped { to },
+        4 => ClaimState::Yielding { to: replica(byte()) },
         _ => ClaimState::Failed { why: "x".repeat(byte().into()), until_ms: number(byte) },
     };
-    Claim { token: FencingToken { stamp: Stamp(number(byte)), replica: replica(byte()) }, state }
+    let token = FencingToken { stamp: Stamp(number(byte)), replica: replica(byte()) };
+    let handed = (byte() % 4 == 0).then(|| vec![7; byte().into()].into());
+    Claim { token, state, pinned: byte() % 2 == 0, handed }
 }
 
 /// The two, those that took their places, and some that never were.

@@ -30,6 +30,7 @@ pub(crate) fn start(now: Now, node: usize, replica: ReplicaId, tombstone_quota: 
         identity,
         timing: Timing::local(),
         kinds: [ROLE.to_owned()].into(),
+        labels: Default::default(),
         roles: vec![RoleSpec::new(ROLE)],
         tombstone_quota,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,

@@ -9,7 +9,7 @@ use unisono::roles::{Claim, ClaimState, FencingToken};
 use unisono::store::{MAX_KEY, MAX_VALUE, Report, Row, TableName};
 use unisono::time::Stamp;
 use unisono::wire::Envelope;
-use unisono::{NodeId, ReplicaId, RoleSpec};
+use unisono::{Handover, NodeId, PartitionPolicy, ReplicaId, RoleSpec};
 
 /// Some of everything.
 pub(crate) struct Wild {
@@ -119,19 +119,30 @@ fn record(u: &mut Unstructured<'_>) -> Result<Record> {
 
 fn claim(u: &mut Unstructured<'_>) -> Result<Claim> {
     let to = if u.arbitrary()? { Some(replica(u)?) } else { None };
-    let state = match u.int_in_range(0..=4)? {
+    let state = match u.int_in_range(0..=5)? {
         0 => ClaimState::Starting,
         1 => ClaimState::Running,
         2 => ClaimState::Draining { to },
         3 => ClaimState::Stopped { to },
+        4 => ClaimState::Yielding { to: replica(u)? },
         _ => ClaimState::Failed { why: text(u, 300)?, until_ms: number(u)? },
     };
-    Ok(Claim { token: FencingToken { stamp: stamp(u)?, replica: replica(u)? }, state })
+    let token = FencingToken { stamp: stamp(u)?, replica: replica(u)? };
+    let handed = u.arbitrary::<Option<Vec<u8>>>()?.map(Into::into);
+    Ok(Claim { token, state, pinned: u.arbitrary()?, handed })
 }
 
 fn role(u: &mut Unstructured<'_>) -> Result<RoleSpec> {
     let (name, kind) = (text(u, RoleSpec::MAX_NAME)?, text(u, RoleSpec::MAX_NAME)?);
-    Ok(RoleSpec::new(name).kind(kind).arguments(text(u, RoleSpec::MAX_ARGUMENTS)?).count(u.arbitrary()?))
+    let spec = RoleSpec::new(name).kind(kind).arguments(text(u, RoleSpec::MAX_ARGUMENTS)?).count(u.arbitrary()?);
+    let spec = if u.arbitrary()? { spec.handover(Handover::MakeBeforeBreak) } else { spec };
+    let spec = spec.revision(u.arbitrary()?).partition(match u.int_in_range(0..=2)? {
+        0 => PartitionPolicy::Overlap,
+        1 => PartitionPolicy::Majority,
+        _ => PartitionPolicy::Quorum(u.arbitrary()?),
+    });
+    let spec = spec.only_on(text(u, 300)?, text(u, 300)?).apart_from(text(u, 300)?);
+    Ok(if u.arbitrary()? { spec.spread_over(text(u, 300)?) } else { spec })
 }
 
 fn report(u: &mut Unstructured<'_>) -> Result<Report> {

@@ -180,6 +180,12 @@ impl Builder {
         self
     }
 
+    /// One more label of this node, see [`Config::labels`].
+    pub fn label(mut self, label: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.labels.insert(label.into(), value.into());
+        self
+    }
+
     /// Registers how to build roles of a kind; this node then is a candidate for all roles of that kind, whichever node
     /// declared them.
     ///
@@ -259,7 +265,7 @@ impl Builder {
             strategies.push(Box::new(StaticList::new(settings.peers.iter().copied())));
         }
         let beacon = config.broadcast.then_some(BeaconConfig { replica: draw.replica, seed: draw.seed });
-        let plan = Plan::new(config.cluster, &settings, config.roles, factories);
+        let plan = Plan::new(&config, &settings, factories);
         Ok(run(plan, Discovery { strategies, beacon }, draw, bound))
     }
 
@@ -290,7 +296,7 @@ impl Builder {
         self.config.node = Some(host.node().to_owned());
         let settings = self.config.settings()?;
         self.check_kinds()?;
-        let plan = Plan::new(self.config.cluster, &settings, self.config.roles, self.factories);
+        let plan = Plan::new(&self.config, &settings, self.factories);
         Ok(host.start(plan))
     }
 }

@@ -4,6 +4,7 @@
 //! which every text has become what it stands for, or the first [`ConfigError`]. Nothing here touches the network: a
 //! subnet that no interface is in is found out when the node binds.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ pub struct Config {
     /// Roles that the cluster should keep running, whichever nodes can. Default: none. All nodes may name the same
     /// ones. A node hosts those whose kind it registered.
     pub roles: Vec<RoleSpec>,
+    /// The labels of this node, which roles can ask for or be spread over, as in `zone = "a"`. At most 64, each name and
+    /// value of 1 to 128 bytes. Default: none.
+    pub labels: BTreeMap<String, String>,
     /// How long a role's task may take to end after it was asked to, in milliseconds; then it is aborted. Default:
     /// 5,000. Longer means slower moves; shorter cuts off clean-up.
     pub stop_grace_ms: u64,
@@ -134,6 +138,7 @@ impl Config {
         }
         let peers = self.peers.iter().map(|text| address("peers", text)).collect::<Result<_, _>>()?;
         RoleSpec::validate_all(&self.roles)?;
+        check_labels(&self.labels)?;
         self.monitor.check()?;
         let default_preset = if is_loopback(&net) { Preset::Local } else { Preset::Lan };
         Ok(Settings {
@@ -166,6 +171,7 @@ impl Default for Config {
             peers: Vec::new(),
             broadcast: true,
             roles: Vec::new(),
+            labels: BTreeMap::new(),
             stop_grace_ms: 5_000,
             converge_timeout_ms: 10_000,
             leave_patience_ms: 5_000,
@@ -187,6 +193,16 @@ pub(super) struct Settings {
     pub(super) converge_timeout: Duration,
     pub(super) leave_patience: Duration,
     pub(super) monitor: MonitorConfig,
+}
+
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    if labels.len() > RoleSpec::MAX_CONSTRAINTS {
+        return Err(ConfigError::Labels { count: labels.len() });
+    }
+    match labels.iter().flat_map(|(label, value)| [label, value]).find(|text| !RoleSpec::is_name(text)) {
+        Some(text) => Err(ConfigError::Label { text: text.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn is_loopback(net: &IpNet) -> bool {

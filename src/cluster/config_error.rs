@@ -123,6 +123,18 @@ pub enum ConfigError {
     /// A role is declared wrongly.
     #[error(transparent)]
     Role(#[from] RoleSpecError),
+    /// A label of this node, or its value, is empty or too long.
+    #[error("labels: {text:?} has {} bytes; give labels and their values 1 to {}", text.len(), RoleSpec::MAX_NAME)]
+    Label {
+        /// The label or the value.
+        text: String,
+    },
+    /// This node has too many labels.
+    #[error("labels: {count} are too many; give a node at most {}", RoleSpec::MAX_CONSTRAINTS)]
+    Labels {
+        /// How many.
+        count: usize,
+    },
     /// A factory was registered for a kind that no role can have.
     #[error("role_kind: the kind {kind:?} has {} bytes; give it 1 to {}", kind.len(), RoleSpec::MAX_NAME)]
     Kind {
@@ -151,6 +163,7 @@ impl ConfigError {
             Self::OwnPort { .. } => "own_port",
             Self::Timing(_) => "timing",
             Self::Role(_) => "roles",
+            Self::Label { .. } | Self::Labels { .. } => "labels",
             Self::Kind { .. } | Self::KindTwice { .. } => "role_kind",
             Self::LastPort => "port",
             Self::Wildcard { .. } => "bind",

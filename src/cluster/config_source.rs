@@ -254,6 +254,7 @@ mod tests {
         let expected = Config {
             cluster: "parking".into(),
             node: Some("larry".into()),
+            labels: Default::default(),
             net: "10.0.0.0/8".into(),
             port: 5_000,
             own_port: Some(5_001),

@@ -6,14 +6,14 @@
 //!                                └─▶ handle         ─▶ Cluster, once it runs
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cluster;
-use super::config::Settings;
+use super::config::{Config, Settings};
 use super::monitor::{Monitor, MonitorConfig};
 use super::node::{Local, Node, Parts, Patience};
 use super::role::Factories;
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) timing: Timing,
     /// The kinds of roles that it can build.
     pub(crate) kinds: BTreeSet<String>,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
     /// The roles that it asks for.
     pub(crate) roles: Vec<RoleSpec>,
     /// What builds the tasks of its roles. They wait for the handle.
@@ -64,7 +66,7 @@ pub(crate) struct Run {
 }
 
 impl Plan {
-    pub(super) fn new(cluster: String, settings: &Settings, roles: Vec<RoleSpec>, factories: Factories) -> Self {
+    pub(super) fn new(config: &Config, settings: &Settings, factories: Factories) -> Self {
         let made = Latest::new(None);
         let patience = Patience {
             converge: settings.converge_timeout,
@@ -72,11 +74,12 @@ impl Plan {
             stop_grace: settings.stop_grace,
         };
         Self {
-            cluster,
+            cluster: config.cluster.clone(),
             node: settings.node.clone(),
             timing: settings.timing.clone(),
             kinds: factories.kinds(),
-            roles,
+            labels: config.labels.clone(),
+            roles: config.roles.clone(),
             runner: Box::new(factories.into_runner(made.reader())),
             stop_grace: settings.stop_grace,
             handle: Handle { patience, monitor: settings.monitor, made },
@@ -89,6 +92,7 @@ impl Plan {
             identity,
             timing: self.timing.clone(),
             kinds: self.kinds.clone(),
+            labels: self.labels.clone(),
             roles: self.roles.clone(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,

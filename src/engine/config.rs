@@ -1,6 +1,6 @@
 //! What an engine is told at its start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub struct EngineConfig {
     pub timing: Timing,
     /// The kinds of roles that this node can build.
     pub kinds: BTreeSet<String>,
+    /// The labels of this node, which roles can ask for.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// The roles that this node asks the cluster to run.
     pub roles: Vec<RoleSpec>,
     /// So many removed rows are kept for a member that is Down; beyond that the one that has been Down for longest is

@@ -271,6 +271,7 @@ mod tests {
         let tombstone_quota = EngineConfig::TOMBSTONE_QUOTA;
         let (kinds, roles) = (BTreeSet::new(), Vec::new());
         let config = EngineConfig {
+            labels: Default::default(),
             cluster,
             identity,
             timing,

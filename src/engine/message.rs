@@ -1,6 +1,7 @@
 //! What engines say to each other. Bodies of datagrams and of frames; postcard, versioned by the envelope and the
 //! first frame of a stream.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -187,8 +188,14 @@ pub(super) struct MemberInfo {
     pub(super) node: NodeId,
     /// The kinds of roles that it can build, sorted.
     pub(super) kinds: Vec<String>,
+    /// Its labels.
+    pub(super) labels: BTreeMap<String, String>,
+    /// How busy it is, in buckets.
+    pub(super) load: u8,
     /// Whether others should rather build them, as long as there are any who can.
     pub(super) unready: bool,
+    /// Whether it leaves: what runs there is to move.
+    pub(super) leaves: bool,
 }
 
 /// The name of the table of members' own declarations.

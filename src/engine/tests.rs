@@ -29,6 +29,7 @@ pub(super) fn engine(formed: bool) -> Engine {
         identity: identity.clone(),
         timing: Timing::local(),
         kinds: BTreeSet::new(),
+        labels: Default::default(),
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,

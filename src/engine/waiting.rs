@@ -190,6 +190,7 @@ mod tests {
             identity: Identity { address: ([127, 0, 0, 1], 4_871).into(), node, replica: own, boot: 1, renewal: 0 },
             timing: Timing::local(),
             kinds: Default::default(),
+            labels: Default::default(),
             roles: Vec::new(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,

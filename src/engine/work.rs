@@ -51,13 +51,14 @@ pub(super) struct Drawn {
     in_view: BTreeSet<ReplicaId>,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) holdings: Vec<Holding>,
+    roster: usize,
     pub(super) fingerprint: Fingerprint,
     pub(super) assignment: Assignment,
 }
 
 impl Drawn {
     fn picture(&self) -> Picture<'_> {
-        Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings }
+        Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings, roster: self.roster }
     }
 }
 
@@ -205,7 +206,14 @@ impl Engine {
     /// Says of this node who it is and what it can build.
     pub(super) fn declare_self(&mut self) {
         let (node, kinds) = (self.swim.identity().node.clone(), self.config.kinds.iter().cloned().collect());
-        let info = MemberInfo { node, kinds, unready: self.is_unready() };
+        let info = MemberInfo {
+            node,
+            kinds,
+            labels: self.config.labels.clone(),
+            load: 0,
+            unready: self.is_unready(),
+            leaves: false,
+        };
         self.put_own(self.work.system.tables.members.clone(), &[], &wire::encode(&info));
         self.work.redraw();
     }
@@ -312,7 +320,13 @@ impl Engine {
         let candidate = |(replica, info): (&ReplicaId, &MemberInfo)| {
             let builds = |kind: &&String| !info.unready || !offered.contains(kind);
             let kinds = info.kinds.iter().filter(builds).cloned().collect();
-            Candidate { node: info.node.clone(), replica: *replica, kinds }
+            Candidate {
+                node: info.node.clone(),
+                replica: *replica,
+                kinds,
+                labels: info.labels.clone(),
+                load: info.load,
+            }
         };
         let mut candidates: Vec<Candidate> = living().map(candidate).collect();
         candidates.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
@@ -323,7 +337,8 @@ impl Engine {
         let holdings = holdings
             .map(|((role, holder), claim)| Holding { role: role.clone(), holder: *holder, claim: claim.clone() })
             .collect();
-        let mut drawn = Drawn { candidates, in_view, roles: specs, holdings, ..Drawn::default() };
+        let roster = self.roster.members().count();
+        let mut drawn = Drawn { candidates, in_view, roles: specs, holdings, roster, ..Drawn::default() };
         drawn.fingerprint = fingerprint(&drawn.picture());
         let who = self.sabotage.breaks(Rule::UnsortedOrphans).then_some(self.own);
         drawn.assignment = roles::assign_as(&drawn.picture(), who);

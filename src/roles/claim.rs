@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ReplicaId;
@@ -55,6 +56,11 @@ pub enum ClaimState {
     Starting,
     /// The task runs.
     Running,
+    /// The task runs until that of `to` does: make before break.
+    Yielding {
+        /// The successor.
+        to: ReplicaId,
+    },
     /// The task was asked to end, so that `to` can start.
     Draining {
         /// The successor.
@@ -80,6 +86,7 @@ impl ClaimState {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Yielding { .. } => "yielding",
             Self::Draining { .. } => "draining",
             Self::Stopped { .. } => "stopped",
             Self::Failed { .. } => "failed",
@@ -94,6 +101,10 @@ pub struct Claim {
     pub token: FencingToken,
     /// What the owner does with the role.
     pub state: ClaimState,
+    /// It was moved here a short time ago and is not to be moved again for balance; its owner says for how long.
+    pub pinned: bool,
+    /// What the task hands to its successor, in [`ClaimState::Stopped`].
+    pub handed: Option<Bytes>,
 }
 
 #[cfg(test)]

@@ -22,5 +22,5 @@ pub(crate) use assign::assign_as;
 pub use assign::{Assignment, assign};
 pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};
-pub use spec::{RoleSpec, RoleSpecError};
+pub use spec::{Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};
 pub use supervisor::{Permit, RoleReport, Supervisor, SupervisorConfig, SupervisorOutput};

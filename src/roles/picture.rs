@@ -1,9 +1,10 @@
 //! Everything that [`assign`](super::assign) reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Claim, ClaimState, RoleSpec};
+use super::{Claim, ClaimState, PartitionPolicy, RoleSpec};
 use crate::id::{NodeId, ReplicaId};
+use crate::wire;
 
 /// A member of the view.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +15,10 @@ pub struct Candidate {
     pub replica: ReplicaId,
     /// The role kinds that it can build.
     pub kinds: BTreeSet<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// How busy it is, in buckets each a quarter above the one below: 0 for idle. It says so itself, with hysteresis.
+    pub load: u8,
 }
 
 /// A claim of a member of the view.
@@ -36,6 +41,8 @@ pub struct Picture<'a> {
     pub roles: &'a [RoleSpec],
     /// Every claim of a member of the view, sorted by (role, holder). Claims of others do not belong here.
     pub holdings: &'a [Holding],
+    /// How many nodes belong to the cluster, those that are Down included.
+    pub roster: usize,
 }
 
 impl Picture<'_> {
@@ -53,13 +60,21 @@ impl Picture<'_> {
             for kind in &candidate.kinds {
                 piece(false, kind.as_bytes());
             }
+            piece(false, &(candidate.labels.len() as u64).to_be_bytes());
+            for (label, value) in &candidate.labels {
+                piece(false, label.as_bytes());
+                piece(false, value.as_bytes());
+            }
+            piece(false, &[candidate.load]);
+        }
+        // Rosters change more often than views; they only matter where somebody counts them.
+        if self.roles.iter().any(|spec| spec.partition == PartitionPolicy::Majority) {
+            piece(true, b"roster");
+            piece(false, &(self.roster as u64).to_be_bytes());
         }
         piece(true, b"roles");
         for spec in self.roles {
-            piece(false, spec.name.as_bytes());
-            piece(false, spec.kind.as_bytes());
-            piece(false, spec.arguments.as_bytes());
-            piece(false, &spec.count.to_be_bytes());
+            piece(false, &wire::encode(spec));
         }
         piece(true, b"claims");
         for holding in self.holdings {
@@ -71,8 +86,9 @@ impl Picture<'_> {
                 ClaimState::Draining { to } => (1, *to),
                 ClaimState::Stopped { to } => (2, *to),
                 ClaimState::Failed { .. } => (3, None),
+                ClaimState::Yielding { to } => (4, Some(*to)),
             };
-            piece(false, &[state, u8::from(to.is_some())]);
+            piece(false, &[state, u8::from(to.is_some()), u8::from(holding.claim.pinned)]);
             piece(false, &to.map_or(0, |to| to.0).to_be_bytes());
         }
     }
@@ -98,7 +114,11 @@ impl Picture<'_> {
 impl Claim {
     /// A task may be running under this claim.
     pub(super) fn occupies(&self) -> bool {
-        matches!(self.state, ClaimState::Starting | ClaimState::Running | ClaimState::Draining { .. })
+        let Self { state, .. } = self;
+        matches!(
+            state,
+            ClaimState::Starting | ClaimState::Running | ClaimState::Yielding { .. } | ClaimState::Draining { .. }
+        )
     }
 
     /// The owner means to keep the role.
@@ -109,6 +129,7 @@ impl Claim {
     /// Who is to have the role next.
     pub(super) fn successor(&self) -> Option<ReplicaId> {
         match self.state {
+            ClaimState::Yielding { to } => Some(to),
             ClaimState::Draining { to } | ClaimState::Stopped { to } => to,
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! One simulated host: an engine, and what its driver would do for it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub struct NodeOptions {
     pub(super) node: NodeId,
     pub(super) timing: Timing,
     pub(super) kinds: BTreeSet<String>,
+    pub(super) labels: BTreeMap<String, String>,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
@@ -53,6 +54,7 @@ impl NodeOptions {
             node,
             timing: Timing::lan(),
             kinds: BTreeSet::new(),
+            labels: BTreeMap::new(),
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
@@ -83,6 +85,13 @@ impl NodeOptions {
         self.kinds.insert(spec.kind.clone());
         self.roles.retain(|role| role.name != spec.name);
         self.roles.push(spec);
+        self
+    }
+
+    /// Gives this node a label.
+    #[must_use]
+    pub fn label(mut self, label: &str, value: &str) -> Self {
+        self.labels.insert(label.to_owned(), value.to_owned());
         self
     }
 
@@ -225,6 +234,7 @@ impl Host {
             identity,
             timing: self.options.timing.clone(),
             kinds: self.options.kinds.clone(),
+            labels: self.options.labels.clone(),
             roles: self.options.roles.clone(),
             tombstone_quota: self.options.tombstone_quota,
             departed_authors: self.options.departed_authors,

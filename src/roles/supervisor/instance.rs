@@ -56,7 +56,7 @@ impl Instance {
             Phase::Stopped { to } => ClaimState::Stopped { to: Some(*to) },
             Phase::Excluded { until_ms, why, .. } => ClaimState::Failed { why: why.clone(), until_ms: *until_ms },
         };
-        Claim { token: self.token, state }
+        Claim { token: self.token, state, pinned: false, handed: None }
     }
 
     /// When something is due here.
@@ -72,7 +72,7 @@ impl Instance {
         if *self.spec == *spec {
             return false;
         }
-        let other = self.spec.kind != spec.kind || self.spec.arguments != spec.arguments;
+        let other = !self.spec.builds_as(spec);
         self.spec = Arc::new(spec.clone());
         if other {
             self.failures.clear();

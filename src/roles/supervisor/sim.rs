@@ -308,7 +308,7 @@ impl World {
         self.carry_out(id)?;
         let node = self.nodes.get_mut(&id).unwrap();
         let (candidates, holdings) = node.sees();
-        let picture = Picture { candidates: &candidates, roles: &node.specs.1, holdings: &holdings };
+        let picture = Picture { candidates: &candidates, roles: &node.specs.1, holdings: &holdings, roster: 0 };
         let mut hash = Xxh3::new();
         picture.describe(|section, bytes| {
             hash.update(&[u8::from(section), u8::try_from(bytes.len()).unwrap()]);
@@ -388,7 +388,7 @@ impl Node {
     fn sees(&self) -> (Vec<Candidate>, Vec<Holding>) {
         let candidate = |replica: &ReplicaId| {
             let node = NodeId::new(format!("node-{}", replica.0)).unwrap();
-            Candidate { node, replica: *replica, kinds: kinds(*replica) }
+            Candidate { node, replica: *replica, kinds: kinds(*replica), labels: BTreeMap::new(), load: 0 }
         };
         let mut candidates: Vec<_> = self.view.1.iter().map(candidate).collect();
         candidates.sort_by_key(|c| (c.node.clone(), c.replica));

@@ -39,7 +39,7 @@ impl Bench {
 
     fn claim(&mut self, role: &str, owner: ReplicaId, stamp: u64, state: ClaimState) {
         let token = FencingToken { stamp: Stamp(stamp), replica: owner };
-        self.claims.insert((role.to_owned(), owner), Claim { token, state });
+        self.claims.insert((role.to_owned(), owner), Claim { token, state, pinned: false, handed: None });
     }
 
     /// Decides, and tells what came out of it: `claim r Running`, `start r`, `stop r`, `claim r none`.
@@ -49,13 +49,15 @@ impl Bench {
                 node: NodeId::new(format!("node-{}", replica.0)).unwrap(),
                 replica: *replica,
                 kinds: if self.unable.contains(replica) { [].into() } else { ["r".to_owned()].into() },
+                labels: BTreeMap::new(),
+                load: 0,
             })
             .collect();
         let seen = self.claims.iter().filter(|((_, owner), _)| self.view.contains(owner));
         let holdings: Vec<_> = seen
             .map(|((role, holder), claim)| Holding { role: role.clone(), holder: *holder, claim: claim.clone() })
             .collect();
-        let picture = Picture { candidates: &candidates, roles: &self.specs, holdings: &holdings };
+        let picture = Picture { candidates: &candidates, roles: &self.specs, holdings: &holdings, roster: 0 };
         let (now, stamp) = (self.now(), &mut self.stamp);
         let mut draw = || {
             *stamp += 1;

@@ -73,6 +73,7 @@ fn engine(name: &str, number: u16) -> Engine {
         identity,
         timing: Timing::lan(),
         kinds: Default::default(),
+        labels: Default::default(),
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,
