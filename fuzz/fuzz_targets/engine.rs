@@ -255,7 +255,7 @@ impl Script<'_> {
         let token = stage.nodes[at].tasks.get(&role).copied().filter(|_| byte & 8 == 0).unwrap_or(forged);
         match byte % 3 {
             0 => RoleReport::Running { role, token },
-            1 => RoleReport::Stopped { role, token },
+            1 => RoleReport::stopped(role, token),
             _ => RoleReport::Failed { role, token, why: "x".repeat(byte.into()) },
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use unisono::ReplicaId;
-use unisono::engine::{Engine, EngineConfig, Input, Output, Phase, RoleReport, StreamId};
+use unisono::engine::{Engine, EngineConfig, Input, Output, Phase, RoleReport, RoleStart, StreamId};
 use unisono::store::{Store, TableName};
 use unisono::time::{Instant, Now};
 use unisono::wire;
@@ -216,12 +216,12 @@ impl Pair {
                     self.queue.push_back((far, Input::Closed { stream }));
                 }
             }
-            Output::StartRole { spec, token } => {
+            Output::StartRole(RoleStart { spec, token, .. }) => {
                 let report = RoleReport::Running { role: spec.name.clone(), token };
                 self.queue.push_back((node, Input::Role(report)));
             }
             Output::StopRole { role, token } => {
-                self.queue.push_back((node, Input::Role(RoleReport::Stopped { role, token })));
+                self.queue.push_back((node, Input::Role(RoleReport::stopped(role, token))));
             }
             _ => {}
         }

@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use unisono::engine::{Engine, Input, Output, Phase, RoleReport, StreamId};
+use unisono::engine::{Engine, Input, Output, Phase, RoleReport, RoleStart, StreamId};
 use unisono::store::{Store, TableName};
 use unisono::time::{Instant, Now};
 use unisono::wire;
@@ -133,7 +133,7 @@ impl Stage {
         let node = &mut self.nodes[at];
         match &input {
             Input::Datagram { bytes, .. } | Input::Frame { bytes, .. } => node.fed += bytes.len() as u64,
-            Input::Role(RoleReport::Stopped { role, token }) | Input::Role(RoleReport::Failed { role, token, .. }) => {
+            Input::Role(RoleReport::Stopped { role, token, .. }) | Input::Role(RoleReport::Failed { role, token, .. }) => {
                 if let Input::Role(RoleReport::Failed { why, .. }) = &input {
                     node.fed += why.len() as u64;
                 }
@@ -292,9 +292,9 @@ impl Stage {
                     self.nodes[far].streams.push_back(Input::Closed { stream });
                 }
             }
-            Output::StartRole { spec, token } => self.starts(at, &spec.name, token),
+            Output::StartRole(RoleStart { spec, token, .. }) => self.starts(at, &spec.name, token),
             Output::StopRole { role, token } => {
-                self.nodes[at].reports.push_back(RoleReport::Stopped { role, token });
+                self.nodes[at].reports.push_back(RoleReport::stopped(role, token));
             }
             _ => {}
         }

@@ -47,7 +47,7 @@ pub use error::{ConvergeError, LeaveError, OperateError, ReadyError, StartError,
 pub use events::{Events, Lagged};
 pub use handle::Cluster;
 pub use monitor::{MonitorConfig, Usage};
-pub use role::{RoleContext, RoleError, RoleResult};
+pub use role::{HandOverError, RoleContext, RoleError, RoleResult, Starting};
 pub use server::{
     CallError, CastError, DistrServer, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle,
     ServerLookupError, ServerResult, ServerState, StopError,

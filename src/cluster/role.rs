@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   engine: StartRole ─▶ driver ─▶ Factories::build ─▶ factory(RoleContext) ─▶ the application's future
-//!   engine: StopRole  ─▶ driver ─▶ StopSignal ─▶ RoleContext::stopped() ─▶ the future ends, or is aborted
+//!   engine: StopRole  ─▶ driver ─▶ RoleLine ─▶ RoleContext::stopped() ─▶ the future ends, or is aborted
 //! ```
 //!
 //! A context holds a [`Cluster`] that does not count: a role's task never keeps alive the node that it runs on.
@@ -14,9 +14,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Cluster;
-use crate::driver::{Reader, RoleRunner, StopSignal};
-use crate::roles::{FencingToken, RoleSpec};
+use crate::driver::{self, Coming, Reader, RoleLine, RoleRunner};
+use crate::roles::{FencingToken, RoleSpec, RoleStart};
 
 /// Why a role's task failed; any error and any text turns into it with `?` or `.into()`.
 pub type RoleError = Box<dyn Error + Send + Sync>;
@@ -32,11 +34,32 @@ type Factory = Arc<dyn Fn(RoleContext) -> RoleFuture + Send + Sync>;
 pub struct RoleContext {
     spec: Arc<RoleSpec>,
     token: FencingToken,
-    stop: StopSignal,
+    line: RoleLine,
     cluster: Cluster,
 }
 
+/// As long as it is held, the role is coming up; see [`RoleContext::starting`].
+#[derive(Debug)]
+#[must_use = "the role is up as soon as this is dropped"]
+pub struct Starting {
+    _coming: Coming,
+}
+
+/// What was to be handed over is too long.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{bytes} bytes are too many to hand over; at most {} fit, put the rest into a table",
+    RoleContext::MAX_HANDED_OVER
+)]
+pub struct HandOverError {
+    /// Its length.
+    pub bytes: usize,
+}
+
 impl RoleContext {
+    /// The most that can be handed over, in bytes.
+    pub const MAX_HANDED_OVER: usize = 48 * 1024;
+
     /// The name of the role, such as `gate-1`.
     pub fn role(&self) -> &str {
         &self.spec.name
@@ -68,12 +91,54 @@ impl RoleContext {
     /// ([`Config::stop_grace_ms`](super::Config::stop_grace_ms)) to clean up and return `Ok(())`, and is aborted after
     /// it. Cancel safe, and ready again whenever it is called after that.
     pub async fn stopped(&self) {
-        self.stop.requested().await;
+        self.line.stop_requested().await;
+    }
+
+    /// Says that the role is not up yet: it shows as starting until the guard is dropped. Take it before the task's first
+    /// await; a task that takes none is up as soon as it runs. Who waits for the role waits for that: its predecessor, where
+    /// the role makes before it breaks, and calls to it.
+    ///
+    /// ```no_run
+    /// # async fn listen() {}
+    /// # let builder = unisono::Cluster::builder();
+    /// builder.role_kind("gate", |context: unisono::RoleContext| async move {
+    ///     let starting = context.starting();
+    ///     listen().await;
+    ///     drop(starting);
+    ///     context.stopped().await;
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn starting(&self) -> Starting {
+        Starting { _coming: self.line.coming() }
+    }
+
+    /// What the instance before this one left with [`RoleContext::hand_over`], if this one takes its place by a planned
+    /// move. Only the first start on a node is given it: after a failure there is none.
+    pub fn handed_over(&self) -> Option<&Bytes> {
+        self.line.handed()
+    }
+
+    /// Leaves something to the instance that takes this one's place: call it when the task was asked to end, before it
+    /// returns. Of several calls the last one counts. It reaches the successor if there is one, which is so when the role
+    /// moves and not when it is removed, when this node dies, or when the successor dies before it begins; with
+    /// [`Handover::MakeBeforeBreak`](crate::Handover::MakeBeforeBreak) the successor runs already and is not given it.
+    /// What must not get lost belongs into a table.
+    ///
+    /// # Errors
+    /// [`HandOverError`] if it is longer than [`RoleContext::MAX_HANDED_OVER`]: all members hold it for a moment.
+    pub fn hand_over(&self, state: impl Into<Bytes>) -> Result<(), HandOverError> {
+        let state = state.into();
+        if state.len() > Self::MAX_HANDED_OVER {
+            return Err(HandOverError { bytes: state.len() });
+        }
+        self.line.leave_state(state);
+        Ok(())
     }
 
     /// Whether the task was asked to end.
     pub fn is_stopped(&self) -> bool {
-        self.stop.is_requested()
+        self.line.is_stop_requested()
     }
 }
 
@@ -130,12 +195,8 @@ pub(super) struct Runner {
 }
 
 impl RoleRunner for Runner {
-    fn build(
-        &mut self,
-        spec: Arc<RoleSpec>,
-        token: FencingToken,
-        stop: StopSignal,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+    fn build(&mut self, start: &RoleStart, line: RoleLine) -> driver::RoleFuture {
+        let (spec, token) = (Arc::clone(&start.spec), start.token);
         let factory = self.factories.get(&spec.kind).cloned();
         let cluster = self.cluster.clone();
         Box::pin(async move {
@@ -143,7 +204,7 @@ impl RoleRunner for Runner {
             let Some(Some(cluster)) = cluster.wait_for(Option::is_some).await else {
                 return Err("the node did not start".to_owned());
             };
-            let context = RoleContext { spec, token, stop, cluster };
+            let context = RoleContext { spec, token, line, cluster };
             // The factory is called here and not above, so that its panic is the task's and not the driver's.
             factory(context).await.map_err(|error| describe(error.as_ref()))
         })

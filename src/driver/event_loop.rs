@@ -165,7 +165,7 @@ impl<M: Machine> EventLoop<M> {
                 Stranger::OfVersion { from, bytes } => Input::Datagram { from, bytes },
             }),
             () = sources.written.notified() => self.handle(Input::StoreChanged),
-            Some(report) = self.roles.next() => self.handle(Input::Role(report)),
+            report = self.roles.next() => self.handle(Input::Role(report)),
             Some(order) = sources.orders.recv() => {
                 if let Some(command) = self.face.command(order) {
                     self.handle(Input::Command(command));
@@ -217,7 +217,7 @@ impl<M: Machine> EventLoop<M> {
                     self.streams.close(stream);
                     None
                 }
-                Output::StartRole { spec, token } => self.roles.start(spec, token).map(Input::Role),
+                Output::StartRole(start) => self.roles.start(&start).map(Input::Role),
                 Output::StopRole { role, token } => {
                     self.roles.stop(role, token);
                     None

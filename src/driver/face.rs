@@ -101,6 +101,9 @@ fn log(event: &Event) {
         Event::SchemaDiffers { table, node, ours, theirs, .. } => {
             tracing::warn!(table, %node, ours, theirs, "another node uses other types for a table; neither reads the other's rows");
         }
+        Event::RoleAborted { role, after } => {
+            tracing::warn!(role, ?after, "a role did not end within its stop grace and was aborted");
+        }
         Event::Unready { wait } => {
             tracing::warn!(?wait, "others find this node down again and again; it builds no roles for a while");
         }

@@ -20,6 +20,7 @@ pub(crate) mod face;
 pub(crate) mod guard;
 mod latest;
 pub(crate) mod machine;
+mod role_line;
 pub(crate) mod role_task;
 mod stream;
 mod streams;
@@ -37,7 +38,8 @@ pub use command::{Commander, Gone, Requests};
 pub use counts::Counts;
 pub use latest::{Latest, Reader};
 use machine::{Machine, Outbox};
-pub use role_task::{RoleRunner, StopSignal};
+pub use role_line::{Coming, RoleLine};
+pub use role_task::{RoleFuture, RoleRunner};
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub use stream::cut_frames;

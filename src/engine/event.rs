@@ -162,6 +162,13 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A role that was asked to stop here did not within its stop grace, and was aborted.
+    RoleAborted {
+        /// Which.
+        role: String,
+        /// The stop grace.
+        after: Duration,
+    },
     /// Entries came with stamps further ahead of time than is allowed: somebody's clock is wrong.
     ClockAhead {
         /// Who wrote them.

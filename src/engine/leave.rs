@@ -1,4 +1,4 @@
-//! The way out: stop the roles, see every own write in another member's hands, say goodbye.
+//! The way out: hand over the roles, see every own write in another member's hands, say goodbye.
 
 use std::time::Duration;
 
@@ -26,15 +26,19 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub(super) struct Leaving {
     request: u64,
     since: Instant,
+    /// When it is too late to wait for anything but the goodbye.
+    until: Instant,
     stage: Stage,
 }
 
 /// ```text
-///   Stopping ── no role runs here ─▶ Saving ── somebody holds all ─▶ Goodbye ── all took note ─▶ Gone
-///       └──────────────────────────────┴──────── patience ─────────▶───┘
+///   Draining ── all roles run elsewhere ─▶ Stopping ── no role runs here ─▶ Saving ── somebody holds all ─▶ Goodbye
+///      └────── half the patience ────────────▲ └───────────────────────────────┴──────── patience ────────────▲ │
+///                                                                              Gone ◀── all took note ──────────┘
 /// ```
 #[derive(Debug)]
 enum Stage {
+    Draining,
     Stopping,
     /// So many own writes must be in somebody's hands.
     Saving(u64),
@@ -54,16 +58,30 @@ impl Engine {
         if self.leaving.is_some() {
             return;
         }
-        self.leaving = Some(Leaving { request, since: self.now.instant, stage: Stage::Stopping });
-        self.timers.set(Timer::LeavePatience, self.now.instant + patience);
-        self.work.stop_all(self.now);
+        let since = self.now.instant;
+        self.leaving = Some(Leaving { request, since, until: since + patience, stage: Stage::Draining });
         self.status.changed();
+        let others = self.work.view().any(|member| member != self.own);
+        if !(self.formed() && others) {
+            return self.stop_roles();
+        }
+        self.timers.set(Timer::LeavePatience, since + patience / 2);
+        self.declare_self();
+    }
+
+    /// Whatever still runs here ends now; the others start it once this node is gone.
+    fn stop_roles(&mut self) {
+        let Some(leaving) = &mut self.leaving else { return };
+        leaving.stage = Stage::Stopping;
+        self.timers.set(Timer::LeavePatience, leaving.until);
+        self.work.stop_all(self.now);
     }
 
     /// Another process has this one's name and place for good. Nobody counts on what this one says any more, so it must
     /// run no role and keep silent.
     pub(super) fn stand_back(&mut self) {
-        self.leaving = Some(Leaving { request: 0, since: self.now.instant, stage: Stage::Gone });
+        let now = self.now.instant;
+        self.leaving = Some(Leaving { request: 0, since: now, until: now, stage: Stage::Gone });
         self.store.close();
         self.work.stop_all(self.now);
         self.swim.leave(self.now.instant);
@@ -87,6 +105,10 @@ impl Engine {
     pub(super) fn check_leaving(&mut self) {
         let Some(leaving) = &mut self.leaving else { return };
         match &leaving.stage {
+            Stage::Draining if self.work.handed_over() => {
+                self.stop_roles();
+                self.check_leaving();
+            }
             Stage::Stopping if self.work.idle() => {
                 leaving.stage = Stage::Saving(self.store.base_of(self.own));
                 self.ask_all();
@@ -103,7 +125,7 @@ impl Engine {
                     self.go();
                 }
             }
-            Stage::Stopping | Stage::Gone => {}
+            Stage::Draining | Stage::Stopping | Stage::Gone => {}
         }
     }
 
@@ -125,6 +147,7 @@ impl Engine {
     /// Patience is over: leave, whether or not everything is in other hands.
     pub(super) fn leave_now(&mut self) {
         match self.leaving.as_ref().map(|leaving| &leaving.stage) {
+            Some(Stage::Draining) => self.stop_roles(),
             Some(Stage::Stopping | Stage::Saving(_)) => self.say_goodbye(),
             Some(Stage::Goodbye { .. }) => self.check_leaving(),
             Some(Stage::Gone) | None => {}
@@ -137,7 +160,7 @@ impl Engine {
         let goodbye = match leaving.stage {
             Stage::Gone => return,
             Stage::Goodbye { .. } => true,
-            Stage::Stopping | Stage::Saving(_) => false,
+            Stage::Draining | Stage::Stopping | Stage::Saving(_) => false,
         };
         for peer in self.live().clone() {
             if goodbye {

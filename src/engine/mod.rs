@@ -69,7 +69,7 @@ pub use output::{Denial, Output, Reply};
 pub use status::EngineStats;
 pub use visible::Visible;
 
-pub use crate::roles::RoleReport;
+pub use crate::roles::{RoleReport, RoleStart};
 
 use crate::crdt::Roster;
 use crate::id::ReplicaId;
@@ -170,7 +170,7 @@ impl Engine {
             gossip: gossip::Gossip::new(),
             early: early::Early::default(),
             guard: guard::Guard::new(now.instant),
-            work: work::Work::new(own, &config.timing, sabotage),
+            work: work::Work::new(own, config.seed ^ 0x726f_6c65, &config.timing, sabotage),
             pace: pace::Pace::new(),
             waiting: waiting::Waiting::default(),
             visibility: visible::Visibility::default(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Event, Status, StreamId};
 use crate::id::NodeId;
 use crate::membership::TimingError;
-use crate::roles::{FencingToken, RoleSpec};
+use crate::roles::{FencingToken, RoleStart};
 
 /// What the engine asks of the driver. To be carried out in order; none of it may block.
 #[derive(Clone, Debug)]
@@ -41,12 +41,7 @@ pub enum Output {
         stream: StreamId,
     },
     /// Start the task of a role on this node.
-    StartRole {
-        /// What to run.
-        spec: Arc<RoleSpec>,
-        /// The fencing token of this start.
-        token: FencingToken,
-    },
+    StartRole(RoleStart),
     /// Ask the task of a role to end, and end it after its stop grace.
     StopRole {
         /// The role.

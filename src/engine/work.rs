@@ -16,7 +16,7 @@ use crate::membership::Liveness;
 use crate::replication::EAGER_TO_ALL;
 use crate::roles::{
     self, Assignment, Candidate, Claim, ClaimState, Holding, Permit, Picture, RoleReport, RoleSpec, Supervisor,
-    SupervisorConfig, SupervisorOutput,
+    SupervisorOutput,
 };
 use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Key, Row, TableName, owner_key};
@@ -63,12 +63,12 @@ impl Drawn {
 }
 
 impl Work {
-    pub(super) fn new(own: ReplicaId, timing: &Timing, sabotage: Sabotage) -> Self {
+    pub(super) fn new(own: ReplicaId, seed: u64, timing: &Timing, sabotage: Sabotage) -> Self {
         Self {
             stale: Stale::Picture,
             reporting: Reporting::default(),
             agreement: Agreement::new(timing.settle, timing.patience).sabotaged(sabotage),
-            supervisor: Supervisor::new(own, SupervisorConfig::default()).sabotaged(sabotage),
+            supervisor: Supervisor::new(own, seed).sabotaged(sabotage),
             sabotage,
             drawn: Drawn::default(),
             system: System::new(),
@@ -115,8 +115,14 @@ impl Work {
         self.supervisor.stop_all(now);
     }
 
+    /// No role runs here.
     pub(super) fn idle(&self) -> bool {
         self.supervisor.idle()
+    }
+
+    /// No role runs here, and whoever was to have one has it.
+    pub(super) fn handed_over(&self) -> bool {
+        self.supervisor.handed_over()
     }
 
     pub(super) fn drawn(&self) -> &Drawn {
@@ -212,7 +218,7 @@ impl Engine {
             labels: self.config.labels.clone(),
             load: 0,
             unready: self.is_unready(),
-            leaves: false,
+            leaves: self.leaving.is_some(),
         };
         self.put_own(self.work.system.tables.members.clone(), &[], &wire::encode(&info));
         self.work.redraw();
@@ -238,6 +244,9 @@ impl Engine {
     pub(super) fn role_report(&mut self, report: RoleReport) {
         let told = match &report {
             RoleReport::Running { role, token } => Event::RoleStarted { role: role.clone(), token: *token },
+            RoleReport::Stopped { role, aborted_after: Some(after), .. } => {
+                Event::RoleAborted { role: role.clone(), after: *after }
+            }
             RoleReport::Stopped { role, .. } => {
                 Event::RoleStopped { role: role.clone(), why: "it was asked to".to_owned() }
             }
@@ -273,9 +282,7 @@ impl Engine {
             moved = true;
             match output {
                 SupervisorOutput::Claim { role, claim } => self.write_claim(&role, claim.as_ref()),
-                SupervisorOutput::Start { spec, token } => {
-                    self.outputs.push_back(Output::StartRole { spec, token });
-                }
+                SupervisorOutput::Start(start) => self.outputs.push_back(Output::StartRole(start)),
                 SupervisorOutput::Stop { role, token } => self.outputs.push_back(Output::StopRole { role, token }),
             }
         }
@@ -315,10 +322,10 @@ impl Engine {
         };
         let living = || system.members().iter().filter(|(owner, _)| alive(**owner));
         // Who is unready builds only what nobody else can.
-        let ready = living().filter(|(_, info)| !info.unready).flat_map(|(_, info)| &info.kinds);
+        let ready = living().filter(|(_, info)| !info.unready && !info.leaves).flat_map(|(_, info)| &info.kinds);
         let offered: BTreeSet<&String> = ready.collect();
         let candidate = |(replica, info): (&ReplicaId, &MemberInfo)| {
-            let builds = |kind: &&String| !info.unready || !offered.contains(kind);
+            let builds = |kind: &&String| !info.leaves && (!info.unready || !offered.contains(kind));
             let kinds = info.kinds.iter().filter(builds).cloned().collect();
             Candidate {
                 node: info.node.clone(),

@@ -23,4 +23,4 @@ pub use assign::{Assignment, assign};
 pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};
 pub use spec::{Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};
-pub use supervisor::{Permit, RoleReport, Supervisor, SupervisorConfig, SupervisorOutput};
+pub use supervisor::{Permit, RoleReport, RoleStart, Supervisor, SupervisorOutput};

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Claim, ClaimState, PartitionPolicy, RoleSpec};
+use bytes::Bytes;
+
 use crate::id::{NodeId, ReplicaId};
 use crate::wire;
 
@@ -103,6 +105,17 @@ impl Picture<'_> {
     /// Whether a replica is in the view.
     pub(super) fn has(&self, replica: ReplicaId) -> bool {
         self.candidates.iter().any(|candidate| candidate.replica == replica)
+    }
+
+    /// Whether a replica's instance of a role is up.
+    pub(super) fn runs(&self, role: &str, replica: ReplicaId) -> bool {
+        self.of(role).iter().any(|h| h.holder == replica && h.claim.state == ClaimState::Running)
+    }
+
+    /// What was left to a replica by the instance whose place it is to take.
+    pub(super) fn handed_to(&self, role: &str, replica: ReplicaId) -> Option<Bytes> {
+        let left = self.of(role).iter().filter(|h| h.claim.successor() == Some(replica));
+        left.max_by_key(|h| h.claim.token).and_then(|h| h.claim.handed.clone())
     }
 
     /// What was asked for under this name.

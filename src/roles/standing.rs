@@ -10,7 +10,7 @@ use crate::id::ReplicaId;
 pub(super) struct Standing {
     /// Assigned, and free to start: an instance is missing that nobody is about to hand over.
     free: Vec<ReplicaId>,
-    /// Assigned, and the old holder has stopped for them.
+    /// Assigned, and the old holder has stopped for them, or waits for them to run.
     handed: BTreeSet<ReplicaId>,
     /// Holders that are to give the role up, and to whom.
     leaving: Vec<(ReplicaId, Option<ReplicaId>)>,
@@ -25,13 +25,18 @@ impl Standing {
         let promises = holdings.iter().filter_map(|h| {
             let to = h.claim.successor()?;
             let open = hosts.contains(&to) && !answered(holdings, h.claim.token, to);
-            open.then_some((to, matches!(h.claim.state, ClaimState::Stopped { .. })))
+            open.then_some((to, matches!(h.claim.state, ClaimState::Stopped { .. } | ClaimState::Yielding { .. })))
         });
         let promised: BTreeSet<_> = promises.clone().map(|(to, _)| to).collect();
-        let handed: BTreeSet<_> = promises.filter(|(_, stopped)| *stopped).map(|(to, _)| to).collect();
+        let handed: BTreeSet<_> = promises.filter(|(_, handed)| *handed).map(|(to, _)| to).collect();
 
-        // An instance counts until it has stopped, wherever it runs: the count is kept from above first.
-        let occupied = holdings.iter().filter(|h| h.claim.occupies()).count() + handed.len();
+        // An instance counts until it has stopped, wherever it runs: the count is kept from above first. One that waits for
+        // its successor to run is one with it.
+        let counts = |h: &&Holding| match h.claim.state {
+            ClaimState::Yielding { to } => !hosts.contains(&to),
+            _ => h.claim.occupies(),
+        };
+        let occupied = holdings.iter().filter(counts).count() + handed.len();
         let count = picture.spec(role).map_or(0, |spec| spec.count as usize);
         let mut new = hosts.iter().copied().filter(|host| !holding.contains(host) && !promised.contains(host));
         let free: Vec<_> = new.by_ref().take(count.saturating_sub(occupied)).collect();
@@ -44,10 +49,15 @@ impl Standing {
         Self { free, handed, leaving }
     }
 
-    /// Break before make: an assigned replica may start once the old holder stopped for it, or where an instance is missing
-    /// and nobody still runs in its place.
-    pub(super) fn may_start(&self, replica: ReplicaId) -> bool {
-        self.handed.contains(&replica) || self.free.contains(&replica)
+    /// Break before make: an assigned replica may start once the old holder stopped for it. Make before break: it may at
+    /// once.
+    pub(super) fn is_handed_to(&self, replica: ReplicaId) -> bool {
+        self.handed.contains(&replica)
+    }
+
+    /// An assigned replica may also start where an instance is missing and nobody still runs in its place.
+    pub(super) fn is_free_for(&self, replica: ReplicaId) -> bool {
+        self.free.contains(&replica)
     }
 
     /// To whom a holder that is no longer wanted hands the role. Nobody, if there is one instance too many.

@@ -16,12 +16,12 @@ use std::time::Duration;
 use super::Simulation;
 use super::host::{Host, NodeIndex};
 use crate::engine::{Event, Input, Reply, RoleReport, Status};
-use crate::roles::{FencingToken, RoleSpec};
+use crate::roles::{FencingToken, RoleStart};
 
 /// Carries out what an engine asks of its application, and says what the application does. Dropped with its process.
 pub(super) trait Tenant: fmt::Debug + Send {
-    /// Starts the task of a role; `None` if that very start of it runs already.
-    fn start_role(&mut self, spec: Arc<RoleSpec>, token: FencingToken) -> Option<RoleReport>;
+    /// Starts the task of a role; what to tell the engine at once, which is nothing where that comes later.
+    fn start_role(&mut self, start: RoleStart) -> Option<RoleReport>;
 
     /// Asks the task of a role to end.
     fn stop_role(&mut self, role: String, token: FencingToken);
@@ -61,10 +61,10 @@ impl Host {
     }
 
     /// Starts a role's task, pretended or real; what to tell the engine.
-    pub(super) fn start_role(&mut self, spec: Arc<RoleSpec>, token: FencingToken) -> Option<RoleReport> {
+    pub(super) fn start_role(&mut self, start: RoleStart) -> Option<RoleReport> {
         let report = match &mut self.tenant {
-            Some(tenant) => tenant.start_role(spec, token)?,
-            None => RoleReport::Running { role: spec.name.clone(), token },
+            Some(tenant) => tenant.start_role(start)?,
+            None => RoleReport::Running { role: start.spec.name.clone(), token: start.token },
         };
         self.note(&report);
         Some(report)
@@ -77,7 +77,7 @@ impl Host {
             return None;
         }
         self.tasks.remove(&role);
-        Some(RoleReport::Stopped { role, token })
+        Some(RoleReport::stopped(role, token))
     }
 
     pub(super) fn publish(&mut self, status: Arc<Status>) {

@@ -6,7 +6,6 @@ mod traffic;
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,18 +13,17 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::machine::{Machine, Outbox};
-use super::{BindConfig, Bound, Clock, Driver, RoleRunner, RunConfig, StopSignal, bind};
+use super::{BindConfig, Bound, Clock, Driver, RoleFuture, RoleLine, RoleRunner, RunConfig, bind};
 use crate::discovery::{BeaconConfig, Strategy};
 use crate::engine::{Input, Output, Phase, Status};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{FencingToken, RoleSpec};
+use crate::roles::{FencingToken, RoleSpec, RoleStart};
 use crate::time::{Instant, Now};
 
 /// Fails a test that waits for what never comes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-type Future = Pin<Box<dyn std::future::Future<Output = Result<(), String>> + Send>>;
-type Build = Box<dyn FnMut(Arc<RoleSpec>, StopSignal) -> Future + Send>;
+type Build = Box<dyn FnMut(Arc<RoleSpec>, RoleLine) -> RoleFuture + Send>;
 
 /// What a test and its machine share.
 #[derive(Default)]
@@ -74,8 +72,8 @@ impl Machine for Scripted {
 struct Runner(Build);
 
 impl RoleRunner for Runner {
-    fn build(&mut self, spec: Arc<RoleSpec>, _: FencingToken, stop: StopSignal) -> Future {
-        (self.0)(spec, stop)
+    fn build(&mut self, start: &RoleStart, line: RoleLine) -> RoleFuture {
+        (self.0)(Arc::clone(&start.spec), line)
     }
 }
 

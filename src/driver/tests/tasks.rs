@@ -1,8 +1,10 @@
 //! Role tasks, commands, and the end of a node.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::driver::Gone;
-use crate::engine::{Command, Event, Reply, RoleReport};
+use crate::engine::{Command, Event, Reply, RoleReport, RoleStart};
 use crate::time::Stamp;
 
 fn token(start: u64) -> FencingToken {
@@ -10,7 +12,7 @@ fn token(start: u64) -> FencingToken {
 }
 
 fn start(role: &str, at: u64) -> Output {
-    Output::StartRole { spec: Arc::new(RoleSpec::new(role)), token: token(at) }
+    Output::StartRole(RoleStart { spec: Arc::new(RoleSpec::new(role)), token: token(at), handed: None })
 }
 
 async fn report(node: &mut Node) -> String {
@@ -18,26 +20,27 @@ async fn report(node: &mut Node) -> String {
         node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
     match report {
         RoleReport::Running { role, token } => format!("{role}@{} running", token.stamp.0),
-        RoleReport::Stopped { role, token } => format!("{role}@{} stopped", token.stamp.0),
+        RoleReport::Stopped { role, token, aborted_after: None, .. } => format!("{role}@{} stopped", token.stamp.0),
+        RoleReport::Stopped { role, token, .. } => format!("{role}@{} aborted", token.stamp.0),
         RoleReport::Failed { role, token, why } => format!("{role}@{} failed: {why}", token.stamp.0),
     }
 }
 
 fn with_roles(stop_grace: Duration) -> Setup {
-    let build: Build = Box::new(|spec, stop| match spec.name.as_str() {
+    let build: Build = Box::new(|spec, line| match spec.name.as_str() {
         "unbuildable" => panic!("no such {}", "thing"),
         "panics" => Box::pin(async { panic!("on the run") }),
         "fails" => Box::pin(async { Err("out of paper".to_owned()) }),
         "returns" => Box::pin(async { Ok(()) }),
         "panics when asked" => Box::pin(async move {
-            stop.requested().await;
+            line.stop_requested().await;
             panic!("what now")
         }),
         "stubborn" => Box::pin(std::future::pending()),
         _ => Box::pin(async move {
-            assert!(!stop.is_requested());
-            stop.requested().await;
-            assert!(stop.is_requested());
+            assert!(!line.is_stop_requested());
+            line.stop_requested().await;
+            assert!(line.is_stop_requested());
             Ok(())
         }),
     });
@@ -68,7 +71,6 @@ async fn what_ends_by_itself_has_failed_and_says_why() {
         [("panics", "panicked: on the run"), ("fails", "out of paper"), ("returns", "returned without being asked to")]
     {
         node.give([start(role, 1)]);
-        assert_eq!(report(&mut node).await, format!("{role}@1 running"));
         assert_eq!(report(&mut node).await, format!("{role}@1 failed: {why}"));
     }
     node.give([start("unbuildable", 1)]);
@@ -82,8 +84,50 @@ async fn a_role_that_does_not_stop_is_dropped_after_its_grace() {
     assert_eq!(report(&mut node).await, "stubborn@1 running");
     let asked = tokio::time::Instant::now();
     node.give([Output::StopRole { role: "stubborn".to_owned(), token: token(1) }]);
-    assert_eq!(report(&mut node).await, "stubborn@1 stopped");
+    assert_eq!(report(&mut node).await, "stubborn@1 aborted");
     assert!(asked.elapsed() >= Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_role_is_up_when_it_says_so_and_hands_over_what_it_left() {
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let build: Build = Box::new(move |spec, line| {
+        let mut wait = wait.clone();
+        Box::pin(async move {
+            let (slow, one, other) = (spec.name == "slow", line.coming(), line.coming());
+            drop(one);
+            if slow {
+                wait.wait_for(|go| *go).await.unwrap();
+            }
+            drop(other);
+            line.stop_requested().await;
+            line.leave_state(Bytes::from_static(b"first"));
+            line.leave_state(line.handed().cloned().unwrap_or_default());
+            Ok(())
+        })
+    });
+    let mut node = Node::start(cluster_port(), Setup { build, ..Setup::default() }).await;
+    let handed = Some(Bytes::from_static(b"7 cars"));
+    let slow = RoleStart { spec: Arc::new(RoleSpec::new("slow")), token: token(1), handed: handed.clone() };
+    node.give([Output::StartRole(slow), start("quick", 2)]);
+    assert_eq!(report(&mut node).await, "quick@2 running", "the other one is still coming");
+    go.send(true).unwrap();
+    assert_eq!(report(&mut node).await, "slow@1 running");
+    node.give([Output::StopRole { role: "slow".to_owned(), token: token(1) }]);
+    let ended = node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
+    assert_eq!(ended, RoleReport::Stopped { role: "slow".into(), token: token(1), handed, aborted_after: None });
+}
+
+#[tokio::test]
+async fn a_spec_may_have_a_stop_grace_of_its_own() {
+    let mut node = Node::start(cluster_port(), with_roles(PATIENCE * 10)).await;
+    let spec = Arc::new(RoleSpec::new("stubborn").stop_grace(Duration::from_millis(50)));
+    node.give([Output::StartRole(RoleStart { spec, token: token(1), handed: None })]);
+    assert_eq!(report(&mut node).await, "stubborn@1 running");
+    node.give([Output::StopRole { role: "stubborn".to_owned(), token: token(1) }]);
+    let ended = node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
+    let RoleReport::Stopped { aborted_after, .. } = ended else { panic!("{ended:?}") };
+    assert_eq!(aborted_after, Some(Duration::from_millis(50)));
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ use super::sim::{Op, ROLES, World};
 use crate::sabotage::{Rule, Sabotage};
 
 fn op() -> impl Strategy<Value = Op> {
-    let spec = (0..ROLES.len(), any::<bool>(), any::<bool>(), 1_u32..4);
+    let spec = (0..ROLES.len(), any::<bool>(), any::<bool>(), 1_u32..4, any::<bool>());
     prop_oneof![
         2 => Just(Op::Join),
         2 => any::<u64>().prop_map(Op::Crash),
         1 => any::<u64>().prop_map(Op::Leave),
         3 => any::<u64>().prop_map(Op::Fail),
-        3 => spec.prop_map(|(role, kind, arguments, count)| Op::Spec { role, kind, arguments, count }),
+        3 => spec.prop_map(|(role, kind, arguments, count, gently)| Op::Spec { role, kind, arguments, count, gently }),
         1 => (0..ROLES.len()).prop_map(Op::Unspec),
         1 => Just(Op::Rest),
     ]
@@ -57,6 +57,25 @@ fn two_and_two_meet_again() {
     for seed in 0..100 {
         let split = [(Op::Join, 30), (Op::Rest, 0), (Op::Part(0b0101), 0), (Op::Heal, 100)];
         play(seed, &split, Sabotage::default()).unwrap();
+    }
+}
+
+#[test]
+fn a_role_that_makes_before_it_breaks_is_never_gone() {
+    for seed in 0..200 {
+        let mut world = World::new(seed, Sabotage::default());
+        world.rest().unwrap();
+        // A newcomer takes some over; then one after the other leaves.
+        for op in [Op::Join, Op::Leave(seed), Op::Join, Op::Leave(seed + 1), Op::Join] {
+            world.apply(&op).unwrap();
+            for step in 0..400 {
+                world.run(1).unwrap();
+                for (role, count) in [("x", 1), ("y", 2)] {
+                    assert!(world.running(role) >= count, "seed {seed}, {op:?}, {step} steps later: {role}");
+                }
+            }
+        }
+        world.rest().unwrap();
     }
 }
 

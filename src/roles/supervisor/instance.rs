@@ -4,13 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Claim, ClaimState, FencingToken, RoleSpec};
-use super::SupervisorConfig;
+use bytes::Bytes;
+
+use super::super::{Claim, ClaimState, FencingToken, Restarts, RoleSpec};
 use crate::id::ReplicaId;
-use crate::time::Instant;
+use crate::time::{Instant, Now};
 
 /// The longest reason told in a claim, in bytes: every member holds it.
 const MAX_WHY: usize = 1024;
+
+/// For so long an instance that was moved stays where it is, unless its node is lost or may not have it any more.
+pub(super) const PINNED: Duration = Duration::from_secs(60);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -18,6 +22,8 @@ pub(super) enum Phase {
     Starting,
     /// The task runs.
     Running,
+    /// The task runs until the successor's does.
+    Yielding { to: ReplicaId },
     /// The task ended; the next start is due at `until`.
     Backoff { until: Instant },
     /// The task was asked to end, to start again here with another spec.
@@ -36,6 +42,10 @@ pub(super) struct Instance {
     pub(super) spec: Arc<RoleSpec>,
     pub(super) token: FencingToken,
     pub(super) phase: Phase,
+    /// Until when it stays here, having been moved.
+    pub(super) pinned_until: Option<Instant>,
+    /// While it starts, what was left to it; when it has stopped, what it leaves.
+    pub(super) handed: Option<Bytes>,
     /// When the task failed, within the window.
     failures: VecDeque<Instant>,
     /// The claim as last written.
@@ -44,7 +54,15 @@ pub(super) struct Instance {
 
 impl Instance {
     pub(super) fn new(spec: Arc<RoleSpec>, token: FencingToken) -> Self {
-        Self { spec, token, phase: Phase::Starting, failures: VecDeque::new(), shown: None }
+        Self {
+            spec,
+            token,
+            phase: Phase::Starting,
+            pinned_until: None,
+            handed: None,
+            failures: VecDeque::new(),
+            shown: None,
+        }
     }
 
     /// The claim that tells the present state.
@@ -52,22 +70,25 @@ impl Instance {
         let state = match &self.phase {
             Phase::Starting | Phase::Backoff { .. } | Phase::Restarting => ClaimState::Starting,
             Phase::Running => ClaimState::Running,
+            Phase::Yielding { to } => ClaimState::Yielding { to: *to },
             Phase::Draining { to } => ClaimState::Draining { to: *to },
             Phase::Stopped { to } => ClaimState::Stopped { to: Some(*to) },
             Phase::Excluded { until_ms, why, .. } => ClaimState::Failed { why: why.clone(), until_ms: *until_ms },
         };
-        Claim { token: self.token, state, pinned: false, handed: None }
+        let handed = self.handed.clone().filter(|_| matches!(self.phase, Phase::Stopped { .. }));
+        Claim { token: self.token, state, pinned: self.pinned_until.is_some(), handed }
     }
 
     /// When something is due here.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.phase {
+        let phase = match self.phase {
             Phase::Backoff { until } | Phase::Excluded { until, .. } => Some(until),
             _ => None,
-        }
+        };
+        phase.into_iter().chain(self.pinned_until).min()
     }
 
-    /// Takes in another spec. Whether the task has to be started again for it: not for another count.
+    /// Takes in another spec. Whether the task has to be started again for it.
     pub(super) fn respec(&mut self, spec: &RoleSpec) -> bool {
         if *self.spec == *spec {
             return false;
@@ -80,22 +101,25 @@ impl Instance {
         other
     }
 
-    /// The task ended by itself: back off, or give up after too many failures in the window.
-    pub(super) fn fail(&mut self, now: crate::time::Now, why: &str, config: &SupervisorConfig) {
+    /// The task ended by itself: back off, or give up after too many failures in the window. `chance` is anything from 0 to
+    /// 255.
+    pub(super) fn fail(&mut self, now: Now, why: &str, chance: u8) {
+        let restarts = self.spec.restarts;
         self.failures.push_back(now.instant);
-        while self.failures.front().is_some_and(|at| now.instant.since(*at) > config.window) {
+        let window = Duration::from_millis(restarts.window_ms);
+        while self.failures.front().is_some_and(|at| now.instant.since(*at) > window) {
             self.failures.pop_front();
         }
         let failures = self.failures.len();
-        self.phase = if failures > config.max_failures {
-            let exclusion_ms = u64::try_from(config.exclusion.as_millis()).unwrap_or(u64::MAX);
+        self.phase = if failures > restarts.max_failures as usize {
+            self.pinned_until = None;
             Phase::Excluded {
-                until: now.instant + config.exclusion,
-                until_ms: now.wall_ms.saturating_add(exclusion_ms),
+                until: now.instant + Duration::from_millis(restarts.exclusion_ms),
+                until_ms: now.wall_ms.saturating_add(restarts.exclusion_ms),
                 why: clip(why),
             }
         } else {
-            Phase::Backoff { until: now.instant + backoff(config, failures) }
+            Phase::Backoff { until: now.instant + backoff(restarts, failures, chance) }
         };
     }
 }
@@ -109,8 +133,10 @@ fn clip(why: &str) -> String {
     why[..end].to_owned()
 }
 
-/// The pause after this many failures in a row.
-fn backoff(config: &SupervisorConfig, failures: usize) -> Duration {
+/// The pause after this many failures in a row, shortened by up to a quarter.
+fn backoff(restarts: Restarts, failures: usize, chance: u8) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    config.backoff_first.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(config.backoff_max)
+    let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
+    let pause = Duration::from_millis(restarts.backoff_first_ms.saturating_mul(factor).min(restarts.backoff_max_ms));
+    pause - pause / 1024 * u32::from(chance)
 }

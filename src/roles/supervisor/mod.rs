@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use instance::{Instance, Phase};
+use instance::{Instance, PINNED, Phase};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
-pub use types::{Permit, RoleReport, SupervisorConfig, SupervisorOutput};
+pub use types::{Permit, RoleReport, RoleStart, SupervisorOutput};
 
 use super::standing::{Standing, answered};
-use super::{Assignment, FencingToken, Picture};
+use super::{Assignment, FencingToken, Handover, Picture};
 use crate::id::ReplicaId;
 use crate::sabotage::{Rule, Sabotage};
 use crate::time::{Instant, Now, Stamp};
@@ -32,10 +34,11 @@ const LAST_TOKEN: Stamp = Stamp(u64::MAX / 2);
 /// ```text
 ///                 start        task runs              not wanted here any more         task ended
 ///     (no claim) ───────▶ Starting ─────▶ Running ───────────────────────▶ Draining{to} ─────────▶ Stopped{to}
-///         ▲                 ▲  ▲ │           │                                 │ to: None              │ successor's claim
-///         │          backoff│  │ └─ fails ───┤                                 ▼ task ended            │ is seen, or it left
-///         │                 └──┴─────────────┤                             (no claim) ◀────────────────┘ the view
-///         │  exclusion over                  ▼ too many failures in the window
+///         ▲                 ▲  ▲ │          │  └─▶ Yielding{to} ─────────────▲ │ to: None              │ successor's claim
+///         │          backoff│  │ └─ fails ──┤      make before break: until   │                       │ is seen, or it left
+///         │                 └──┴────────────┤      the successor's task runs  ▼ task ended            │ the view
+///         │                                 │                             (no claim) ◀────────────────┘
+///         │  exclusion over                 ▼ too many failures in the window
 ///         └───────────────────────────── Failed{why, until}
 /// ```
 ///
@@ -43,25 +46,25 @@ const LAST_TOKEN: Stamp = Stamp(u64::MAX / 2);
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     own: ReplicaId,
-    config: SupervisorConfig,
     instances: BTreeMap<String, Instance>,
     /// The highest token seen of each role, as far as the clock may lie below it.
     highest: BTreeMap<String, Stamp>,
     outputs: VecDeque<SupervisorOutput>,
     leaving: bool,
+    random: SmallRng,
     sabotage: Sabotage,
 }
 
 impl Supervisor {
-    /// For the node whose present run is `own`.
-    pub fn new(own: ReplicaId, config: SupervisorConfig) -> Self {
+    /// For the node whose present run is `own`. The seed is for the pauses before restarts.
+    pub fn new(own: ReplicaId, seed: u64) -> Self {
         Self {
             own,
-            config,
             instances: BTreeMap::new(),
             highest: BTreeMap::new(),
             outputs: VecDeque::new(),
             leaving: false,
+            random: SmallRng::seed_from_u64(seed),
             sabotage: Sabotage::default(),
         }
     }
@@ -109,9 +112,14 @@ impl Supervisor {
                 continue;
             }
             let hasty = self.sabotage.breaks(Rule::StartBeforeStopped);
-            if hasty || Standing::new(picture, assignment, &spec.name).may_start(self.own) {
+            let standing = Standing::new(picture, assignment, &spec.name);
+            let moved = standing.is_handed_to(self.own);
+            if hasty || moved || standing.is_free_for(self.own) {
                 let token = self.token(&spec.name, stamps());
-                self.instances.insert(spec.name.clone(), Instance::new(Arc::new(spec.clone()), token));
+                let mut instance = Instance::new(Arc::new(spec.clone()), token);
+                instance.pinned_until = moved.then(|| now.instant + PINNED);
+                instance.handed = picture.handed_to(&spec.name, self.own);
+                self.instances.insert(spec.name.clone(), instance);
                 self.launch(&spec.name, token);
             }
         }
@@ -119,22 +127,25 @@ impl Supervisor {
 
     /// Takes in what became of a task. Reports about a token other than the present one are old and dropped.
     pub fn report(&mut self, now: Now, event: &RoleReport) {
-        let (role, token) = match event {
-            RoleReport::Running { role, token }
-            | RoleReport::Stopped { role, token }
-            | RoleReport::Failed { role, token, .. } => (role, token),
-        };
-        let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.token == *token) else { return };
+        let (role, token) = event.start();
+        let chance = self.random.random();
+        let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.token == token) else { return };
+        if let RoleReport::Stopped { handed, .. } = event {
+            instance.handed.clone_from(handed);
+        }
         match (&instance.phase, event) {
             (Phase::Starting, RoleReport::Running { .. }) => instance.phase = Phase::Running,
             (_, RoleReport::Running { .. }) => return,
-            (Phase::Starting | Phase::Running, RoleReport::Failed { why, .. }) => instance.fail(now, why, &self.config),
+            (Phase::Starting | Phase::Running, RoleReport::Failed { why, .. }) => instance.fail(now, why, chance),
             (Phase::Starting | Phase::Running, RoleReport::Stopped { .. }) => {
-                instance.fail(now, "ended without being asked to", &self.config);
+                instance.fail(now, "ended without being asked to", chance);
             }
             (Phase::Restarting, _) => instance.phase = Phase::Backoff { until: now.instant },
-            (Phase::Draining { to: Some(to) }, _) => instance.phase = Phase::Stopped { to: *to },
-            (Phase::Draining { to: None }, _) => return self.remove(&role.clone()),
+            // Whatever it ended of, the successor is at hand.
+            (Phase::Yielding { to } | Phase::Draining { to: Some(to) }, _) => {
+                instance.phase = Phase::Stopped { to: *to }
+            }
+            (Phase::Draining { to: None }, _) => return self.remove(role),
             (Phase::Backoff { .. } | Phase::Stopped { .. } | Phase::Excluded { .. }, _) => return,
         }
         self.show(role);
@@ -154,12 +165,17 @@ impl Supervisor {
     pub fn handle_deadline(&mut self, now: Now, stamps: &mut dyn FnMut() -> Stamp) {
         let due = self.instances.iter().filter(|(_, instance)| instance.due().is_some_and(|due| due <= now.instant));
         for role in due.map(|(role, _)| role.clone()).collect::<Vec<_>>() {
-            let restart = self.instances.get(&role).is_some_and(|i| matches!(i.phase, Phase::Backoff { .. }));
-            if restart {
-                let token = self.token(&role, stamps());
-                self.launch(&role, token);
-            } else {
-                self.remove(&role);
+            let Some(instance) = self.instances.get_mut(&role) else { continue };
+            if instance.pinned_until.is_some_and(|until| until <= now.instant) {
+                instance.pinned_until = None;
+            }
+            match instance.phase {
+                Phase::Backoff { until } if until <= now.instant => {
+                    let token = self.token(&role, stamps());
+                    self.launch(&role, token);
+                }
+                Phase::Excluded { until, .. } if until <= now.instant => self.remove(&role),
+                _ => self.show(&role),
             }
         }
     }
@@ -177,6 +193,11 @@ impl Supervisor {
     /// Nothing is starting, running, draining or waiting to be restarted.
     pub fn idle(&self) -> bool {
         self.instances.values().all(|i| matches!(i.phase, Phase::Stopped { .. } | Phase::Excluded { .. }))
+    }
+
+    /// [`idle`](Self::idle), and every successor has shown itself.
+    pub fn handed_over(&self) -> bool {
+        self.instances.values().all(|i| matches!(i.phase, Phase::Excluded { .. }))
     }
 
     /// Brings one role of this node in line with the picture.
@@ -200,7 +221,19 @@ impl Supervisor {
                     self.show(role);
                 }
             }
-            Phase::Draining { to: None } => {}
+            Phase::Yielding { to } if picture.runs(role, *to) => {
+                let token = instance.token;
+                instance.phase = Phase::Draining { to: None };
+                self.show(role);
+                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
+            }
+            // It is as if nothing had been decided; what is decided now comes next.
+            Phase::Yielding { to } if void(to) => {
+                instance.phase = Phase::Running;
+                self.show(role);
+                self.follow_up(role, permit, picture, assignment);
+            }
+            Phase::Yielding { .. } | Phase::Draining { to: None } => {}
             _ if !settled => {}
             Phase::Excluded { .. } => {
                 if picture.spec(role).is_none_or(|spec| instance.respec(spec)) {
@@ -210,7 +243,14 @@ impl Supervisor {
             _ if !wanted && self.sabotage.breaks(Rule::NeverStopExtra) => {}
             _ if !wanted => {
                 let to = Standing::new(picture, assignment, role).successor(own);
-                self.give_up(role, to);
+                let gently = picture.spec(role).is_some_and(|spec| spec.handover == Handover::MakeBeforeBreak);
+                match (&instance.phase, to) {
+                    (Phase::Running, Some(to)) if gently => {
+                        instance.phase = Phase::Yielding { to };
+                        self.show(role);
+                    }
+                    _ => self.give_up(role, to),
+                }
             }
             phase => {
                 let runs = matches!(phase, Phase::Starting | Phase::Running);
@@ -229,7 +269,7 @@ impl Supervisor {
         let Some(instance) = self.instances.get_mut(role) else { return };
         let token = instance.token;
         match (&instance.phase, to) {
-            (Phase::Starting | Phase::Running, _) => {
+            (Phase::Starting | Phase::Running | Phase::Yielding { .. }, _) => {
                 instance.phase = Phase::Draining { to };
                 self.show(role);
                 self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
@@ -252,9 +292,9 @@ impl Supervisor {
         let Some(instance) = self.instances.get_mut(role) else { return };
         instance.token = token;
         instance.phase = Phase::Starting;
-        let spec = Arc::clone(&instance.spec);
+        let (spec, handed) = (Arc::clone(&instance.spec), instance.handed.take());
         self.show(role);
-        self.outputs.push_back(SupervisorOutput::Start { spec, token });
+        self.outputs.push_back(SupervisorOutput::Start(RoleStart { spec, token, handed }));
     }
 
     /// Writes the claim, if it is not what is written already.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::super::{Candidate, Claim, ClaimState, Holding, RoleSpec, assign};
+use super::super::{Candidate, Claim, ClaimState, Holding, Restarts, RoleSpec, assign};
 use super::*;
 use crate::id::NodeId;
 use crate::time::HybridClock;
@@ -16,6 +16,10 @@ mod checks;
 
 const SETTLE: u64 = 8;
 pub(super) const ROLES: [&str; 4] = ["w", "x", "y", "z"];
+/// For so many steps a node that leaves waits for its roles to run elsewhere.
+const DRAIN: u64 = 300;
+const RESTARTS: Restarts =
+    Restarts { backoff_first_ms: 5, backoff_max_ms: 20, max_failures: 2, window_ms: 200, exclusion_ms: 300 };
 
 /// splitmix64 (Steele, Lea and Flood, 2014).
 struct Dice(u64);
@@ -31,9 +35,17 @@ impl Dice {
 
 #[derive(Clone)]
 enum Letter {
-    Row { owner: ReplicaId, role: String, claim: Option<Claim> },
-    Report { from: ReplicaId, print: u128 },
-    View(BTreeSet<ReplicaId>),
+    Row {
+        owner: ReplicaId,
+        role: String,
+        claim: Option<Claim>,
+    },
+    Report {
+        from: ReplicaId,
+        print: u128,
+    },
+    /// Who is there, and whether it leaves.
+    View(BTreeMap<ReplicaId, bool>),
     Specs(Vec<RoleSpec>),
     Task(RoleReport),
 }
@@ -51,13 +63,16 @@ struct Node {
     clock: HybridClock,
     skew_ms: u64,
     side: u64,
-    view: (u64, BTreeSet<ReplicaId>),
+    view: (u64, BTreeMap<ReplicaId, bool>),
     specs: (u64, Vec<RoleSpec>),
     rows: BTreeMap<(String, ReplicaId), (u64, Option<Claim>)>,
     reports: BTreeMap<ReplicaId, (u64, u128)>,
     agreed_on: Option<(u128, u64)>,
     tasks: BTreeMap<String, FencingToken>,
-    leaving: bool,
+    /// Those of the tasks that wait for their successors, or for their own end since these run.
+    yielding: BTreeSet<String>,
+    /// Until when it waits for its roles to be taken over.
+    leaving: Option<u64>,
 }
 
 pub(super) struct World {
@@ -82,7 +97,7 @@ pub(super) enum Op {
     Crash(u64),
     Leave(u64),
     Fail(u64),
-    Spec { role: usize, kind: bool, arguments: bool, count: u32 },
+    Spec { role: usize, kind: bool, arguments: bool, count: u32, gently: bool },
     Unspec(usize),
     Part(u64),
     Heal,
@@ -114,7 +129,7 @@ impl World {
         };
         (0..3).for_each(|_| world.join());
         for role in 0..3 {
-            world.spec(role, "all", "", 1 + u32::from(role == 2));
+            world.spec(role, "all", "", 1 + u32::from(role == 2), role != 0);
         }
         world
     }
@@ -132,7 +147,8 @@ impl World {
     fn tell_views(&mut self) {
         for to in self.nodes.keys().copied().collect::<Vec<_>>() {
             let side = self.nodes[&to].side;
-            let view = self.nodes.iter().filter(|(_, n)| n.side == side).map(|(id, _)| *id).collect();
+            let there = self.nodes.iter().filter(|(_, n)| n.side == side);
+            let view = there.map(|(id, n)| (*id, n.leaving.is_some())).collect();
             self.send(8, None, to, Letter::View(view));
         }
     }
@@ -148,14 +164,7 @@ impl World {
     fn join(&mut self) {
         self.next_id += 1;
         let id = ReplicaId(self.next_id);
-        let config = SupervisorConfig {
-            backoff_first: Duration::from_millis(5),
-            backoff_max: Duration::from_millis(20),
-            max_failures: 2,
-            window: Duration::from_millis(200),
-            exclusion: Duration::from_millis(300),
-        };
-        let mut supervisor = Supervisor::new(id, config).sabotaged(self.sabotage);
+        let mut supervisor = Supervisor::new(id, id.0).sabotaged(self.sabotage);
         let sponsor = self.nodes.values().next();
         for ((role, _), (_, claim)) in sponsor.iter().flat_map(|s| &s.rows) {
             claim.iter().for_each(|claim| supervisor.see(role, claim.token));
@@ -165,21 +174,24 @@ impl World {
             clock: HybridClock::default(),
             skew_ms: [0, 0, 100, 5_000][usize::try_from(self.dice.roll(4)).unwrap()],
             side: sponsor.map_or(0, |s| s.side),
-            view: (0, BTreeSet::new()),
+            view: (0, BTreeMap::new()),
             specs: (0, self.specs.clone()),
             rows: sponsor.map_or_else(BTreeMap::new, |s| s.rows.clone()),
             reports: BTreeMap::new(),
             agreed_on: None,
             tasks: BTreeMap::new(),
-            leaving: false,
+            yielding: BTreeSet::new(),
+            leaving: None,
         };
         self.nodes.insert(id, node);
         self.tell_views();
     }
 
-    fn spec(&mut self, role: usize, kind: &str, arguments: &str, count: u32) {
+    pub(super) fn spec(&mut self, role: usize, kind: &str, arguments: &str, count: u32, gently: bool) {
         self.specs.retain(|spec| spec.name != ROLES[role]);
-        self.specs.push(RoleSpec::new(ROLES[role]).kind(kind).arguments(arguments).count(count));
+        let spec = RoleSpec::new(ROLES[role]).kind(kind).arguments(arguments).count(count).restarts(RESTARTS);
+        let handover = if gently { Handover::MakeBeforeBreak } else { Handover::BreakBeforeMake };
+        self.specs.push(spec.handover(handover));
         let limit = self.limit.entry(ROLES[role].to_owned()).or_default();
         *limit = (*limit).max(count as usize);
         self.tell_specs();
@@ -187,7 +199,7 @@ impl World {
 
     fn others_stay(&self, n: u64) -> bool {
         let picked = self.pick(n);
-        self.nodes.iter().any(|(id, node)| *id != picked && !node.leaving)
+        self.nodes.iter().any(|(id, node)| *id != picked && node.leaving.is_none())
     }
 
     fn pick(&self, n: u64) -> ReplicaId {
@@ -203,23 +215,21 @@ impl World {
                 self.tell_views();
             }
             Op::Leave(n) if self.others_stay(*n) => {
-                let id = self.pick(*n);
-                let now = self.now(0);
-                let node = self.nodes.get_mut(&id).unwrap();
-                node.leaving = true;
-                node.supervisor.stop_all(now);
-                self.carry_out(id)?;
+                let (id, until) = (self.pick(*n), self.step + DRAIN);
+                self.nodes.get_mut(&id).unwrap().leaving.get_or_insert(until);
+                self.tell_views();
             }
             Op::Fail(n) => {
                 let id = self.pick(*n);
                 let node = self.nodes.get_mut(&id).unwrap();
                 if let Some((role, token)) = node.tasks.pop_first() {
+                    node.yielding.remove(&role);
                     self.send(2, None, id, Letter::Task(RoleReport::Failed { role, token, why: "no luck".into() }));
                 }
             }
-            Op::Spec { role, kind, arguments, count } => {
+            Op::Spec { role, kind, arguments, count, gently } => {
                 let kind = if *kind { "even" } else { "all" };
-                self.spec(*role, kind, if *arguments { "fast" } else { "" }, *count);
+                self.spec(*role, kind, if *arguments { "fast" } else { "" }, *count, *gently);
             }
             Op::Unspec(role) => {
                 self.specs.retain(|spec| spec.name != ROLES[*role]);
@@ -251,13 +261,26 @@ impl World {
             for id in self.nodes.keys().copied().collect::<Vec<_>>() {
                 self.turn(id)?;
             }
-            let gone: Vec<_> =
-                self.nodes.iter().filter(|(_, n)| n.leaving && n.supervisor.idle()).map(|(id, _)| *id).collect();
-            if !gone.is_empty() {
-                gone.iter().for_each(|id| drop(self.nodes.remove(id)));
+            self.let_leave()?;
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Who leaves stops what is still there when its time is over, and goes when nothing is.
+    fn let_leave(&mut self) -> Result<(), String> {
+        let now = self.now(0);
+        for (id, until) in self.nodes.iter().filter_map(|(id, n)| Some((*id, n.leaving?))).collect::<Vec<_>>() {
+            let node = self.nodes.get_mut(&id).unwrap();
+            if node.supervisor.handed_over() || self.step >= until {
+                node.supervisor.stop_all(now);
+                self.carry_out(id)?;
+            }
+            let node = &self.nodes[&id];
+            if node.supervisor.idle() && (node.supervisor.handed_over() || self.step >= until) {
+                self.nodes.remove(&id);
                 self.tell_views();
             }
-            self.check()?;
         }
         Ok(())
     }
@@ -288,10 +311,11 @@ impl World {
             Letter::View(view) if node.view.0 < post.version => node.view = (post.version, view),
             Letter::Specs(specs) if node.specs.0 < post.version => node.specs = (post.version, specs),
             Letter::Task(event) => {
-                if let RoleReport::Stopped { role, token } = &event
+                if let RoleReport::Stopped { role, token, .. } = &event
                     && node.tasks.get(role) == Some(token)
                 {
                     node.tasks.remove(role);
+                    node.yielding.remove(role);
                 }
                 node.supervisor.report(now, &event);
             }
@@ -315,8 +339,8 @@ impl World {
             hash.update(bytes);
         });
         let print = hash.digest128();
-        let agreed = node.view.1.contains(&id)
-            && node.view.1.iter().all(|m| *m == id || node.reports.get(m).is_some_and(|(_, p)| *p == print));
+        let agreed = node.view.1.contains_key(&id)
+            && node.view.1.keys().all(|m| *m == id || node.reports.get(m).is_some_and(|(_, p)| *p == print));
         node.agreed_on = agreed.then(|| node.agreed_on.filter(|(on, _)| *on == print).unwrap_or((print, step)));
         let permit = match node.agreed_on {
             Some((_, since)) if step - since >= SETTLE => Permit::Move,
@@ -355,9 +379,15 @@ impl World {
                         self.send(5, Some(id), to, letter);
                     }
                     let version = self.version;
-                    self.nodes.get_mut(&id).unwrap().rows.insert((role, id), (version, claim));
+                    let node = self.nodes.get_mut(&id).unwrap();
+                    match claim.as_ref().map(|claim| &claim.state) {
+                        Some(ClaimState::Yielding { .. }) => drop(node.yielding.insert(role.clone())),
+                        Some(ClaimState::Running) => drop(node.yielding.remove(&role)),
+                        _ => {}
+                    }
+                    node.rows.insert((role, id), (version, claim));
                 }
-                SupervisorOutput::Start { spec, token } => {
+                SupervisorOutput::Start(RoleStart { spec, token, .. }) => {
                     self.starts += 1;
                     let node = self.nodes.get_mut(&id).unwrap();
                     let lower = |((role, owner), (_, claim)): (&(String, ReplicaId), &(u64, Option<Claim>))| {
@@ -372,27 +402,33 @@ impl World {
                     self.send(3, None, id, Letter::Task(RoleReport::Running { role: spec.name.clone(), token }));
                 }
                 SupervisorOutput::Stop { role, token } => {
-                    self.send(6, None, id, Letter::Task(RoleReport::Stopped { role, token }));
+                    self.send(6, None, id, Letter::Task(RoleReport::stopped(role, token)));
                 }
             }
         }
         Ok(())
     }
 
-    fn running(&self, role: &str) -> usize {
+    pub(super) fn running(&self, role: &str) -> usize {
         self.nodes.values().filter(|node| node.tasks.contains_key(role)).count()
+    }
+
+    /// How many of them run beside their successors, as they were asked to.
+    fn yielding(&self, role: &str) -> usize {
+        self.nodes.values().filter(|node| node.yielding.contains(role)).count()
     }
 }
 
 impl Node {
     fn sees(&self) -> (Vec<Candidate>, Vec<Holding>) {
-        let candidate = |replica: &ReplicaId| {
+        let candidate = |(replica, leaves): (&ReplicaId, &bool)| {
             let node = NodeId::new(format!("node-{}", replica.0)).unwrap();
-            Candidate { node, replica: *replica, kinds: kinds(*replica), labels: BTreeMap::new(), load: 0 }
+            let kinds = if *leaves { BTreeSet::new() } else { kinds(*replica) };
+            Candidate { node, replica: *replica, kinds, labels: BTreeMap::new(), load: 0 }
         };
         let mut candidates: Vec<_> = self.view.1.iter().map(candidate).collect();
         candidates.sort_by_key(|c| (c.node.clone(), c.replica));
-        let live = self.rows.iter().filter(|((_, owner), _)| self.view.1.contains(owner));
+        let live = self.rows.iter().filter(|((_, owner), _)| self.view.1.contains_key(owner));
         let holdings = live.filter_map(|((role, holder), (_, claim))| {
             Some(Holding { role: role.clone(), holder: *holder, claim: claim.clone()? })
         });

@@ -9,7 +9,7 @@ impl World {
             return Ok(());
         }
         for (role, limit) in &self.limit {
-            let running = self.running(role);
+            let running = self.running(role) - self.yielding(role);
             if running > *limit {
                 return Err(format!("step {}: {running} instances of {role}, {limit} wanted", self.step));
             }

@@ -1,6 +1,10 @@
 //! The supervisor, step by step and as several that share claims which arrive late.
 
-use super::super::{Candidate, Claim, ClaimState, Holding, RoleSpec, assign};
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::super::{Candidate, Claim, ClaimState, Holding, Restarts, RoleSpec, assign};
 use super::*;
 use crate::id::NodeId;
 
@@ -21,7 +25,7 @@ struct Bench {
 
 impl Bench {
     fn new(view: &[ReplicaId], specs: &[RoleSpec]) -> Self {
-        let supervisor = Supervisor::new(ME, SupervisorConfig::default());
+        let supervisor = Supervisor::new(ME, 0);
         Self {
             supervisor,
             ms: 0,
@@ -90,9 +94,10 @@ impl Bench {
                     self.claims.remove(&(role.clone(), ME)).expect("a claim to remove");
                     format!("claim {role} none")
                 }
-                SupervisorOutput::Start { spec, token } => {
+                SupervisorOutput::Start(RoleStart { spec, token, handed }) => {
                     assert_eq!(self.claims[&(spec.name.clone(), ME)].token, token, "claimed first");
-                    format!("start {} {}", spec.name, spec.arguments)
+                    let with = handed.map(|handed| format!(" with {} bytes", handed.len())).unwrap_or_default();
+                    format!("start {} {}{with}", spec.name, spec.arguments)
                 }
                 SupervisorOutput::Stop { role, .. } => format!("stop {role}"),
             });
@@ -110,7 +115,7 @@ impl Bench {
     }
 
     fn stopped(&mut self, role: &str) -> Vec<String> {
-        let event = RoleReport::Stopped { role: role.into(), token: self.token(role) };
+        let event = RoleReport::stopped(role.into(), self.token(role));
         self.report(&event)
     }
 
@@ -126,7 +131,11 @@ impl Bench {
 
     /// A bench whose one member runs `r`.
     fn running() -> Self {
-        let mut bench = Self::new(&[ME], &[RoleSpec::new("r")]);
+        Self::running_as(RoleSpec::new("r"))
+    }
+
+    fn running_as(spec: RoleSpec) -> Self {
+        let mut bench = Self::new(&[ME], &[spec]);
         assert_eq!(bench.decide(Permit::Start), ["claim r Starting", "start r "]);
         assert_eq!(bench.runs("r"), ["claim r Running"]);
         bench
@@ -255,17 +264,21 @@ fn a_changed_spec_restarts_and_a_changed_count_does_not() {
 #[test]
 fn failures_back_off_and_then_exclude() {
     let mut bench = Bench::running();
-    let mut tokens = vec![bench.token("r")];
+    let (mut tokens, mut spread) = (vec![bench.token("r")], BTreeSet::new());
     for pause in [100, 200, 400, 800, 1_600] {
         assert_eq!(bench.fails("r", "boom"), ["claim r Starting"]);
-        assert_eq!(bench.supervisor.poll_timeout(), Some(bench.now().instant + Duration::from_millis(pause)));
-        bench.ms += pause - 1;
+        let due = bench.supervisor.poll_timeout().unwrap().since(bench.now().instant);
+        let longest = Duration::from_millis(pause);
+        assert!((longest * 3 / 4..=longest).contains(&due), "{due:?} of {longest:?}");
+        spread.insert(due.as_nanos() * 1_000 / longest.as_nanos());
+        bench.ms += pause * 3 / 4 - 1;
         assert!(bench.deadline().is_empty());
-        bench.ms += 1;
+        bench.ms += pause / 4 + 1;
         assert_eq!(bench.deadline(), ["claim r Starting", "start r "]);
         bench.runs("r");
         tokens.push(bench.token("r"));
     }
+    assert!(spread.len() > 3, "chance parts those who failed together: {spread:?}");
     assert!(tokens.is_sorted() && tokens.windows(2).all(|pair| pair[0] != pair[1]));
     let until_ms = bench.now().wall_ms + 60_000;
     let failed = format!("claim r Failed {{ why: \"boom\", until_ms: {until_ms} }}");
@@ -291,8 +304,7 @@ fn failures_far_apart_do_not_add_up() {
 
 #[test]
 fn another_spec_lifts_an_exclusion() {
-    let mut bench = Bench::running();
-    bench.supervisor.config.max_failures = 0;
+    let mut bench = Bench::running_as(RoleSpec::new("r").restarts(Restarts { max_failures: 0, ..Restarts::default() }));
     assert!(bench.fails("r", &"ä".repeat(2_000))[0].contains("Failed"));
     let ClaimState::Failed { why, .. } = &bench.claims[&("r".to_owned(), ME)].state else { panic!() };
     assert_eq!(why.len(), 1_024);
@@ -337,7 +349,7 @@ fn old_reports_and_rubbish_tokens_do_no_harm() {
     bench.deadline();
     for event in [
         RoleReport::Running { role: "r".into(), token: old },
-        RoleReport::Stopped { role: "r".into(), token: old },
+        RoleReport::stopped("r".into(), old),
         RoleReport::Failed { role: "r".into(), token: old, why: "late".into() },
         RoleReport::Running { role: "unknown".into(), token: old },
     ] {
@@ -348,4 +360,91 @@ fn old_reports_and_rubbish_tokens_do_no_harm() {
     bench.fails("r", "boom");
     bench.ms += 200;
     assert_eq!(bench.deadline(), ["claim r Starting", "start r "]);
+}
+
+/// A bench that runs `r` until the other does.
+fn yielding() -> Bench {
+    let mut bench = Bench::running_as(RoleSpec::new("r").handover(Handover::MakeBeforeBreak));
+    bench.view.push(OTHER);
+    bench.unable.push(ME);
+    assert!(bench.decide(Permit::Start).is_empty(), "agreement is not enough to move");
+    assert_eq!(bench.decide(Permit::Move), ["claim r Yielding { to: r2 }"]);
+    bench
+}
+
+#[test]
+fn who_yields_runs_until_the_successor_does() {
+    let mut bench = yielding();
+    assert!(bench.decide(Permit::Move).is_empty());
+    bench.claim("r", OTHER, 1_000, ClaimState::Starting);
+    assert!(bench.decide(Permit::Move).is_empty(), "it is not up yet");
+    bench.claim("r", OTHER, 1_000, ClaimState::Running);
+    assert_eq!(bench.decide(Permit::Wait), ["claim r Draining { to: None }", "stop r"], "needs no agreement");
+    assert_eq!(bench.stopped("r"), ["claim r none"]);
+}
+
+#[test]
+fn who_yields_to_one_that_left_or_failed_goes_on() {
+    let mut left = yielding();
+    left.view = vec![ME];
+    left.unable.clear();
+    assert_eq!(left.decide(Permit::Wait), ["claim r Running"]);
+
+    let mut failed = yielding();
+    failed.unable.clear();
+    failed.claim("r", OTHER, 1_000, ClaimState::Failed { why: "no".into(), until_ms: 0 });
+    assert!(failed.decide(Permit::Start).is_empty());
+    assert_eq!(failed.decide(Permit::Move), ["claim r Running"]);
+}
+
+#[test]
+fn the_successor_of_one_that_yields_starts_at_once() {
+    let mut bench = Bench::new(&[ME, OTHER], &[RoleSpec::new("r").handover(Handover::MakeBeforeBreak)]);
+    bench.claim("r", OTHER, 500, ClaimState::Yielding { to: ME });
+    assert!(bench.decide(Permit::Wait).is_empty());
+    assert_eq!(bench.decide(Permit::Start), ["claim r Starting", "start r "]);
+}
+
+#[test]
+fn one_that_yields_and_dies_leaves_its_place_to_the_successor() {
+    let mut bench = yielding();
+    assert_eq!(bench.fails("r", "boom"), ["claim r Stopped { to: Some(r2) }"]);
+    bench.claim("r", OTHER, 1_000, ClaimState::Starting);
+    assert_eq!(bench.decide(Permit::Wait), ["claim r none"]);
+}
+
+#[test]
+fn what_was_moved_stays_for_a_minute() {
+    let mut bench = Bench::new(&[ME, OTHER], &[RoleSpec::new("r")]);
+    bench.claim("r", OTHER, 500, ClaimState::Stopped { to: Some(ME) });
+    bench.decide(Permit::Start);
+    assert!(bench.claims[&("r".to_owned(), ME)].pinned);
+    bench.claims.remove(&("r".to_owned(), OTHER));
+    bench.runs("r");
+    bench.ms += 59_999;
+    assert!(bench.deadline().is_empty());
+    bench.ms += 1;
+    assert_eq!(bench.deadline(), ["claim r Running"]);
+    assert!(!bench.claims[&("r".to_owned(), ME)].pinned);
+    assert_eq!(bench.supervisor.poll_timeout(), None);
+    assert!(!Bench::running().claims[&("r".to_owned(), ME)].pinned, "what was missing may be moved at once");
+}
+
+#[test]
+fn what_one_leaves_reaches_the_first_start_of_the_next() {
+    let mut old = Bench::draining();
+    let left = |bytes: &'static [u8]| Some(Bytes::from_static(bytes));
+    let token = old.token("r");
+    let report = RoleReport::Stopped { role: "r".into(), token, handed: left(b"7 cars"), aborted_after: None };
+    assert_eq!(old.report(&report), ["claim r Stopped { to: Some(r2) }"]);
+    let claim = old.claims[&("r".to_owned(), ME)].clone();
+    assert_eq!(claim.handed, left(b"7 cars"));
+
+    let mut new = Bench::new(&[ME, OTHER], &[RoleSpec::new("r")]);
+    new.claims.insert(("r".to_owned(), OTHER), Claim { state: ClaimState::Stopped { to: Some(ME) }, ..claim });
+    assert_eq!(new.decide(Permit::Start), ["claim r Starting", "start r  with 6 bytes"]);
+    assert_eq!(new.claims[&("r".to_owned(), ME)].handed, None, "it is told once");
+    new.fails("r", "boom");
+    new.ms += 100;
+    assert_eq!(new.deadline(), ["claim r Starting", "start r "]);
 }

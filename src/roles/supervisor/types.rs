@@ -3,37 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Claim, FencingToken, RoleSpec};
-
-/// How failing tasks are treated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SupervisorConfig {
-    /// The pause before the first restart; it doubles with each further failure within `window`. 0 restarts at once.
-    pub backoff_first: Duration,
-    /// The longest pause before a restart.
-    pub backoff_max: Duration,
-    /// The node gives the role up when its task fails more often than this within `window`. 0 gives up at once, so that
-    /// another node tries; a large number keeps a role bound to a node that cannot run it.
-    pub max_failures: usize,
-    /// How long a failure counts. Shorter than all the pauses together, it never comes to giving up.
-    pub window: Duration,
-    /// How long the node is not asked again after it gave up. With every node excluded, the role runs nowhere meanwhile.
-    pub exclusion: Duration,
-}
-
-impl Default for SupervisorConfig {
-    fn default() -> Self {
-        Self {
-            backoff_first: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(10),
-            max_failures: 5,
-            window: Duration::from_secs(60),
-            exclusion: Duration::from_secs(60),
-        }
-    }
-}
 
 /// What a node may do with its roles, by how far the view agrees.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -44,6 +17,17 @@ pub enum Permit {
     Start,
     /// Converged: also stop and move.
     Move,
+}
+
+/// A task to be started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoleStart {
+    /// What to run.
+    pub spec: Arc<RoleSpec>,
+    /// The token of this start.
+    pub token: FencingToken,
+    /// What the instance whose place it takes left to it.
+    pub handed: Option<Bytes>,
 }
 
 /// What became of the task of a role.
@@ -62,6 +46,10 @@ pub enum RoleReport {
         role: String,
         /// The token it was started with.
         token: FencingToken,
+        /// What it leaves to its successor.
+        handed: Option<Bytes>,
+        /// It did not end by itself, and was aborted after this stop grace.
+        aborted_after: Option<Duration>,
     },
     /// The task ended by itself.
     Failed {
@@ -85,12 +73,7 @@ pub enum SupervisorOutput {
         claim: Option<Claim>,
     },
     /// Start the task of a role.
-    Start {
-        /// What to run.
-        spec: Arc<RoleSpec>,
-        /// The token of this start.
-        token: FencingToken,
-    },
+    Start(RoleStart),
     /// Ask the task of a role to end.
     Stop {
         /// The role.
@@ -98,4 +81,20 @@ pub enum SupervisorOutput {
         /// The token it was started with.
         token: FencingToken,
     },
+}
+
+impl RoleReport {
+    /// The task ended when it was asked to, with nothing to hand over.
+    pub fn stopped(role: String, token: FencingToken) -> Self {
+        Self::Stopped { role, token, handed: None, aborted_after: None }
+    }
+
+    /// Which start of which role this is about.
+    pub fn start(&self) -> (&str, FencingToken) {
+        match self {
+            Self::Running { role, token } | Self::Stopped { role, token, .. } | Self::Failed { role, token, .. } => {
+                (role, *token)
+            }
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::driver::face::{Face, Orders};
 use crate::driver::role_task::Roles;
 use crate::driver::{Clock, RoleRunner};
 use crate::engine::{Event, Input, Reply, RoleReport, Status};
-use crate::roles::{FencingToken, RoleSpec};
+use crate::roles::{FencingToken, RoleStart};
 use crate::signals::Board;
 use crate::testkit::host::Host;
 use crate::testkit::tenant::{Act, Tenant};
@@ -72,8 +72,8 @@ impl Application {
 }
 
 impl Tenant for Application {
-    fn start_role(&mut self, spec: Arc<RoleSpec>, token: FencingToken) -> Option<RoleReport> {
-        self.roles.start(spec, token)
+    fn start_role(&mut self, start: RoleStart) -> Option<RoleReport> {
+        self.roles.start(&start)
     }
 
     fn stop_role(&mut self, role: String, token: FencingToken) {
@@ -107,8 +107,7 @@ impl Tenant for Application {
         if let Poll::Ready(Some(())) = self.written.poll_recv(context) {
             return Poll::Ready(Act::Input(Input::StoreChanged));
         }
-        // None means that no task runs; whoever starts one polls again.
-        if let Poll::Ready(Some(report)) = self.roles.poll_next(context) {
+        if let Poll::Ready(report) = self.roles.poll_next(context) {
             return Poll::Ready(Act::Input(Input::Role(report)));
         }
         while let Poll::Ready(Some(order)) = self.orders.poll_recv(context) {

@@ -209,8 +209,8 @@ impl Simulation {
             Output::Connect { stream, to } => self.connect(host, stream, to),
             Output::Frame { stream, bytes } => self.send_frame((host, life, stream), bytes),
             Output::Close { stream } => self.hang_up((host, life, stream)),
-            Output::StartRole { spec, token } => {
-                if let Some(report) = self.hosts[host].start_role(spec, token) {
+            Output::StartRole(start) => {
+                if let Some(report) = self.hosts[host].start_role(start) {
                     self.input(host, Duration::ZERO, Input::Role(report));
                 }
             }
