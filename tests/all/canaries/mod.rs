@@ -85,7 +85,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::DownNotAnnouncedTo, Workload::Story(stories::silent_discovery), "did not become one"),
     canary(Rule::EagerReturn, Workload::Story(stories::flapping), "back at once"),
     canary(Rule::NamesOfTheDead, Workload::Engines(Plan::Hurt), "nobody else has its name"),
-    canary(Rule::LeaverServesNobody, Workload::Engines(Plan::Lossy), "left a whole cluster"),
+    canary(Rule::LeaverServesNobody, Workload::Story(stories::last_write_lost), "left a whole cluster"),
     canary(Rule::AssignUnagreed, Workload::Story(calm::growth), "without convergence"),
     canary(Rule::SelfAgreement, Workload::Story(calm::one_is_mute), "agrees on a fingerprint that"),
     canary(Rule::NoConvergenceToStop, Workload::Story(calm::growth), "without convergence"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use unisono::crdt::Context;
-use unisono::engine::{Event, Phase, Timing};
+use unisono::engine::{Event, Phase, Reply, Timing};
 use unisono::roles::RoleSpec;
 use unisono::sabotage;
 use unisono::store::TableName;
@@ -61,6 +61,21 @@ pub(super) fn lossy_and_hasty(seed: u64, broken: &[sabotage::Rule]) -> Result<()
     simulation.network().add(Rule::loss(0.25)).keep();
     simulation.run_for(60 * SECOND);
     nobody_down(&simulation)
+}
+
+/// A node writes, the datagram is lost, and the node leaves: whoever stays fetches the write.
+pub(super) fn last_write_lost(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let (mut simulation, nodes) = start(seed, 3, broken);
+    let losing = simulation.network().add(Rule::loss(1.0).from(&nodes[..1]));
+    simulation.put(nodes[0], &TableName::new("lot").unwrap(), b"B-AB 1", b"417").unwrap();
+    simulation.run_for(Duration::from_millis(1));
+    losing.heal();
+    simulation.leave(nodes[0], 3 * SECOND);
+    simulation.run_for(4 * SECOND);
+    match simulation.replies(nodes[0]) {
+        [(_, Reply::Left)] => Ok(()),
+        other => Err(format!("it left a whole cluster and says {other:?}")),
+    }
 }
 
 /// Two clusters that formed without each other meet.
