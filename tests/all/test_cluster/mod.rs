@@ -1,6 +1,7 @@
 //! Test clusters, tested: whole nodes with real role tasks on virtual time.
 
 mod faults;
+mod handover;
 mod roles;
 mod signals;
 mod story;
