@@ -7,6 +7,7 @@
 //!   heard ─────┼─▶ up to 64 inputs ─▶ Deadline? ─▶ outputs ──┤
 //!   store ─────┤                                             ├─▶ status, events
 //!   roles ─────┤                                             └─▶ replies
+//!   letters ───┤                                             ├─▶ letters
 //!   orders ────┘                              └─▶ what an output brings about is an input of the next turn
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! that all of it is gone when this task is: dropped, or unwound by a panic.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::command::Order;
 use super::counts::Counts;
 use super::datagrams::{Datagrams, Received};
 use super::discover::supervise;
@@ -87,7 +90,8 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
         alone,
         tasks,
     };
-    let sources = Sources { inbox, found, strangers, accepted, orders, written, batch: Vec::with_capacity(BATCH) };
+    let (batch, ordered) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+    let sources = Sources { inbox, found, strangers, accepted, orders, ordered, written, batch };
     let task = AbortOnDrop(tokio::spawn(async move {
         if let Err(why) = caught(event_loop.run(sources)).await {
             tracing::error!(why, "the event loop of this node ended; the node is gone, others will take it for dead");
@@ -103,6 +107,7 @@ struct Sources {
     strangers: mpsc::Receiver<Stranger>,
     accepted: mpsc::Receiver<Accepted>,
     orders: Orders,
+    ordered: Vec<Order>,
     written: Arc<Notify>,
     batch: Vec<Input>,
 }
@@ -166,11 +171,14 @@ impl<M: Machine> EventLoop<M> {
             }),
             () = sources.written.notified() => self.handle(Input::StoreChanged),
             report = self.roles.next() => self.handle(Input::Role(report)),
-            Some(order) = sources.orders.recv() => {
-                if let Some(command) = self.face.command(order) {
-                    self.handle(Input::Command(command));
+            1.. = sources.orders.recv_many(&mut sources.ordered, BATCH) => {
+                for order in sources.ordered.drain(..) {
+                    if let Some(command) = self.face.command(order) {
+                        self.machine.handle(self.clock.now(), Input::Command(command));
+                    }
                 }
             }
+            letters = poll_fn(|context| self.face.poll_letters(context)) => self.handle(Input::Mail(letters)),
             Some(()) = self.streams.reap() => {}
             () = sleep_until(deadline) => {}
         }
@@ -228,6 +236,10 @@ impl<M: Machine> EventLoop<M> {
                 }
                 Output::Event(event) => {
                     self.face.tell(event);
+                    None
+                }
+                Output::Mail(event) => {
+                    self.face.deliver(event);
                     None
                 }
                 Output::Reply { request, reply } => {

@@ -6,6 +6,7 @@
 //!          ── tell ────▶ events ──────────────────────────▶ Driver::events
 //!          ── reply ───▶ Waiting ─▶ Requests                    ▲
 //!     Orders ◀── (number, Command) ───────────────────────── Driver::commander
+//!     Mail ◀── letters, both ways ─────────────────────────▶ Driver::mail
 //!   Life, which ends with the Driver ◀─────────────────────── Driver
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::{broadcast, mpsc};
 
@@ -20,8 +22,9 @@ use super::Driver;
 use super::command::{Commander, Order, Waiting};
 use super::counts::Counts;
 use super::latest::Latest;
+use super::mail::Mail;
 use crate::discovery::BeaconCounts;
-use crate::engine::{Command, Event, Reply, Status};
+use crate::engine::{Command, Event, Letter, MailEvent, Reply, Status};
 
 /// How many events a reader may be behind before it misses some.
 const EVENTS: usize = 1_024;
@@ -32,6 +35,7 @@ pub(crate) struct Face {
     status: Latest<Arc<Status>>,
     events: broadcast::Sender<Event>,
     waiting: Waiting,
+    mail: Arc<Mail>,
 }
 
 /// What the application asks for, in order.
@@ -48,6 +52,7 @@ pub(crate) struct Ends {
     status: super::Reader<Arc<Status>>,
     events: broadcast::WeakSender<Event>,
     commander: Commander,
+    mail: Arc<Mail>,
 }
 
 impl Face {
@@ -56,8 +61,9 @@ impl Face {
         let (commander, orders) = Commander::channel();
         let status = Latest::new(status);
         let events = broadcast::Sender::new(EVENTS);
-        let ends = Ends { status: status.reader(), events: events.downgrade(), commander };
-        (Self { status, events, waiting: Waiting::default() }, orders, ends)
+        let mail = Arc::new(Mail::new());
+        let ends = Ends { status: status.reader(), events: events.downgrade(), commander, mail: Arc::clone(&mail) };
+        (Self { status, events, waiting: Waiting::default(), mail }, orders, ends)
     }
 
     pub(crate) fn publish(&self, status: Arc<Status>) {
@@ -68,6 +74,16 @@ impl Face {
         log(&event);
         // An error means that nobody listens.
         let _ = self.events.send(event);
+    }
+
+    /// Hands over what became of letters.
+    pub(crate) fn deliver(&self, event: MailEvent) {
+        self.mail.deliver(event);
+    }
+
+    /// All letters that wait for the engine.
+    pub(crate) fn poll_letters(&self, context: &mut Context<'_>) -> Poll<Vec<Letter>> {
+        self.mail.poll_take(context)
     }
 
     pub(crate) fn reply(&mut self, request: u64, reply: Reply) {
@@ -83,6 +99,12 @@ impl Face {
             }
             Order::Forget { request } => self.waiting.forget(request).then_some(Command::Forget { request }),
         }
+    }
+}
+
+impl Drop for Face {
+    fn drop(&mut self) {
+        self.mail.close();
     }
 }
 
@@ -117,7 +139,7 @@ fn log(event: &Event) {
 impl Ends {
     /// The handle, which ends `life` when it is dropped.
     pub(crate) fn driver(self, counts: Arc<Counts>, beacons: Arc<BeaconCounts>, life: impl Life + 'static) -> Driver {
-        let Self { status, events, commander } = self;
-        Driver { status, events, commander, counts, beacons, _life: Box::new(life) }
+        let Self { status, events, commander, mail } = self;
+        Driver { status, events, commander, mail, counts, beacons, _life: Box::new(life) }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod face;
 pub(crate) mod guard;
 mod latest;
 pub(crate) mod machine;
+mod mail;
 mod role_line;
 pub(crate) mod role_task;
 mod stream;
@@ -38,6 +39,7 @@ pub use command::{Commander, Gone, Requests};
 pub use counts::Counts;
 pub use latest::{Latest, Reader};
 use machine::{Machine, Outbox};
+pub use mail::{Mail, NotTaken, Recipient};
 pub use role_line::{Coming, RoleLine};
 pub use role_task::{RoleFuture, RoleRunner};
 #[cfg(feature = "testkit")]
@@ -79,6 +81,7 @@ pub struct Driver {
     status: Reader<Arc<Status>>,
     events: broadcast::WeakSender<Event>,
     commander: Commander,
+    mail: Arc<Mail>,
     counts: Arc<Counts>,
     beacons: Arc<BeaconCounts>,
     _life: Box<dyn face::Life>,
@@ -103,6 +106,11 @@ impl Driver {
     /// Gives commands to the node, without keeping it alive.
     pub fn commander(&self) -> Commander {
         self.commander.clone()
+    }
+
+    /// The letters of this node, without keeping it alive.
+    pub fn mail(&self) -> Arc<Mail> {
+        Arc::clone(&self.mail)
     }
 
     /// What was dropped or went wrong on the way.

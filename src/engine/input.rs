@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Letter;
 use crate::id::NodeId;
 use crate::roles::RoleReport;
 
@@ -85,6 +86,8 @@ pub enum Input {
     Role(RoleReport),
     /// What the application asks for.
     Command(Command),
+    /// Letters of the application to other members, in order.
+    Mail(Vec<Letter>),
 }
 
 /// What the application asks for. `request` comes back in [`Output::Reply`](super::Output::Reply).

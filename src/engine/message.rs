@@ -23,6 +23,8 @@ pub(super) mod kind {
     pub(crate) const ROWS: u8 = 2;
     /// A [`Message`](super::Message) in a datagram, a [`Control`](super::Control) in a frame.
     pub(crate) const MESSAGE: u8 = 3;
+    /// Letters, one behind the other; in frames only.
+    pub(crate) const MAIL: u8 = 4;
 }
 
 /// Small things, in datagrams. Each may be lost, doubled and late.
@@ -91,6 +93,8 @@ pub(super) enum Purpose {
     Repair,
     /// To push what is written here.
     Push,
+    /// To carry letters of the application, both ways.
+    Mail,
 }
 
 /// The first frame on a stream, by the side that opened it.

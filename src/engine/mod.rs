@@ -30,6 +30,8 @@ mod guard;
 mod input;
 mod join;
 mod leave;
+mod mail;
+mod mail_queue;
 mod members;
 mod message;
 mod namesakes;
@@ -62,6 +64,7 @@ use rand::rngs::SmallRng;
 pub use config::{EngineConfig, Timing};
 pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
 pub use input::{Command, Input, StreamId};
+pub use mail::{Arrived, Letter, MAX_LETTER, MailEvent, Unsent};
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub use message::{Spoken, recode};
@@ -131,6 +134,7 @@ pub struct Engine {
     stats: EngineStats,
     packing: rows::Packing,
     pushing: push::Pushing,
+    mail: mail_queue::Mail,
     sabotage: Sabotage,
 }
 
@@ -187,6 +191,7 @@ impl Engine {
             cluster: wire::cluster_hash(&config.cluster),
             packing: rows::Packing::default(),
             pushing: push::Pushing::new(now.instant),
+            mail: mail_queue::Mail::default(),
             sabotage,
             store,
             config,
@@ -206,6 +211,7 @@ impl Engine {
             self.peers.stepped(stepped);
             self.update_clock_offset();
         }
+        let Some(input) = self.mail_input(input) else { return };
         self.begin_turn(matches!(input, Input::Role(_) | Input::Command(_)));
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
@@ -222,6 +228,7 @@ impl Engine {
             Input::Deadline => self.deadline(),
             Input::Role(report) => self.role_report(report),
             Input::Command(command) => self.command(command),
+            Input::Mail(_) => unreachable!("letters were dealt with before"),
         }
         self.turn();
     }
@@ -344,6 +351,7 @@ impl Engine {
         self.tell_namesakes();
         self.forget_speech();
         self.close_hanging_streams();
+        self.tend_mail();
         self.calm_down();
         self.exchange_members();
         self.update_clock_offset();

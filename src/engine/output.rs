@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Event, Status, StreamId};
+use super::{Event, MailEvent, Status, StreamId};
 use crate::id::NodeId;
 use crate::membership::TimingError;
 use crate::roles::{FencingToken, RoleStart};
@@ -53,6 +53,8 @@ pub enum Output {
     Status(Arc<Status>),
     /// Something happened that the application may want to know.
     Event(Event),
+    /// Letters came, or did not go.
+    Mail(MailEvent),
     /// The answer to a command.
     Reply {
         /// The number of the request.

@@ -124,7 +124,7 @@ impl Engine {
                 self.join_failed(peer, None);
             }
             Purpose::Join => self.become_ready(),
-            Purpose::Repair | Purpose::Watch | Purpose::Push => {
+            Purpose::Repair | Purpose::Watch | Purpose::Push | Purpose::Mail => {
                 self.scheduler.ended(peer);
                 self.ask_digest(peer, false);
             }

@@ -1,8 +1,8 @@
 //! Streams and the handshake that opens each.
 //!
 //! ```text
-//!   opened here    Connecting ─▶ Greeting ─▶ Idle (watch)   or   Pulling (join, repair)   or   Pushing
-//!   accepted       Greeted    ─▶ Idle (watch)   or   Asked ─▶ Serving                     or   Pushed
+//!   opened here    Connecting ─▶ Greeting ─▶ Idle (watch)   or   Pulling (join, repair)   or   Pushing   or   Mail
+//!   accepted       Greeted    ─▶ Idle (watch)   or   Asked ─▶ Serving                     or   Pushed    or   Mail
 //! ```
 
 use std::collections::BTreeMap;
@@ -61,6 +61,8 @@ pub(super) enum StreamPhase {
     Pushing,
     /// What is written at the other end comes in.
     Pushed,
+    /// Letters go out and come in.
+    Mail,
 }
 
 /// All streams, by number.
@@ -148,13 +150,13 @@ impl Engine {
 
     pub(super) fn stream_failed(&mut self, stream: StreamId, refused: bool) {
         if let Some(state) = self.streams.open.remove(&stream) {
-            self.lost(&state, refused, None);
+            self.lost(stream, &state, refused, None);
         }
     }
 
     pub(super) fn stream_closed(&mut self, stream: StreamId) {
         if let Some(state) = self.streams.open.remove(&stream) {
-            self.lost(&state, false, None);
+            self.lost(stream, &state, false, None);
         }
     }
 
@@ -162,13 +164,16 @@ impl Engine {
     pub(super) fn drop_stream(&mut self, stream: StreamId, refusal: Option<&Refusal>) {
         if let Some(state) = self.streams.open.remove(&stream) {
             self.outputs.push_back(Output::Close { stream });
-            self.lost(&state, false, refusal);
+            self.lost(stream, &state, false, refusal);
         }
     }
 
     /// Tells whoever waited for a stream that it is gone before its work was done.
-    fn lost(&mut self, state: &Stream, refused: bool, refusal: Option<&Refusal>) {
+    fn lost(&mut self, stream: StreamId, state: &Stream, refused: bool, refusal: Option<&Refusal>) {
         let now = self.now.instant;
+        if let (Purpose::Mail, Some(peer)) = (state.purpose, state.peer) {
+            return self.mail_ended(peer, stream);
+        }
         let Some(peer) = state.peer.filter(|_| state.outgoing) else { return };
         match (state.purpose, &state.phase) {
             (Purpose::Watch, StreamPhase::Idle) => self.watchers.ended(now, peer),
@@ -181,6 +186,7 @@ impl Engine {
             }
             (Purpose::Repair, _) => self.scheduler.ended(peer),
             (Purpose::Push, _) => self.push_ended(peer),
+            (Purpose::Mail, _) => {}
         }
     }
 
@@ -204,13 +210,15 @@ impl Engine {
     /// Closes streams on which something is due and nothing comes.
     pub(super) fn close_hanging_streams(&mut self) {
         let now = self.now.instant;
-        let is_due = |state: &Stream| match state.phase {
+        let is_due = |id: StreamId, state: &Stream| match state.phase {
             StreamPhase::Idle => false,
             StreamPhase::Pushing => state.peer.is_some_and(|peer| self.pushing.is_waiting(peer)),
+            StreamPhase::Mail => state.peer.is_some_and(|peer| self.mail.is_waiting(peer, id)),
             _ => true,
         };
-        let hangs = |state: &Stream| is_due(state) && now.since(state.heard) > SILENCE;
-        let hanging: Vec<_> = self.streams.open.iter().filter(|(_, state)| hangs(state)).map(|(id, _)| *id).collect();
+        let hangs = |id: StreamId, state: &Stream| is_due(id, state) && now.since(state.heard) > SILENCE;
+        let hanging = self.streams.open.iter().filter(|(id, state)| hangs(**id, state));
+        let hanging: Vec<_> = hanging.map(|(id, _)| *id).collect();
         for stream in hanging {
             self.drop_stream(stream, None);
         }
@@ -289,7 +297,7 @@ impl Engine {
             self.met(&hello.identity);
         }
         let admits = matches!(hello.purpose, Purpose::Join | Purpose::Repair);
-        let pushes = hello.purpose == Purpose::Push;
+        let pushes = matches!(hello.purpose, Purpose::Push | Purpose::Mail);
         let refusal = if hello.cluster != self.config.cluster {
             self.other_cluster_named(hello.identity.address, &hello.cluster);
             Some(Refusal::Cluster(self.config.cluster.clone()))
@@ -317,7 +325,7 @@ impl Engine {
             return;
         }
         // One from each is enough; it may not have closed the former yet.
-        if pushes && let Some(former) = self.streams.find(false, Purpose::Push, peer) {
+        if pushes && let Some(former) = self.streams.find(false, hello.purpose, peer) {
             self.drop_stream(former, None);
         }
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
@@ -328,7 +336,9 @@ impl Engine {
             Purpose::Join | Purpose::Repair => StreamPhase::Asked(newcomer),
             Purpose::Watch => StreamPhase::Idle,
             Purpose::Push => StreamPhase::Pushed,
+            Purpose::Mail => StreamPhase::Mail,
         };
+        let carries_mail = hello.purpose == Purpose::Mail;
         let welcome = Control::Welcome {
             identity: Box::new(self.swim.identity().clone()),
             spoken: self.spoken_by_all(),
@@ -336,6 +346,9 @@ impl Engine {
             members: (admits && hello.members != self.swim.fingerprint()).then(|| self.swim.records()),
         };
         self.first_frame(stream, version, &welcome);
+        if carries_mail {
+            self.mail_accepted(peer, stream);
+        }
     }
 
     /// Who has the name of a node that asks to be admitted. One at the same address is not meant: that is the former run,
@@ -374,6 +387,10 @@ impl Engine {
         if state.purpose == Purpose::Push {
             state.phase = StreamPhase::Pushing;
             return self.push_welcomed(identity.replica);
+        }
+        if state.purpose == Purpose::Mail {
+            state.phase = StreamPhase::Mail;
+            return self.mail_welcomed(identity.replica, stream);
         }
         self.session_welcomed(stream, identity.replica, roster, members);
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::Simulation;
 use super::host::{Host, NodeIndex};
-use crate::engine::{Event, Input, Reply, RoleReport, Status};
+use crate::engine::{Event, Input, MailEvent, Reply, RoleReport, Status};
 use crate::roles::{FencingToken, RoleStart};
 
 /// Carries out what an engine asks of its application, and says what the application does. Dropped with its process.
@@ -31,6 +31,9 @@ pub(super) trait Tenant: fmt::Debug + Send {
 
     /// Something happened.
     fn event(&mut self, event: Event);
+
+    /// Letters came, or did not go.
+    fn mail(&mut self, event: MailEvent);
 
     /// A command was answered, but for the one to leave.
     fn reply(&mut self, request: u64, reply: Reply);
@@ -91,6 +94,13 @@ impl Host {
         match &mut self.tenant {
             Some(tenant) => tenant.event(event),
             None => self.events.push(event),
+        }
+    }
+
+    /// Hands over what became of letters, if anybody is there to take it.
+    pub(super) fn mail(&mut self, event: MailEvent) {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.mail(event);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::cluster::plan::{Handle, Run};
 use crate::driver::face::{Face, Orders};
 use crate::driver::role_task::Roles;
 use crate::driver::{Clock, RoleRunner};
-use crate::engine::{Event, Input, Reply, RoleReport, Status};
+use crate::engine::{Event, Input, MailEvent, Reply, RoleReport, Status};
 use crate::roles::{FencingToken, RoleStart};
 use crate::signals::Board;
 use crate::testkit::host::Host;
@@ -88,6 +88,10 @@ impl Tenant for Application {
         self.face.tell(event);
     }
 
+    fn mail(&mut self, event: MailEvent) {
+        self.face.deliver(event);
+    }
+
     fn reply(&mut self, request: u64, reply: Reply) {
         self.face.reply(request, reply);
     }
@@ -115,7 +119,7 @@ impl Tenant for Application {
                 return Poll::Ready(Act::Input(Input::Command(command)));
             }
         }
-        Poll::Pending
+        self.face.poll_letters(context).map(|letters| Act::Input(Input::Mail(letters)))
     }
 }
 

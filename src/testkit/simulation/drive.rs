@@ -221,6 +221,7 @@ impl Simulation {
             }
             Output::Status(status) => self.hosts[host].publish(status),
             Output::Event(event) => self.hosts[host].tell(event),
+            Output::Mail(event) => self.hosts[host].mail(event),
             Output::Reply { request, reply } => {
                 if self.hosts[host].reply(request, reply) {
                     // What was sent is under way; the process ends.

@@ -62,6 +62,7 @@ pub(super) fn input_in_words(input: &Input) -> String {
     match input {
         Input::Datagram { from, bytes } => format!("hears a datagram of {} bytes from {from}", bytes.len()),
         Input::Frame { stream, bytes } => format!("hears a frame of {} bytes on stream {}", bytes.len(), stream.0),
+        Input::Mail(letters) => format!("sends {} letters", letters.len()),
         other => format!("{other:?}"),
     }
 }
