@@ -368,10 +368,11 @@ pub mod testkit;
 
 pub use cluster::{
     CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError, DistrServer,
-    Events, Frozen, Index, Lagged, LeaveError, MonitorConfig, OperateError, Ordered, Preset, ReadyError, RoleContext,
-    RoleError, RoleResult, Scope, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle,
-    ServerLookupError, ServerResult, ServerState, Snapshot, StartError, StopError, Table, TableConfig, TableError,
-    TimingConfig, UntilError, Usage, VisibleError, Watch, WriteError,
+    Events, Frozen, Index, Lagged, LeaveError, Mailbox, Message, MessageError, MonitorConfig, NodeRef, OperateError,
+    Ordered, Preset, ReadyError, Responder, RoleContext, RoleError, RoleProtocol, RoleRef, RoleResult, Scope,
+    ServeError, ServerConfig, ServerContext, ServerError, ServerHandle, ServerLookupError, ServerResult, ServerState,
+    Snapshot, StartError, StopError, Table, TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError,
+    Watch, WriteError,
 };
 pub use engine::{Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
 pub use id::{NodeId, NodeIdError, ReplicaId};

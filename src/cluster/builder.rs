@@ -14,6 +14,9 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::Cluster;
 use super::config::{Config, Preset};
 use super::config_error::ConfigError;
@@ -23,11 +26,12 @@ use super::host_name::default_node;
 use super::monitor::MonitorConfig;
 use super::plan::{Plan, Run};
 use super::role::{Factories, RoleContext, RoleResult};
-use super::server::{DistrServer, as_role};
+use super::server::{DistrServer, as_role, reached};
 use super::timing::TimingConfig;
 use crate::discovery::{BeaconConfig, StaticList, Strategy};
 use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
 use crate::engine::Engine;
+use crate::id::ReplicaId;
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
 use crate::signals::Board;
@@ -230,7 +234,42 @@ impl Builder {
         F: Fn(&RoleContext) -> S + Send + Sync + 'static,
     {
         let factory = Arc::new(factory);
-        self.role_kind(kind, move |context| as_role(Arc::clone(&factory), context))
+        self.role_kind(kind, move |context| as_role(Arc::clone(&factory), None, context))
+    }
+
+    /// [`Builder::server_kind`] for a server that is called from every node, as the [`RoleProtocol`](super::RoleProtocol) of its role:
+    /// `cluster.role::<Visits>("visits").call(..)`. Its messages have to be types that can be encoded.
+    ///
+    /// What others send waits in the mailbox of the role, see [`Mailbox`](super::Mailbox), and is dealt with in turn with
+    /// what comes from handles.
+    pub fn reachable_server_kind<S, F>(self, kind: impl Into<String>, factory: F) -> Self
+    where
+        S: DistrServer,
+        S::Call: Serialize + DeserializeOwned,
+        S::Reply: Serialize + DeserializeOwned,
+        S::Cast: Serialize + DeserializeOwned,
+        F: Fn(&RoleContext) -> S + Send + Sync + 'static,
+    {
+        let factory = Arc::new(factory);
+        self.role_kind(kind, move |context| as_role(Arc::clone(&factory), Some(reached()), context))
+    }
+
+    /// Registers a function that others call by name, see [`Cluster::on_node`]. It is told what they ask and who asks (see
+    /// [`Member::replica`](crate::Member::replica)). Up to 256 calls run at once, each as a task; 1,024 more wait, and
+    /// further ones are refused. A panic is told to the caller.
+    ///
+    /// ```no_run
+    /// let builder = unisono::Cluster::builder().handler("free spaces", |deck: String, _| async move { deck.len() as u32 });
+    /// ```
+    pub fn handler<Q, R, F, Fut>(mut self, name: impl Into<String>, handler: F) -> Self
+    where
+        Q: DeserializeOwned,
+        R: Serialize,
+        F: Fn(Q, ReplicaId) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+    {
+        self.factories.handlers.add(name.into(), handler);
+        self
     }
 
     /// One more way to find other nodes, besides broadcast and [`Config::peers`].
@@ -275,6 +314,9 @@ impl Builder {
         }
         if let Some(kind) = self.factories.kinds().into_iter().find(|kind| !RoleSpec::is_name(kind)) {
             return Err(ConfigError::Kind { kind });
+        }
+        if let Some(handler) = &self.factories.handlers.twice {
+            return Err(ConfigError::HandlerTwice { handler: handler.clone() });
         }
         for role in self.config.roles.iter().filter(|role| !self.factories.has(&role.kind)) {
             tracing::warn!(role = role.name, kind = role.kind, "no factory for it here; another node has to host it");

@@ -147,6 +147,12 @@ pub enum ConfigError {
         /// The kind.
         kind: String,
     },
+    /// Two handlers were registered under one name.
+    #[error("handler: {handler:?} is registered twice; give each handler a name of its own")]
+    HandlerTwice {
+        /// The name.
+        handler: String,
+    },
 }
 
 impl ConfigError {
@@ -165,6 +171,7 @@ impl ConfigError {
             Self::Role(_) => "roles",
             Self::Label { .. } | Self::Labels { .. } => "labels",
             Self::Kind { .. } | Self::KindTwice { .. } => "role_kind",
+            Self::HandlerTwice { .. } => "handler",
             Self::LastPort => "port",
             Self::Wildcard { .. } => "bind",
             Self::PortZero { field }

@@ -8,6 +8,7 @@
 //!                                           │  await_visible, stats, leave
 //!                                           └─ Snapshot                            all of it, as plain data
 //!   factories ─▶ Runner ─▶ RoleContext ─▶ tasks of the application
+//!   RoleRef, NodeRef ─▶ calls, casts ─▶ Mailbox of a role, handlers     wherever these are
 //!   DistrServer ─▶ ServerHandle ─▶ calls, casts, answers
 //! ```
 //!
@@ -25,6 +26,7 @@ mod error;
 mod events;
 mod handle;
 mod host_name;
+mod mail;
 mod monitor;
 mod node;
 mod operate;
@@ -46,6 +48,7 @@ pub use entropy::EntropyError;
 pub use error::{ConvergeError, LeaveError, OperateError, ReadyError, StartError, UntilError, VisibleError};
 pub use events::{Events, Lagged};
 pub use handle::Cluster;
+pub use mail::{Mailbox, Message, MessageError, NodeRef, Responder, RoleProtocol, RoleRef};
 pub use monitor::{MonitorConfig, Usage};
 pub use role::{HandOverError, RoleContext, RoleError, RoleResult, Starting};
 pub use server::{

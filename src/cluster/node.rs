@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+use super::mail::Post;
 use super::server::Servers;
 use super::signals::Load;
 use super::table::{Tables, WriteError};
@@ -80,6 +81,7 @@ pub(super) struct Node {
     pub(super) load: Load,
     pub(super) commander: Commander,
     pub(super) servers: Servers,
+    pub(super) post: Arc<Post>,
     status: Reader<Arc<Status>>,
     /// Never read, only subscribed from: each reader of events starts from its own now.
     events: broadcast::Receiver<Event>,
@@ -94,11 +96,12 @@ pub(super) struct Parts {
     pub(super) patience: Patience,
     pub(super) local: Local,
     pub(super) load: Load,
+    pub(super) post: Arc<Post>,
 }
 
 impl Node {
     pub(super) fn new(parts: Parts, driver: Driver) -> Self {
-        let Parts { node, replica, address, patience, local, load } = parts;
+        let Parts { node, replica, address, patience, local, load, post } = parts;
         Self {
             node,
             replica,
@@ -108,6 +111,7 @@ impl Node {
             load,
             commander: driver.commander(),
             servers: Servers::new(),
+            post,
             status: driver.status(),
             events: driver.events(),
             driver: Mutex::new(Some(driver)),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::config::{Config, Settings};
+use super::mail::{Handlers, Post};
 use super::monitor::{Monitor, MonitorConfig};
 use super::node::{Local, Node, Parts, Patience};
 use super::role::Factories;
@@ -52,6 +53,7 @@ pub(crate) struct Plan {
 pub(crate) struct Handle {
     patience: Patience,
     pub(super) monitor: MonitorConfig,
+    handlers: Handlers,
     made: Latest<Option<Cluster>>,
 }
 
@@ -66,7 +68,8 @@ pub(crate) struct Run {
 }
 
 impl Plan {
-    pub(super) fn new(config: &Config, settings: &Settings, factories: Factories) -> Self {
+    pub(super) fn new(config: &Config, settings: &Settings, mut factories: Factories) -> Self {
+        let handlers = std::mem::take(&mut factories.handlers);
         let made = Latest::new(None);
         let patience = Patience {
             converge: settings.converge_timeout,
@@ -82,7 +85,7 @@ impl Plan {
             roles: config.roles.clone(),
             runner: Box::new(factories.into_runner(made.reader())),
             stop_grace: settings.stop_grace,
-            handle: Handle { patience, monitor: settings.monitor, made },
+            handle: Handle { patience, monitor: settings.monitor, handlers, made },
         }
     }
 
@@ -107,8 +110,10 @@ impl Handle {
     pub(crate) fn make(self, run: Run, driver: Driver) -> Cluster {
         let Run { node, replica, address, store, board, clock } = run;
         let load = Load::new(&store, board, Arc::new(Monitor::new(self.monitor.history)));
+        let post = Post::new(driver.mail(), clock.clone(), self.handlers.names());
+        self.handlers.serve(&post);
         let local = Local::new(store, clock, &node);
-        let parts = Parts { node, replica, address, patience: self.patience, local, load };
+        let parts = Parts { node, replica, address, patience: self.patience, local, load, post };
         let cluster = Cluster::counted(Arc::new(Node::new(parts, driver)));
         self.made.set(Some(cluster.uncounted()));
         cluster

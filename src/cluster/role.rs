@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Cluster;
+use super::mail::{Handlers, Inbox, Mailbox, RoleProtocol};
 use crate::driver::{self, Coming, Reader, RoleLine, RoleRunner};
 use crate::roles::{FencingToken, RoleSpec, RoleStart};
 
@@ -36,6 +37,7 @@ pub struct RoleContext {
     token: FencingToken,
     line: RoleLine,
     cluster: Cluster,
+    inbox: Arc<Inbox>,
 }
 
 /// As long as it is held, the role is coming up; see [`RoleContext::starting`].
@@ -85,6 +87,33 @@ impl RoleContext {
     /// its own, the node stops, and this task with it.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// What others send to this role, see [`RoleRef`](super::RoleRef). A role that takes no messages does not ask for it;
+    /// whoever calls one such waits in vain.
+    ///
+    /// ```no_run
+    /// # use unisono::{Message, RoleContext, RoleProtocol, RoleResult};
+    /// # struct Gate;
+    /// # impl RoleProtocol for Gate {
+    /// #     type Call = String;
+    /// #     type Reply = bool;
+    /// #     type Cast = ();
+    /// # }
+    /// async fn gate(context: RoleContext) -> RoleResult {
+    ///     let mut mailbox = context.mailbox::<Gate>();
+    ///     // `None` once the role is asked to end.
+    ///     while let Some(message) = mailbox.next().await {
+    ///         match message {
+    ///             Message::Call(plate, responder) => responder.reply(plate.starts_with("B-")),
+    ///             Message::Cast(()) => {}
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn mailbox<P: RoleProtocol>(&self) -> Mailbox<P> {
+        Mailbox::new(Arc::clone(&self.inbox), self.line.clone())
     }
 
     /// Waits until the task is asked to end. It then has the stop grace
@@ -152,6 +181,7 @@ impl fmt::Debug for RoleContext {
 #[derive(Clone, Default)]
 pub(super) struct Factories {
     by_kind: BTreeMap<String, Factory>,
+    pub(super) handlers: Handlers,
     /// The first kind that was registered a second time; an error when the node starts.
     pub(super) twice: Option<String>,
 }
@@ -204,7 +234,10 @@ impl RoleRunner for Runner {
             let Some(Some(cluster)) = cluster.wait_for(Option::is_some).await else {
                 return Err("the node did not start".to_owned());
             };
-            let context = RoleContext { spec, token, line, cluster };
+            // Closed when the task ends, in whatever way.
+            let opened = cluster.node.post.open(&spec.name);
+            let inbox = Arc::clone(opened.inbox());
+            let context = RoleContext { spec, token, line, cluster, inbox };
             // The factory is called here and not above, so that its panic is the task's and not the driver's.
             factory(context).await.map_err(|error| describe(error.as_ref()))
         })

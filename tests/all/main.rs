@@ -8,6 +8,7 @@ mod canaries;
 mod clocks;
 mod elsewhere;
 mod engines;
+mod messages;
 mod operate;
 mod processes;
 mod pushes;

@@ -1,5 +1,7 @@
 //! The server's end of a mailbox: nobody who put something there is left without an answer.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -14,38 +16,72 @@ use super::{CallError, DistrServer, ServerState};
 pub(super) struct Desk<S: DistrServer> {
     shared: Arc<Shared<S>>,
     mailbox: mpsc::Receiver<Message<S>>,
-    in_hand: Option<Answer<S>>,
+    in_hand: Option<Answer<S::Reply>>,
     open: bool,
+    /// What comes to the role that the server is, where others can send it messages.
+    outside: Option<Box<dyn Outside<S>>>,
+    outside_first: bool,
+}
+
+/// Messages to the role that a server is.
+pub(super) trait Outside<S: DistrServer>: Send {
+    /// The next one; none when no more come. Cancel safe.
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Option<Message<S>>> + Send + '_>>;
 }
 
 impl<S: DistrServer> Desk<S> {
     pub(super) fn open(shared: &Arc<Shared<S>>) -> Self {
         let mailbox = shared.start();
-        Self { shared: Arc::clone(shared), mailbox, in_hand: None, open: true }
+        let (outside, outside_first) = (None, false);
+        Self { shared: Arc::clone(shared), mailbox, in_hand: None, open: true, outside, outside_first }
+    }
+
+    /// Takes messages that come to the role, too.
+    pub(super) fn with_outside(mut self, outside: Option<Box<dyn Outside<S>>>) -> Self {
+        self.outside = outside;
+        self
     }
 
     /// The next message for whose answer somebody still waits. Cancel safe.
     pub(super) async fn next(&mut self) -> Message<S> {
-        loop {
-            match self.mailbox.recv().await {
-                Some(Message::Call(_, answer)) if answer.is_closed() => {}
-                Some(message) => return message,
-                // It was closed, and who closed it reads no more.
+        let Self { mailbox, outside, outside_first, .. } = self;
+        // Neither can keep the other waiting for ever.
+        *outside_first = !*outside_first;
+        let outside = async {
+            match outside {
+                Some(outside) => match outside.next().await {
+                    Some(message) => message,
+                    None => std::future::pending().await,
+                },
                 None => std::future::pending().await,
             }
+        };
+        let inside = async {
+            loop {
+                match mailbox.recv().await {
+                    Some(Message::Call(_, answer)) if answer.is_closed() => {}
+                    Some(message) => return message,
+                    // It was closed, and who closed it reads no more.
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        if *outside_first {
+            tokio::select! { biased; message = outside => message, message = inside => message }
+        } else {
+            tokio::select! { biased; message = inside => message, message = outside => message }
         }
     }
 
     /// A call is being dealt with from now on.
-    pub(super) fn take(&mut self, answer: Answer<S>) {
+    pub(super) fn take(&mut self, answer: Answer<S::Reply>) {
         self.in_hand = Some(answer);
     }
 
     /// Answers it.
     pub(super) fn answer(&mut self, reply: S::Reply) {
         if let Some(answer) = self.in_hand.take() {
-            // An error means that nobody waits any more.
-            let _ = answer.send(Ok(reply));
+            answer.send(Ok(reply));
         }
     }
 
@@ -56,7 +92,7 @@ impl<S: DistrServer> Desk<S> {
         self.open = state == ServerState::Stopping;
         self.shared.shut(state);
         if let Some(answer) = self.in_hand.take() {
-            let _ = answer.send(Err(CallError::Failed { why: why.to_owned() }));
+            answer.send(Err(CallError::Failed { why: why.to_owned() }));
         }
         self.mailbox.close();
         let refusal = CallError::from(self.shared.refusal());
@@ -64,7 +100,7 @@ impl<S: DistrServer> Desk<S> {
         // A message that is being put in at this very moment goes with the mailbox, which its sender notices.
         while let Ok(message) = self.mailbox.try_recv() {
             match message {
-                Message::Call(_, answer) => drop(answer.send(Err(refusal.clone()))),
+                Message::Call(_, answer) => answer.send(Err(refusal.clone())),
                 Message::Cast(_) => lost += 1,
             }
         }

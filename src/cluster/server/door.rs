@@ -22,11 +22,40 @@ use crate::cluster::Table;
 use crate::driver::{Latest, Reader};
 
 /// How a call is answered.
-pub(super) type Answer<S> = oneshot::Sender<Result<<S as DistrServer>::Reply, CallError>>;
+pub(super) enum Answer<R> {
+    /// Somebody with a handle waits.
+    Handle(oneshot::Sender<Result<R, CallError>>),
+    /// It came as a message to the role.
+    Role(Box<dyn Answers<R>>),
+}
+
+/// Whoever takes the answer to a message that came to the role.
+pub(super) trait Answers<R>: Send {
+    fn is_gone(&self) -> bool;
+    fn answer(self: Box<Self>, answer: Result<R, CallError>);
+}
+
+impl<R> Answer<R> {
+    /// Whether nobody waits any more.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Handle(sender) => sender.is_closed(),
+            Self::Role(answers) => answers.is_gone(),
+        }
+    }
+
+    pub(super) fn send(self, answer: Result<R, CallError>) {
+        match self {
+            // An error means that nobody waits any more.
+            Self::Handle(sender) => drop(sender.send(answer)),
+            Self::Role(answers) => answers.answer(answer),
+        }
+    }
+}
 
 /// What lies in a mailbox.
 pub(super) enum Message<S: DistrServer> {
-    Call(S::Call, Answer<S>),
+    Call(S::Call, Answer<S::Reply>),
     Cast(S::Cast),
 }
 

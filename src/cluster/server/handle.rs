@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::door::{Message, Shared};
+use super::door::{Answer, Message, Shared};
 use super::{CallError, CastError, DistrServer, StopError};
 use crate::cluster::Table;
 
@@ -77,7 +77,7 @@ impl<S: DistrServer> ServerHandle<S> {
     /// [`ServerHandle::call`] with a timeout of one's own.
     pub async fn call_within(&self, call: S::Call, timeout: Duration) -> Result<S::Reply, CallError> {
         let (answer, reply) = oneshot::channel();
-        self.shared.post(Message::Call(call, answer))?;
+        self.shared.post(Message::Call(call, Answer::Handle(answer)))?;
         match tokio::time::timeout(timeout, reply).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(self.shared.refusal().into()),

@@ -35,4 +35,4 @@ pub use context::ServerContext;
 pub use error::{CallError, CastError, ServeError, ServerLookupError, StopError};
 pub use handle::{ServerHandle, ServerState};
 pub(super) use registry::Servers;
-pub(super) use role::as_role;
+pub(super) use role::{as_role, reached};

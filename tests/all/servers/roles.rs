@@ -139,3 +139,63 @@ impl DistrServer for Other {
         Ok(())
     }
 }
+
+/// A server whose messages can be encoded.
+#[derive(Clone)]
+struct Visits;
+
+impl DistrServer for Visits {
+    type Call = (String, u64);
+    type Reply = u64;
+    type Cast = String;
+    type Key = String;
+    type Value = Lww<u64>;
+
+    fn config(&self) -> ServerConfig {
+        ServerConfig::new("visits")
+    }
+
+    async fn handle_call(&mut self, (page, more): (String, u64), context: &ServerContext<Self>) -> ServerResult<u64> {
+        if more == 0 {
+            return Err("nobody came".into());
+        }
+        let visits = context.table().update(&page, |visits| Some(visits.unwrap_or(0) + more))?;
+        Ok(visits.unwrap_or(0))
+    }
+
+    async fn handle_cast(&mut self, page: String, context: &ServerContext<Self>) -> ServerResult {
+        context.table().update(&page, |visits| Some(visits.unwrap_or(0) + 1))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reachable_server_is_called_from_every_node_and_goes_on_elsewhere() {
+    TestCluster::run(1, |cluster| async move {
+        let setup = |builder: Builder| {
+            builder.reachable_server_kind("visits", |_: &RoleContext| Visits).role(RoleSpec::new("visits"))
+        };
+        let nodes = cluster.start_all(["larry", "gary", "mary"], setup).await.unwrap();
+        cluster.settle().await.unwrap();
+        let call = |node: &Cluster, more| {
+            let visits = node.role::<Visits>("visits");
+            async move { visits.call_within(("index".to_owned(), more), LONG).await }
+        };
+        for (number, node) in (1..).zip(&nodes) {
+            assert_eq!(call(node, 1).await, Ok(number));
+        }
+        nodes[0].role::<Visits>("visits").cast("index".to_owned()).unwrap();
+        nodes[1].role::<Visits>("visits").broadcast(&"index".to_owned()).unwrap();
+        cluster.advance(SECOND).await;
+        let host = cluster.running("visits").remove(0);
+        let here = nodes.iter().find(|node| *node.node() == host).unwrap();
+        let handle = here.server::<Visits>("visits").unwrap();
+        assert_eq!(handle.call(("index".to_owned(), 1)).await, Ok(6));
+        let other = nodes.iter().find(|node| *node.node() != host).unwrap();
+        let failed = call(other, 0).await.unwrap_err();
+        assert!(failed.to_string().contains("nobody came") && !failed.is_unbegun(), "{failed}");
+        assert_eq!(call(other, 1).await, Ok(7), "its next start answers");
+        here.leave().await.unwrap();
+        assert_eq!(call(other, 1).await, Ok(8), "and so does its successor");
+    });
+}
