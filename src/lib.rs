@@ -206,39 +206,45 @@
 //! # Roles
 //!
 //! A *role* is something that should run on a certain number of nodes, whichever these are: a [`RoleSpec`] with a name,
-//! a kind, arguments and a count. Any node may declare it. Nodes that registered a factory for its kind with
-//! [`role_kind`](cluster::Builder::role_kind) are candidates, and all nodes compute from the same facts which of them
-//! run it; a node runs at most one instance of a role. Roles stay where they are while that is possible, and move when
-//! their node dies or leaves, or when it holds more than a quarter above its share and another has room. A role whose
-//! kind nobody registered waits; [`RoleStatus::candidates`] tells. A task that ends by itself is started again, after
-//! some failures elsewhere, and what it said is in [`Cluster::roles`].
+//! a kind, arguments and a count. What is never promised first: **exclusivity across a partition**. Two sides that do not
+//! see each other may run a role at once, by any [`PartitionPolicy`] for as long as a cut goes unnoticed. What must not be
+//! used twice has to check the [`FencingToken`] of each start, which is above all earlier ones that were known. Within nodes
+//! that see each other and are converged there are as many instances as asked for, as far as there are places.
+//!
+//! Nodes that registered a factory for its kind with [`role_kind`](cluster::Builder::role_kind) and have the labels that it
+//! asks for are candidates, and all nodes compute from the same facts which of them run it, at most one instance each. Roles
+//! stay where they are while that is possible, and move when their node dies or leaves, or holds more than a quarter above
+//! its share and another has room. A task that ends by itself is started again, after some failures elsewhere.
 //!
 //! ```
 //! # use std::time::Duration;
-//! # use unisono::{Cluster, RoleContext, RoleSpec};
+//! # use unisono::{Cluster, PartitionPolicy, RoleContext, RoleSpec, Unplaced};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let gate = RoleSpec::new("gate-1").kind("gate").arguments("north");
 //! let cluster = Cluster::builder()
 //!     .name("doc-roles")
 //!     .port(21_060)
+//!     .label("zone", "a")
 //!     .role_kind("gate", |context: RoleContext| async move {
 //!         // `context.arguments()` says which one, `context.token()` when it started.
 //!         context.stopped().await;
 //!         Ok(())
 //!     })
-//!     .role(RoleSpec::new("gate-1").kind("gate").arguments("north"))
+//!     .role(gate.only_on("zone", "a").partition(PartitionPolicy::Majority))
 //!     .role(RoleSpec::new("siren"))
 //!     .start()
 //!     .await?;
 //! cluster.until(Duration::from_secs(10), |_| cluster.lookup("gate-1").len() == 1).await?;
-//!
-//! let waiting: Vec<_> = cluster.roles().into_iter().filter(|role| role.candidates == 0).collect();
-//! assert_eq!(waiting[0].spec.name, "siren");
+//! assert_eq!(cluster.roles()[1].unplaced, Some(Unplaced::NoKind)); // the siren
+//! assert!(cluster.remove_role("siren").await?);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Each start has a [`FencingToken`] above all earlier ones that were known. [`Cluster::lookup`] tells who runs a role.
+//! [`Cluster::add_role`] and [`Cluster::remove_role`] change the roles while the cluster runs, [`Cluster::roles`] and
+//! [`Cluster::lookup`] tell of them. Of specs that differ the higher [revision](field@RoleSpec::revision) stands
+//! ([`Event::RoleSpecDiffers`]); how well a role was served is measured ([`Event::RoleOverlap`], [`Event::RoleGap`]).
 //!
 //! # Signals and load
 //!
@@ -367,14 +373,16 @@ mod sabotage;
 pub mod testkit;
 
 pub use cluster::{
-    CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError, DistrServer,
-    Events, Frozen, Index, Lagged, LeaveError, Mailbox, Message, MessageError, MonitorConfig, NodeRef, OperateError,
-    Ordered, Preset, ReadyError, Responder, RoleContext, RoleError, RoleProtocol, RoleRef, RoleResult, Scope,
-    ServeError, ServerConfig, ServerContext, ServerError, ServerHandle, ServerLookupError, ServerResult, ServerState,
-    Snapshot, StartError, StopError, Table, TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError,
-    Watch, WriteError,
+    AddRoleError, CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError,
+    DistrServer, Events, Frozen, HandOverError, Index, Lagged, LeaveError, Mailbox, Message, MessageError,
+    MonitorConfig, NodeRef, OperateError, Ordered, Preset, ReadyError, RemoveRoleError, Responder, RoleContext,
+    RoleError, RoleProtocol, RoleRef, RoleResult, Scope, ServeError, ServerConfig, ServerContext, ServerError,
+    ServerHandle, ServerLookupError, ServerResult, ServerState, Snapshot, StartError, Starting, StopError, Table,
+    TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError, Watch, WriteError,
 };
-pub use engine::{Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Visible};
+pub use engine::{
+    Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Unplaced, Visible,
+};
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{ClaimState, FencingToken, Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};
 pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};

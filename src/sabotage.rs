@@ -113,6 +113,8 @@ rules! {
     TokenNotAbove = "token-not-above", "6";
     /// Placement depends on who computes it.
     UnsortedOrphans = "unsorted-orphans", "6";
+    /// A row of a lower revision is left standing by who declared the higher.
+    LowerRevisionStands = "lower-revision-stands", "6";
     /// A superfluous instance is not stopped.
     NeverStopExtra = "never-stop-extra", "6";
 }

@@ -65,10 +65,12 @@ pub struct Config {
     /// Whether to look for others by broadcast. Default: true. Without it, `peers` or a strategy has to find them.
     pub broadcast: bool,
     /// Roles that the cluster should keep running, whichever nodes can. Default: none. All nodes may name the same
-    /// ones. A node hosts those whose kind it registered.
+    /// ones. A node hosts those whose kind it registered. It asks for them when it is ready, also for one that was
+    /// [removed](crate::Cluster::remove_role) before it started; of two that differ the one of the higher
+    /// [`revision`](field@RoleSpec::revision) stands.
     pub roles: Vec<RoleSpec>,
-    /// The labels of this node, which roles can ask for or be spread over, as in `zone = "a"`. At most 64, each name and
-    /// value of 1 to 128 bytes. Default: none.
+    /// The labels of this node, which roles can ask for or be spread over, as in `zone = "a"`; in the environment
+    /// `UNISONO_LABELS=zone=a,disk=ssd`. At most 64, each name and value of 1 to 128 bytes. Default: none.
     pub labels: BTreeMap<String, String>,
     /// How long a role's task may take to end after it was asked to, in milliseconds; then it is aborted. Default:
     /// 5,000. Longer means slower moves; shorter cuts off clean-up.

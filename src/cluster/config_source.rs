@@ -4,6 +4,7 @@
 //!   defaults ◀─ TOML file ◀─ UNISONO_* variables ◀─ calls on the builder        the later one wins
 //! ```
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::path::Path;
@@ -68,7 +69,8 @@ impl Config {
     /// [`std::env::vars_os`].
     ///
     /// Read are `UNISONO_CLUSTER`, `_NODE`, `_NET`, `_PORT`, `_OWN_PORT`, `_BIND`, `_ADVERTISE`, `_PRESET` (`local`,
-    /// `lan` or `wan`), `_PEERS` (separated by commas), `_BROADCAST` (`true` or `false`) and the durations
+    /// `lan` or `wan`), `_PEERS` (separated by commas), `_LABELS` (as in `zone=a,disk=ssd`; they take the place of all that
+    /// were set before), `_BROADCAST` (`true` or `false`) and the durations
     /// `_STOP_GRACE_MS`, `_CONVERGE_TIMEOUT_MS`, `_LEAVE_PATIENCE_MS`; for the [monitor](Config::monitor) `_MONITOR` (`true` or
     /// `false`), `_MONITOR_INTERVAL_MS`, `_MONITOR_HISTORY`, `_MONITOR_CPU_WEIGHT` and `_MONITOR_MEMORY_WEIGHT`. Empty ones
     /// count as unset. Others that begin with `UNISONO_` are logged and ignored, since orchestrators set some of their own.
@@ -108,6 +110,7 @@ impl Config {
             "ADVERTISE" => self.advertise = Some(value.to_owned()),
             "PRESET" => self.preset = Some(parse(key, value, "`local`, `lan` or `wan`")?),
             "PEERS" => self.peers = list(value),
+            "LABELS" => self.labels = parse::<Labels>(key, value, "labels as in `zone=a,disk=ssd`, each given once")?.0,
             "BROADCAST" => self.broadcast = parse(key, value, "`true` or `false`")?,
             "STOP_GRACE_MS" => self.stop_grace_ms = parse(key, value, "a number of milliseconds")?,
             "CONVERGE_TIMEOUT_MS" => self.converge_timeout_ms = parse(key, value, "a number of milliseconds")?,
@@ -155,6 +158,28 @@ impl FromStr for Number {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().ok().filter(|number: &f64| !number.is_nan()).map(Self).ok_or("not a number")
+    }
+}
+
+/// Labels, as in `zone=a,disk=ssd`.
+struct Labels(BTreeMap<String, String>);
+
+impl FromStr for Labels {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut labels = BTreeMap::new();
+        for part in list(text) {
+            let (label, value) = part.split_once('=').ok_or("no value")?;
+            let (label, value) = (label.trim().to_owned(), value.trim().to_owned());
+            if label.is_empty() || value.is_empty() {
+                return Err("empty");
+            }
+            if labels.insert(label, value).is_some() {
+                return Err("given twice");
+            }
+        }
+        Ok(Self(labels))
     }
 }
 
@@ -238,6 +263,7 @@ mod tests {
                 ("UNISONO_ADVERTISE", "10.0.0.1:5001"),
                 ("UNISONO_PRESET", "wan"),
                 ("UNISONO_PEERS", "10.0.0.5:4871, 10.0.0.6:4871,"),
+                ("UNISONO_LABELS", "zone = a, disk=ssd,"),
                 ("UNISONO_BROADCAST", "false"),
                 ("UNISONO_STOP_GRACE_MS", "1"),
                 ("UNISONO_CONVERGE_TIMEOUT_MS", "2"),
@@ -254,7 +280,7 @@ mod tests {
         let expected = Config {
             cluster: "parking".into(),
             node: Some("larry".into()),
-            labels: Default::default(),
+            labels: [("zone".into(), "a".into()), ("disk".into(), "ssd".into())].into(),
             net: "10.0.0.0/8".into(),
             port: 5_000,
             own_port: Some(5_001),
@@ -290,7 +316,16 @@ mod tests {
             assert_eq!(error.field(), variable);
             assert_eq!(Config::default().with_env([(variable, " ")]).unwrap(), Config::default());
         }
+        for labels in ["zone", "zone=", "=a", "zone=a,zone=b", "zone=a,,disk"] {
+            let error = Config::default().with_env([("UNISONO_LABELS", labels)]).unwrap_err();
+            assert_eq!(error.field(), "UNISONO_LABELS");
+            assert!(error.to_string().contains(labels) && error.to_string().contains("zone=a,disk=ssd"), "{error}");
+        }
         let error = Config::default().with_env([("UNISONO_PORT", "tcp://10.96.0.1:4870")]).unwrap_err();
         assert!(error.to_string().contains("enableServiceLinks"), "{error}");
     }
 }
+
+#[cfg(test)]
+#[path = "config_role_tests.rs"]
+mod role_tests;

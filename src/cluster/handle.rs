@@ -16,9 +16,8 @@ use super::node::{Keep, Node};
 use super::snapshot::{DigestSnapshot, Snapshot};
 use super::table::{Table, TableConfig, TableError};
 use crate::driver::Gone;
-use crate::engine::{Command, Liveness, Member, Phase, Reply, RoleHost, RoleStatus, Status};
+use crate::engine::{Command, Liveness, Member, Phase, Reply, Status};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::ClaimState;
 use crate::table::TableValue;
 
 /// A running node of a cluster.
@@ -81,18 +80,6 @@ impl Cluster {
     /// name. Filter by [`Member::in_view`] for those that take part.
     pub fn members(&self) -> Vec<Member> {
         self.status().members.clone()
-    }
-
-    /// The roles of the cluster and who hosts them, ordered by name.
-    pub fn roles(&self) -> Vec<RoleStatus> {
-        self.status().roles.clone()
-    }
-
-    /// The instances of a role that run now; empty if there are none, or no such role.
-    pub fn lookup(&self, role: &str) -> Vec<RoleHost> {
-        let status = self.status();
-        let hosts = status.roles.iter().filter(|entry| entry.spec.name == role).flat_map(|entry| &entry.hosts);
-        hosts.filter(|host| host.state == ClaimState::Running).cloned().collect()
     }
 
     /// What happens in the cluster from now on.

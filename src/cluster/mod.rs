@@ -32,6 +32,7 @@ mod node;
 mod operate;
 pub(crate) mod plan;
 mod role;
+mod roles;
 mod server;
 mod signals;
 mod snapshot;
@@ -51,6 +52,7 @@ pub use handle::Cluster;
 pub use mail::{Mailbox, Message, MessageError, NodeRef, Responder, RoleProtocol, RoleRef};
 pub use monitor::{MonitorConfig, Usage};
 pub use role::{HandOverError, RoleContext, RoleError, RoleResult, Starting};
+pub use roles::{AddRoleError, RemoveRoleError};
 pub use server::{
     CallError, CastError, DistrServer, ServeError, ServerConfig, ServerContext, ServerError, ServerHandle,
     ServerLookupError, ServerResult, ServerState, StopError,

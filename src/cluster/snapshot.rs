@@ -169,11 +169,13 @@ impl fmt::Display for Snapshot {
         )?;
         columns(
             f,
-            ["role", "kind", "wanted", "hosts"],
-            status
-                .roles
-                .iter()
-                .map(|role| [role.spec.name.clone(), role.spec.kind.clone(), role.spec.count.to_string(), hosts(role)]),
+            ["role", "kind", "wanted", "assigned", "running", "hosts"],
+            status.roles.iter().map(|role| {
+                let numbers =
+                    [role.wanted.to_string(), role.assigned.len().to_string(), role.running().count().to_string()];
+                let [wanted, assigned, running] = numbers;
+                [role.spec.name.clone(), role.spec.kind.clone(), wanted, assigned, running, hosts(role)]
+            }),
         )?;
         columns(
             f,
@@ -208,11 +210,10 @@ impl TableSnapshot {
 /// Who hosts a role and how, and why fewer do than it asks for.
 fn hosts(role: &RoleStatus) -> String {
     let mut hosts: Vec<String> = role.hosts.iter().map(host).collect();
-    let wanted = usize::try_from(role.spec.count).unwrap_or(usize::MAX);
-    match role.candidates {
-        0 => hosts.push("nowhere: no member registered this kind".to_owned()),
-        some if some < wanted => hosts.push(format!("no more: {some} registered this kind")),
-        _ => {}
+    match (role.unplaced, role.missing()) {
+        (Some(why), _) => hosts.push(format!("nowhere: {why}")),
+        (None, 0) => {}
+        (None, missing) => hosts.push(format!("no place for {missing} more: {} could host it", role.candidates)),
     }
     hosts.join(", ")
 }
@@ -252,7 +253,7 @@ fn columns<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Liveness, Member, Phase};
+    use crate::engine::{Liveness, Member, Phase, Unplaced};
     use crate::id::{NodeId, ReplicaId};
     use crate::roles::{FencingToken, RoleSpec};
     use crate::time::Stamp;
@@ -274,7 +275,15 @@ mod tests {
         let host = RoleHost { node: larry.node.clone(), replica: larry.replica, token, state };
         let failed = ClaimState::Failed { why: "no power".into(), until_ms: 0 };
         let failed = RoleHost { state: failed, ..host.clone() };
-        let role = |spec, candidates, hosts| RoleStatus { spec, candidates, hosts };
+        let running = RoleHost { state: ClaimState::Running, ..host.clone() };
+        let role = |spec: RoleSpec, candidates, unplaced: Option<Unplaced>, hosts| RoleStatus {
+            candidates,
+            wanted: spec.count,
+            assigned: unplaced.map_or_else(|| vec![host.node.clone()], |_| Vec::new()),
+            unplaced,
+            spec,
+            hosts,
+        };
         let status = Status {
             node: larry.node.clone(),
             replica: larry.replica,
@@ -283,9 +292,10 @@ mod tests {
             fingerprint: "f1".into(),
             agreed: true,
             roles: vec![
-                role(RoleSpec::new("gate-1").kind("gate"), 1, vec![host]),
-                role(RoleSpec::new("lamp").count(2), 1, vec![failed]),
-                role(RoleSpec::new("siren"), 0, vec![]),
+                role(RoleSpec::new("door").count(2), 1, None, vec![running]),
+                role(RoleSpec::new("gate-1").kind("gate"), 1, None, vec![host.clone()]),
+                role(RoleSpec::new("lamp"), 1, Some(Unplaced::AllFailed), vec![failed]),
+                role(RoleSpec::new("siren"), 0, Some(Unplaced::NoKind), vec![]),
             ],
         };
         let content = Some(BTreeMap::from([("0a".into(), "ff".into())]));
@@ -305,10 +315,11 @@ view of 1, fingerprint f1
   member  replica           address         liveness  in view
   larry   0000000000000001  127.0.0.1:4871  alive     yes
   moe     0000000000000002  127.0.0.1:4872  down      no
-  role    kind   wanted  hosts
-  gate-1  gate   1       larry draining
-  lamp    lamp   2       larry failed (no power), no more: 1 registered this kind
-  siren   siren  1       nowhere: no member registered this kind
+  role    kind   wanted  assigned  running  hosts
+  door    door   2       1         1        larry running, no place for 1 more: 1 could host it
+  gate-1  gate   1       1         0        larry draining
+  lamp    lamp   1       0         0        larry failed (no power), nowhere: it failed wherever it was tried
+  siren   siren  1       0         0        nowhere: no member registered this kind
   table     form  rows  bytes  digest
   vehicles  lww   1     2      00000000000000ff
   scratch   set   1     2      local

@@ -250,6 +250,7 @@ impl<M: Machine> EventLoop<M> {
                         | Reply::Visible { .. }
                         | Reply::Stats(_)
                         | Reply::Done
+                        | Reply::Role { .. }
                         | Reply::Denied(_) => {
                             self.face.reply(request, reply);
                         }

@@ -24,7 +24,7 @@ use super::counts::Counts;
 use super::latest::Latest;
 use super::mail::Mail;
 use crate::discovery::BeaconCounts;
-use crate::engine::{Command, Event, Letter, MailEvent, Reply, Status};
+use crate::engine::{Command, Event, Letter, MailEvent, Reply, Status, differences};
 
 /// How many events a reader may be behind before it misses some.
 const EVENTS: usize = 1_024;
@@ -131,6 +131,29 @@ fn log(event: &Event) {
         }
         Event::NoCommonProtocol { address, theirs, ours } => {
             tracing::warn!(%address, %theirs, %ours, "a node with no common protocol version is ignored; update the older");
+        }
+        other => log_role(other),
+    }
+}
+
+/// What becomes of roles.
+fn log_role(event: &Event) {
+    match event {
+        Event::RoleSpecDiffers { role, standing, declared } => {
+            let differences = differences(standing, declared);
+            tracing::warn!(role, differences, "another spec of a role stands than this node declares");
+        }
+        Event::RoleUnplaced { role, kind, why } => {
+            tracing::warn!(role, kind, %why, "no node can host a role");
+        }
+        Event::RoleGaveUp { role, node, why, .. } => {
+            tracing::warn!(role, %node, why, "a node gave a role up, which failed too often there");
+        }
+        Event::RoleOverlap { role, instances, lasted, over } => {
+            tracing::warn!(role, instances, ?lasted, over, "more instances of a role ran than asked for");
+        }
+        Event::RoleGap { role, missing, lasted, over } => {
+            tracing::info!(role, missing, ?lasted, over, "fewer instances of a role ran than asked for");
         }
         _ => {}
     }

@@ -1,12 +1,13 @@
 //! What an application may want to know: the state of the cluster as this node sees it, and what happens in it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{FencingToken, RoleSpec};
+use crate::roles::{ClaimState, FencingToken, RoleSpec};
 use crate::wire::Versions;
 
 /// Where this node stands.
@@ -55,12 +56,65 @@ pub struct Member {
 pub struct RoleStatus {
     /// What was asked for.
     pub spec: RoleSpec,
-    /// How many members of the view registered its kind. Below `spec.count` the role runs on fewer nodes than it asks
-    /// for, at 0 on none, until more such nodes join.
+    /// How many members of the view could host it: they registered its kind and have the labels that it requires. Below
+    /// `spec.count` the role runs on fewer nodes than it asks for, at 0 on none, until more such nodes join.
     #[serde(default)]
     pub candidates: usize,
+    /// How many instances are to run.
+    #[serde(default)]
+    pub wanted: u32,
+    /// Which nodes are to host them, ordered. Fewer than wanted where there is no place for more.
+    #[serde(default)]
+    pub assigned: Vec<NodeId>,
+    /// Why it has no place at all, if it has none.
+    #[serde(default)]
+    pub unplaced: Option<Unplaced>,
     /// Who hosts it or is about to, ordered by node.
     pub hosts: Vec<RoleHost>,
+}
+
+impl RoleStatus {
+    /// The instances that run, ordered by node: also one that is about to yield to its successor.
+    pub fn running(&self) -> impl Iterator<Item = &RoleHost> {
+        self.hosts.iter().filter(|host| host.is_running())
+    }
+
+    /// How many instances have no place: too few nodes can host it.
+    pub fn missing(&self) -> u32 {
+        self.wanted.saturating_sub(u32::try_from(self.assigned.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether it runs where it is to run, and nowhere else.
+    pub fn is_settled(&self) -> bool {
+        self.running().map(|host| &host.node).eq(&self.assigned)
+    }
+}
+
+/// Why a role has no place anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unplaced {
+    /// No member of the view registered its kind.
+    NoKind,
+    /// Some did, but none of them has the labels that it requires.
+    NoLabels,
+    /// Every member that can host it gave it up because it failed too often; they are asked again after a while.
+    AllFailed,
+    /// Members could host it, but what it asks for besides keeps them from it: its partition policy on this side of a cut,
+    /// or the roles that it is to be apart from.
+    HeldBack,
+}
+
+impl fmt::Display for Unplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoKind => "no member registered this kind",
+            Self::NoLabels => "no member that registered this kind has the labels",
+            Self::AllFailed => "it failed wherever it was tried",
+            Self::HeldBack => "its partition policy or other roles keep it from all nodes",
+        })
+    }
 }
 
 /// One instance of a role.
@@ -72,8 +126,15 @@ pub struct RoleHost {
     pub replica: ReplicaId,
     /// The fencing token of the instance.
     pub token: FencingToken,
-    /// What it is doing: `starting`, `running`, `draining`, `stopped` or `failed`.
-    pub state: crate::roles::ClaimState,
+    /// What it is doing: `starting`, `running`, `yielding`, `draining`, `stopped` or `failed`.
+    pub state: ClaimState,
+}
+
+impl RoleHost {
+    /// Whether its task runs and was not asked to end.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, ClaimState::Running | ClaimState::Yielding { .. })
+    }
 }
 
 /// What this node sees of the cluster; published whenever it changes.
@@ -168,6 +229,82 @@ pub enum Event {
         role: String,
         /// The stop grace.
         after: Duration,
+    },
+    /// Another spec of a role stands than this node declared: that of a higher revision, or of the same and written later.
+    /// Said once of each change, by every node whose own differs. Usually an upgrade is under way; give specs that differ
+    /// different [revisions](field@RoleSpec::revision), so that the newer stands whatever the order.
+    RoleSpecDiffers {
+        /// Which.
+        role: String,
+        /// What stands, and is run.
+        standing: RoleSpec,
+        /// What this node declared, in its configuration or by [`Cluster::add_role`](crate::Cluster::add_role).
+        declared: RoleSpec,
+    },
+    /// No member of the view has a place for a role, or now for another reason. Every node says so.
+    RoleUnplaced {
+        /// Which.
+        role: String,
+        /// What it is.
+        kind: String,
+        /// Why.
+        why: Unplaced,
+    },
+    /// A role that had no place has one.
+    RolePlaced {
+        /// Which.
+        role: String,
+    },
+    /// A member gave a role up because it failed too often, and is not asked again for a while. Every node says so.
+    RoleGaveUp {
+        /// Which.
+        role: String,
+        /// Who.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+        /// How it failed last.
+        why: String,
+        /// When it may be asked again, in milliseconds of estimated time.
+        until_ms: u64,
+    },
+    /// A member that gave a role up may be asked for it again.
+    RoleExclusionOver {
+        /// Which.
+        role: String,
+        /// Who.
+        node: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+    },
+    /// More instances of a role ran at once than asked for, as after a cut, when both sides did. Every node that sees the
+    /// claims of all says so when it is over, and once before if it has lasted 10 s. Not for a planned handover, and not
+    /// while a lower count is being reached. What is shorter than the settle time and a busy digest pause together
+    /// ([`settle_ms`](crate::TimingConfig::settle_ms), [`digest_busy_ms`](crate::TimingConfig::digest_busy_ms)) is not
+    /// told.
+    RoleOverlap {
+        /// Which.
+        role: String,
+        /// How many there were at the most.
+        instances: u32,
+        /// For how long, from the start of the first that was one too many: by its fencing token if that was out of sight.
+        /// At least so long; a restart meanwhile makes it look shorter.
+        lasted: Duration,
+        /// Whether it is over.
+        over: bool,
+    },
+    /// Fewer instances of a role ran than before, although there was a place for more. Every node says so when as many run
+    /// again, and once before if it has lasted 10 s. A handover that breaks before it makes is a short gap, and so is a
+    /// restart; what never ran is not missed, and what has no place is told by [`Event::RoleUnplaced`].
+    RoleGap {
+        /// Which.
+        role: String,
+        /// How many were missing at the most.
+        missing: u32,
+        /// For how long: from when this node saw it, which for a host that vanished is when it was found Down.
+        lasted: Duration,
+        /// Whether it is over.
+        over: bool,
     },
     /// Entries came with stamps further ahead of time than is allowed: somebody's clock is wrong.
     ClockAhead {

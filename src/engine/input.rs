@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Letter;
 use crate::id::NodeId;
-use crate::roles::RoleReport;
+use crate::roles::{RoleReport, RoleSpec};
 
 /// A stream between two nodes, as one node counts them: the engine numbers those it opens with even numbers, the
 /// driver those it accepts with odd ones. Never reused.
@@ -137,5 +137,19 @@ pub enum Command {
         request: u64,
         /// How long to try to hand over, in milliseconds.
         patience_ms: u64,
+    },
+    /// Ask the cluster to run a role, in place of what was asked for under its name.
+    AddRole {
+        /// The number to answer with.
+        request: u64,
+        /// What to run. It must be [valid](RoleSpec::validate); others are refused.
+        spec: Box<RoleSpec>,
+    },
+    /// Ask the cluster to run a role no more.
+    RemoveRole {
+        /// The number to answer with.
+        request: u64,
+        /// Its name.
+        role: String,
     },
 }

@@ -38,11 +38,14 @@ mod namesakes;
 mod output;
 mod pace;
 mod peers;
+mod placement;
 mod push;
+mod registry;
 mod reporting;
 mod roster;
 mod rows;
 mod schemas;
+mod service;
 mod sessions;
 mod signals;
 mod speech;
@@ -62,13 +65,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 pub use config::{EngineConfig, Timing};
-pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status};
+pub use event::{Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Unplaced};
 pub use input::{Command, Input, StreamId};
 pub use mail::{Arrived, Letter, MAX_LETTER, MailEvent, Unsent};
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub use message::{Spoken, recode};
 pub use output::{Denial, Output, Reply};
+pub(crate) use registry::differences;
 pub use status::EngineStats;
 pub use visible::Visible;
 
@@ -119,6 +123,9 @@ pub struct Engine {
     early: early::Early,
     guard: guard::Guard,
     work: work::Work,
+    registry: registry::Registry,
+    service: service::Service,
+    told_roles: placement::Told,
     pace: pace::Pace,
     waiting: waiting::Waiting,
     visibility: visible::Visibility,
@@ -175,6 +182,9 @@ impl Engine {
             early: early::Early::default(),
             guard: guard::Guard::new(now.instant),
             work: work::Work::new(own, config.seed ^ 0x726f_6c65, &config.timing, sabotage),
+            registry: registry::Registry::new(&config.roles),
+            service: service::Service::default(),
+            told_roles: placement::Told::default(),
             pace: pace::Pace::new(),
             waiting: waiting::Waiting::default(),
             visibility: visible::Visibility::default(),
@@ -356,6 +366,7 @@ impl Engine {
         self.exchange_members();
         self.update_clock_offset();
         self.publish_signals();
+        self.tell_lasting();
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());
         self.said_down.retain(|replica| self.swim.member(*replica).is_some());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Event, MailEvent, Status, StreamId};
 use crate::id::NodeId;
 use crate::membership::TimingError;
-use crate::roles::{FencingToken, RoleStart};
+use crate::roles::{FencingToken, RoleSpecError, RoleStart};
 
 /// What the engine asks of the driver. To be carried out in order; none of it may block.
 #[derive(Clone, Debug)]
@@ -80,6 +80,11 @@ pub enum Reply {
     Stats(Box<super::EngineStats>),
     /// It is done.
     Done,
+    /// The roles are as was asked.
+    Role {
+        /// Whether they were not before.
+        changed: bool,
+    },
     /// It was not done, for this reason.
     Denied(Denial),
     /// This node left, and another member holds every write of its own.
@@ -104,4 +109,22 @@ pub enum Denial {
     /// The node lives.
     #[error("node {0} is not Down; let it leave, or stop its process first")]
     Lives(NodeId),
+    /// The role cannot be.
+    #[error(transparent)]
+    Role(RoleSpecError),
+    /// A newer spec of the role stands.
+    #[error(
+        "the role {role:?} stands in revision {standing}, above {revision}; give it a higher one, or remove the role first"
+    )]
+    OlderRole {
+        /// The role.
+        role: String,
+        /// The revision that was refused.
+        revision: u64,
+        /// That of the spec that stands.
+        standing: u64,
+    },
+    /// The node leaves.
+    #[error("this node leaves the cluster; ask another")]
+    Leaving,
 }

@@ -12,7 +12,7 @@ use crate::convergence::Fingerprint;
 #[cfg(feature = "testkit")]
 use crate::id::ReplicaId;
 use crate::membership::{self, Identity};
-use crate::roles::{Assignment, RoleSpec};
+use crate::roles::{Assignment, Holding, RoleSpec};
 use crate::wire;
 
 /// What an engine counts, since its start.
@@ -166,30 +166,26 @@ impl Engine {
 
     fn role_statuses(&self) -> Vec<RoleStatus> {
         let drawn = self.work.drawn();
-        let node_of = |replica| {
-            let found = drawn.candidates.iter().find(|candidate| candidate.replica == replica);
-            found.map(|candidate| candidate.node.clone())
+        let host = |holding: &Holding| {
+            let (replica, claim) = (holding.holder, &holding.claim);
+            let node = drawn.node(replica)?.clone();
+            Some(RoleHost { node, replica, token: claim.token, state: claim.state.clone() })
         };
         let hosts_of = |role: &str| {
-            let holdings = drawn.holdings.iter().filter(|holding| holding.role == role);
-            let mut hosts: Vec<RoleHost> = holdings
-                .filter_map(|holding| {
-                    Some(RoleHost {
-                        node: node_of(holding.holder)?,
-                        replica: holding.holder,
-                        token: holding.claim.token,
-                        state: holding.claim.state.clone(),
-                    })
-                })
-                .collect();
+            let mut hosts: Vec<RoleHost> = drawn.claims_of(role).iter().filter_map(host).collect();
             hosts.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
             hosts
         };
-        let candidates_of = |kind: &str| drawn.candidates.iter().filter(|member| member.kinds.contains(kind)).count();
-        let status = |spec: &RoleSpec| RoleStatus {
-            spec: spec.clone(),
-            candidates: candidates_of(&spec.kind),
-            hosts: hosts_of(&spec.name),
+        let status = |spec: &RoleSpec| {
+            let assigned = drawn.assignment.hosts(&spec.name);
+            RoleStatus {
+                spec: spec.clone(),
+                candidates: drawn.able(spec),
+                wanted: spec.count,
+                assigned: assigned.iter().filter_map(|replica| drawn.node(*replica).cloned()).collect(),
+                unplaced: drawn.unplaced(spec),
+                hosts: hosts_of(&spec.name),
+            }
         };
         drawn.roles.iter().map(status).collect()
     }

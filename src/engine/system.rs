@@ -129,7 +129,9 @@ impl Decoded {
         see: &mut impl FnMut(&str, &Claim),
     ) {
         if *table == tables.roles {
-            return set(&mut self.roles, key.clone(), decode(value));
+            // Under another key its name could stand there twice.
+            let spec = decode(value).filter(|spec: &RoleSpec| spec.name.as_bytes() == &**key);
+            return set(&mut self.roles, key.clone(), spec);
         }
         let Some((owner, name)) = split_owner_key(key) else { return };
         if *table == tables.claims {

@@ -47,11 +47,24 @@ impl Engine {
             Command::Leave { request, patience_ms } => {
                 self.begin_leaving(request, Duration::from_millis(patience_ms));
             }
+            Command::AddRole { request, spec } => {
+                let done = self.add_role(*spec);
+                self.reply_role(request, done);
+            }
+            Command::RemoveRole { request, role } => {
+                let done = self.remove_role(&role);
+                self.reply_role(request, done);
+            }
         }
     }
 
     fn reply(&mut self, request: u64, done: Result<(), Denial>) {
         let reply = done.map_or_else(Reply::Denied, |()| Reply::Done);
+        self.outputs.push_back(Output::Reply { request, reply });
+    }
+
+    fn reply_role(&mut self, request: u64, done: Result<bool, Denial>) {
+        let reply = done.map_or_else(Reply::Denied, |changed| Reply::Role { changed });
         self.outputs.push_back(Output::Reply { request, reply });
     }
 

@@ -48,10 +48,10 @@ enum Stale {
 pub(super) struct Drawn {
     pub(super) candidates: Vec<Candidate>,
     /// The same as a set.
-    in_view: BTreeSet<ReplicaId>,
+    pub(super) in_view: BTreeSet<ReplicaId>,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) holdings: Vec<Holding>,
-    roster: usize,
+    pub(super) roster: usize,
     pub(super) fingerprint: Fingerprint,
     pub(super) assignment: Assignment,
 }
@@ -129,6 +129,22 @@ impl Work {
         &self.drawn
     }
 
+    /// The system table of roles.
+    pub(super) fn roles_table(&self) -> &TableName {
+        &self.system.tables.roles
+    }
+
+    /// This row of a system table changed.
+    pub(super) fn note_row(&mut self, table: &TableName, key: &Key) {
+        self.system.note(table, key);
+        self.redraw();
+    }
+
+    /// Whether somebody claims a role, in the view or not.
+    pub(super) fn has_claim(&self, role: &str, holder: ReplicaId) -> bool {
+        self.system.claims().contains_key(&(role.to_owned(), holder))
+    }
+
     /// Starting what is missing needs agreement, or has waited long enough for it; stopping and moving need more.
     fn permit(&self) -> Permit {
         match () {
@@ -198,14 +214,7 @@ impl Engine {
     /// Says of this node that it is ready, and asks for its roles.
     pub(super) fn declare(&mut self) {
         self.declare_self();
-        for spec in self.config.roles.clone() {
-            let value = wire::encode(&spec);
-            let table = &self.work.system.tables.roles;
-            let stands = self.store.get(table, spec.name.as_bytes()).is_some_and(|there| *there == *value);
-            if !stands && self.store.put(self.now, table, spec.name.as_bytes(), &value).is_err() {
-                self.stats.own_writes_refused += 1;
-            }
-        }
+        self.declare_roles();
         self.work.reread();
     }
 
@@ -269,6 +278,9 @@ impl Engine {
         if stale == Stale::Picture {
             self.status.dirty = true;
             self.draw();
+            moved |= self.tend_roles();
+            self.tell_placement();
+            self.measure_service();
             self.report_fingerprint();
         }
         if stale >= Stale::Agreement {

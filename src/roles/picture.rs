@@ -126,7 +126,7 @@ impl Picture<'_> {
 
 impl Claim {
     /// A task may be running under this claim.
-    pub(super) fn occupies(&self) -> bool {
+    pub(crate) fn occupies(&self) -> bool {
         let Self { state, .. } = self;
         matches!(
             state,
@@ -140,7 +140,7 @@ impl Claim {
     }
 
     /// Who is to have the role next.
-    pub(super) fn successor(&self) -> Option<ReplicaId> {
+    pub(crate) fn successor(&self) -> Option<ReplicaId> {
         match self.state {
             ClaimState::Yielding { to } => Some(to),
             ClaimState::Draining { to } | ClaimState::Stopped { to } => to,

@@ -201,6 +201,11 @@ impl Store {
         self.lock().clock.set_offset_ms(now, offset_ms);
     }
 
+    /// The wall clock of the cluster, as far as it is known here: that of this host with the correction.
+    pub fn estimated(&self, now: Now) -> crate::time::Stamp {
+        self.lock().clock.estimated(now)
+    }
+
     /// Whom to call when the outbox goes from empty to non-empty. Replaces the one before.
     pub fn on_outbox(&self, waker: Box<dyn Fn() + Send + Sync>) {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.into());

@@ -12,6 +12,7 @@ mod messages;
 mod operate;
 mod processes;
 mod pushes;
+mod roles;
 mod scenarios;
 mod schedule;
 mod servers;

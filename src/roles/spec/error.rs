@@ -40,30 +40,35 @@ pub enum RoleSpecError {
         /// The role.
         role: String,
     },
-    /// A label that a node must have, or the one to spread over, is empty or too long.
-    #[error("roles.{role}: label {label:?} has {} bytes; give labels and their values 1 to {}", label.len(), RoleSpec::MAX_NAME)]
+    /// A label that a node must have, or the one to spread over, or the name of a role to be apart from, is empty or too
+    /// long.
+    #[error("roles.{role}: {field}: {label:?} has {} bytes; give it 1 to {}", label.len(), RoleSpec::MAX_NAME)]
     Label {
         /// The role.
         role: String,
-        /// The label, or its value.
+        /// Where it stands.
+        field: &'static str,
+        /// The label, or its value, or the role.
         label: String,
     },
     /// There are too many constraints.
-    #[error("roles.{role}: {count} labels or other roles are named where at most {} may be", RoleSpec::MAX_CONSTRAINTS)]
+    #[error("roles.{role}: {field} names {count}, and at most {} may be named", RoleSpec::MAX_CONSTRAINTS)]
     TooManyConstraints {
         /// The role.
         role: String,
+        /// Where they stand.
+        field: &'static str,
         /// How many.
         count: usize,
     },
     /// The role is to be kept apart from itself.
-    #[error("roles.{role}: it is to be apart from itself, which every role is: leave that out")]
+    #[error("roles.{role}: apart_from names the role itself, which never shares a node with itself: leave that out")]
     ApartFromItself {
         /// The role.
         role: String,
     },
     /// A quorum of 0 nodes is none.
-    #[error("roles.{role}: a quorum of 0 nodes is none; ask for at least 1, or for `overlap`")]
+    #[error("roles.{role}: partition: a quorum of 0 nodes is none; ask for at least 1, or for `overlap`")]
     NoQuorum {
         /// The role.
         role: String,

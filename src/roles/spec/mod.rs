@@ -204,13 +204,17 @@ impl RoleSpec {
 
     fn validate_placement(&self) -> Result<(), RoleSpecError> {
         let role = || self.name.clone();
-        let count = self.requires.len().max(self.apart_from.len());
-        if count > Self::MAX_CONSTRAINTS {
-            return Err(RoleSpecError::TooManyConstraints { role: role(), count });
+        for (field, count) in [("requires", self.requires.len()), ("apart_from", self.apart_from.len())] {
+            if count > Self::MAX_CONSTRAINTS {
+                return Err(RoleSpecError::TooManyConstraints { role: role(), field, count });
+            }
         }
-        let labels = self.requires.iter().flat_map(|(label, value)| [label, value]).chain(&self.spread_over);
-        if let Some(label) = labels.chain(&self.apart_from).find(|label| !Self::is_name(label)) {
-            return Err(RoleSpecError::Label { role: role(), label: label.clone() });
+        let requires = self.requires.iter().flat_map(|(label, value)| [("requires", label), ("requires", value)]);
+        let spread_over = self.spread_over.iter().map(|label| ("spread_over", label));
+        let apart_from = self.apart_from.iter().map(|other| ("apart_from", other));
+        let mut named = requires.chain(spread_over).chain(apart_from);
+        if let Some((field, label)) = named.find(|(_, text)| !Self::is_name(text)) {
+            return Err(RoleSpecError::Label { role: role(), field, label: label.clone() });
         }
         if self.apart_from.contains(&self.name) {
             return Err(RoleSpecError::ApartFromItself { role: role() });

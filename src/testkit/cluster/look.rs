@@ -141,10 +141,8 @@ fn role_lag(role: &RoleStatus) -> Option<String> {
     if let Some(host) = role.hosts.iter().find(|host| passes(&host.state)) {
         return Some(format!("the role {name:?} is {} on {}", host.state.word(), host.node));
     }
-    let failed = role.hosts.iter().filter(|host| matches!(host.state, ClaimState::Failed { .. })).count();
-    let running = role.hosts.len() - failed;
-    let wanted = usize::try_from(role.spec.count).unwrap_or(usize::MAX).min(role.candidates.saturating_sub(failed));
-    (running != wanted).then(|| format!("the role {name:?} runs {running} times instead of {wanted}"))
+    let (running, assigned) = (role.running().count(), role.assigned.len());
+    (running != assigned).then(|| format!("the role {name:?} runs {running} times instead of {assigned}"))
 }
 
 /// `larry`, `larry and gary`, `larry, gary and mary`.

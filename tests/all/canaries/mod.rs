@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::testkit::{Plan, Trial};
 
+use crate::roles::lower_revision_came_later;
 use crate::scenarios::claim_given_up;
 use crate::schedule;
 
@@ -92,6 +93,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::StartBeforeStopped, Workload::Story(calm::growth), "instances of"),
     canary(Rule::TokenNotAbove, Workload::Engines(Plan::Hurt), "was started with"),
     canary(Rule::UnsortedOrphans, Workload::Engines(Plan::Hurt), "equal fingerprints mean equal assignments"),
+    canary(Rule::LowerRevisionStands, Workload::Story(lower_revision_came_later), "stands at"),
     canary(Rule::NeverStopExtra, Workload::Engines(Plan::Hurt), "in the converged component"),
 ];
 
