@@ -14,6 +14,7 @@ mod measure;
 mod options;
 mod progress;
 mod replay;
+mod stories;
 mod trials;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     }
     let outcome = Options::parse(arguments).and_then(|options| match &options.task {
         Task::Trials { threads, failures, trace } => trials::run(&options, *threads, *failures, trace.as_deref()),
+        Task::Story { story, threads } => story.run(options.nodes, options.first, options.seeds, *threads),
         Task::Replay { file } => replay::run(file),
         Task::Measure(measure) => measure.run(options.nodes, options.first, options.seeds),
         Task::Idle { seconds, writes } => idle::run(options.nodes, options.first, *seconds, *writes),

@@ -4,12 +4,14 @@ use unisono::Preset;
 use unisono::testkit::Plan;
 
 use crate::measure::{Measure, What};
+use crate::stories::Story;
 
 /// How to call it.
 pub(crate) const USAGE: &str = "\
 cargo run --release --example simulate -- [--nodes 5] [--seeds 1000] [--first 0] [--plan NAME] [--threads N]
                                           [--failures 1] [--trace FILE]
 cargo run --release --example simulate -- --replay FILE
+cargo run --release --example simulate -- --nodes 4 --seeds 1000 --story NAME
 cargo run --release --example simulate -- --nodes 100 --idle SECONDS [--writes PER_SECOND]
 cargo run --release --example simulate -- --nodes 100 --seeds 20 --measure NAME [--loss 25] [--span 60] [--preset lan]
 
@@ -20,6 +22,8 @@ cargo run --release --example simulate -- --nodes 100 --seeds 20 --measure NAME 
   --failures  stops after so many trials that failed
   --trace     records the first trial into a file
   --replay    repeats a recorded trial step by step, without the simulated network
+  --story     what has to end well in every seed: split (two halves that both run a role meet again), loss or leave (a
+              node goes, and of twenty roles only those move that it ran)
   --idle      lets a cluster that nothing happens to run for so many virtual seconds, and says how much faster than
               real time that was; with --writes its applications write
   --measure   how long a cluster takes, in virtual time: until a crash or a kill is known, until a cut of --span seconds
@@ -32,6 +36,7 @@ cargo run --release --example simulate -- --nodes 100 --seeds 20 --measure NAME 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {
     Trials { threads: usize, failures: usize, trace: Option<String> },
+    Story { story: Story, threads: usize },
     Replay { file: String },
     Idle { seconds: u64, writes: u64 },
     Measure(Measure),
@@ -58,7 +63,7 @@ impl Options {
             task: Task::Trials { threads, failures: 1, trace: None },
         };
         let (mut most_threads, mut most_failures, mut record) = (threads, 1, None);
-        let (mut replay, mut idle, mut writes) = (None, None, 0);
+        let (mut replay, mut idle, mut writes, mut story) = (None, None, 0, None);
         let mut measure = Measure { what: What::Crash, loss: 0, seconds: 60, preset: Preset::Lan };
         let mut measures = false;
         let mut arguments = arguments.into_iter();
@@ -73,6 +78,7 @@ impl Options {
                 "--idle" => idle = Some(number(&name, &value()?, 1)?),
                 "--writes" => writes = number(&name, &value()?, 0)?,
                 "--trace" => record = Some(value()?),
+                "--story" => story = Some(one_of(&Story::ALL, &value()?)?),
                 "--replay" => replay = Some(value()?),
                 "--loss" => measure.loss = number(&name, &value()?, 0)?,
                 "--span" => measure.seconds = number(&name, &value()?, 1)?,
@@ -85,11 +91,12 @@ impl Options {
                 _ => return Err(format!("{name:?} is not known\n\n{USAGE}")),
             }
         }
-        options.task = match (replay, idle) {
+        options.task = match (replay, idle, story) {
             _ if measures => Task::Measure(measure),
-            (Some(file), _) => Task::Replay { file },
-            (None, Some(seconds)) => Task::Idle { seconds, writes },
-            (None, None) => Task::Trials { threads: most_threads, failures: most_failures, trace: record },
+            (Some(file), ..) => Task::Replay { file },
+            (None, Some(seconds), _) => Task::Idle { seconds, writes },
+            (None, None, Some(story)) => Task::Story { story, threads: most_threads },
+            (None, None, None) => Task::Trials { threads: most_threads, failures: most_failures, trace: record },
         };
         Ok(options)
     }
@@ -122,6 +129,8 @@ mod tests {
         let options = parse("--nodes 100 --seeds 7 --first 3 --plan lossy --threads 1 --trace a.trace").unwrap();
         assert_eq!((options.nodes, options.seeds, options.first, options.plan), (100, 7, 3, Some(Plan::Lossy)));
         assert_eq!(options.task, Task::Trials { threads: 1, failures: 1, trace: Some("a.trace".to_owned()) });
+        let story = parse("--nodes 4 --story split --threads 2").unwrap();
+        assert_eq!(story.task, Task::Story { story: Story::Split, threads: 2 });
         assert_eq!(parse("--replay a.trace").unwrap().task, Task::Replay { file: "a.trace".to_owned() });
         let Task::Measure(measure) = parse("--measure heal --loss 25 --span 600 --preset local").unwrap().task else {
             panic!("no measure");

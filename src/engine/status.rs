@@ -12,6 +12,8 @@ use crate::convergence::Fingerprint;
 #[cfg(feature = "testkit")]
 use crate::id::ReplicaId;
 use crate::membership::{self, Identity};
+#[cfg(feature = "testkit")]
+use crate::roles::Picture;
 use crate::roles::{Assignment, Holding, RoleSpec};
 use crate::wire;
 
@@ -156,6 +158,12 @@ impl Engine {
     #[cfg(feature = "testkit")]
     pub(crate) fn agrees(&self) -> bool {
         self.work.agrees()
+    }
+
+    /// Everything that assignment reads.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn picture(&self) -> Picture<'_> {
+        self.work.drawn().picture()
     }
 
     /// Who is in the view.

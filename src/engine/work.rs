@@ -57,7 +57,7 @@ pub(super) struct Drawn {
 }
 
 impl Drawn {
-    fn picture(&self) -> Picture<'_> {
+    pub(super) fn picture(&self) -> Picture<'_> {
         Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings, roster: self.roster }
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::simulation::{Habits, Pretended};
 use super::tenant::Tenant;
 use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
 use crate::roles::RoleSpec;
 use crate::sabotage::{Rule, Sabotage};
+use crate::signals::Gauge;
 use crate::store::{Store, StoreConfig};
 use crate::time::{Instant, Now};
 use crate::wire::Versions;
@@ -38,6 +40,7 @@ pub struct NodeOptions {
     pub(super) protocol: Versions,
     /// The largest datagram of rows and about the largest frame.
     pub(super) packing: (usize, usize),
+    pub(super) habits: Habits,
     pub(super) sabotage: Sabotage,
 }
 
@@ -61,6 +64,7 @@ impl NodeOptions {
             departed_authors: EngineConfig::DEPARTED_AUTHORS,
             protocol: Versions::OURS,
             packing: (usize::MAX, usize::MAX),
+            habits: Habits::default(),
             sabotage: Sabotage::default(),
         }
     }
@@ -92,6 +96,13 @@ impl NodeOptions {
     #[must_use]
     pub fn label(mut self, label: &str, value: &str) -> Self {
         self.labels.insert(label.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets how its role tasks behave, where no real application runs them.
+    #[must_use]
+    pub fn habits(mut self, habits: Habits) -> Self {
+        self.habits = habits;
         self
     }
 
@@ -156,6 +167,15 @@ pub(super) struct Host {
     pub(super) events: Vec<Event>,
     /// The roles whose tasks run here now.
     pub(super) tasks: BTreeSet<String>,
+    /// Those of them that are only pretended, which is all of them where there is no tenant.
+    pub(super) pretended: BTreeMap<String, Pretended>,
+    /// How many pretended tasks were started here, and how many of them failed.
+    pub(super) starts: u64,
+    pub(super) failures: u64,
+    /// The first role of which a second task was started while one ran.
+    pub(super) doubled: Option<String>,
+    /// The one signal that the application has, once it has one.
+    pub(super) gauge: Option<Arc<Gauge>>,
     pub(super) accepted: u64,
     /// The first thing sent that was too large, and the limit.
     pub(super) oversized: Option<(usize, usize)>,
@@ -187,6 +207,11 @@ impl Host {
             status: None,
             events: Vec::new(),
             tasks: BTreeSet::new(),
+            pretended: BTreeMap::new(),
+            starts: 0,
+            failures: 0,
+            doubled: None,
+            gauge: None,
             accepted: 0,
             oversized: None,
             wake_at: None,
@@ -214,10 +239,18 @@ impl Host {
         self.engine = None;
         self.status = None;
         self.tasks.clear();
+        self.pretended.clear();
+        self.gauge = None;
         self.wake_at = None;
         self.paused = false;
         self.backlog.clear();
         self.tenant = None;
+    }
+
+    /// A pretended task is no more.
+    pub(super) fn forget(&mut self, role: &str) {
+        self.tasks.remove(role);
+        self.pretended.remove(role);
     }
 
     /// Starts a new process, with a replica id and a seed of its own and nothing remembered.

@@ -43,6 +43,6 @@ pub use cluster::{Differences, Partition, TestCluster, Unsettled};
 pub use host::{NodeIndex, NodeOptions};
 pub use network::{Delay, Guard, Network, Rule};
 pub use rng::Rng;
-pub use simulation::{Simulation, Timeout};
+pub use simulation::{Habits, Simulation, Timeout};
 pub use trace::{Diverged, Record, Step, Trace, TraceError, in_words};
 pub use trial::{Plan, Report, Trial, Violation};

@@ -41,7 +41,7 @@ impl Caps {
             ));
         }
         // Every key once, live or removed, and a few rows of the system for each process there ever was.
-        let most = scene.story.written().len() as u64 + scene.facts.processes * 16 + 64;
+        let most = scene.story.written().len() as u64 + scene.facts.processes * 24 + 96;
         if store.live + store.tombstones > most {
             return Err(format!("{node:?} holds more rows than were ever written: {store:?}"));
         }

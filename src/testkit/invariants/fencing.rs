@@ -6,18 +6,16 @@
 use std::collections::BTreeMap;
 
 use super::{Invariant, Scene, Verdict};
-use crate::engine::Event;
 use crate::id::ReplicaId;
 use crate::roles::FencingToken;
-use crate::testkit::NodeIndex;
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Fencing {
     /// The highest token of each role that a process saw.
     seen: BTreeMap<(ReplicaId, String), FencingToken>,
-    /// How many events of each node were looked at.
-    events: BTreeMap<NodeIndex, usize>,
+    /// The token of its own last start.
+    own: BTreeMap<(ReplicaId, String), FencingToken>,
 }
 
 impl Invariant for Fencing {
@@ -28,19 +26,22 @@ impl Invariant for Fencing {
     fn look(&mut self, scene: Scene<'_>) -> Verdict {
         for node in scene.simulation.alive() {
             let Some(status) = scene.simulation.status(node) else { continue };
-            let events = scene.simulation.events(node);
-            let from = self.events.insert(node, events.len()).unwrap_or(0);
-            for event in &events[from..] {
-                let Event::RoleStarted { role, token } = event else { continue };
-                let seen = self.seen.get(&(status.replica, role.clone()));
-                if token.replica == status.replica && seen.is_some_and(|seen| seen.as_u128() >= token.as_u128()) {
-                    return Err(format!("{role:?} was started with {token} at {node:?}, which had seen {seen:?}"));
-                }
-            }
             for role in &status.roles {
-                for host in &role.hosts {
-                    let seen = self.seen.entry((status.replica, role.spec.name.clone())).or_insert(host.token);
-                    *seen = host.token.max(*seen);
+                let key = (status.replica, role.spec.name.clone());
+                let seen = self.seen.get(&key).copied();
+                // What it claims shows when it started, which may be long before the task runs.
+                let claim = role.hosts.iter().find(|host| host.replica == status.replica);
+                if let Some(token) = claim.map(|host| host.token).filter(|token| token.replica == status.replica) {
+                    let is_new = self.own.insert(key.clone(), token) != Some(token);
+                    if is_new && seen.is_some_and(|seen| seen.as_u128() >= token.as_u128()) {
+                        return Err(format!(
+                            "{:?} was started with {token} at {node:?}, which had seen {seen:?}",
+                            key.1
+                        ));
+                    }
+                }
+                if let Some(highest) = role.hosts.iter().map(|host| host.token).chain(seen).max() {
+                    self.seen.insert(key, highest);
                 }
             }
         }

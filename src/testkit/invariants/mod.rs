@@ -12,6 +12,7 @@
 
 mod agreement;
 mod caps;
+mod constraints;
 mod dots;
 mod equal_context;
 mod false_down;
@@ -19,14 +20,21 @@ mod fencing;
 mod final_value;
 mod join_laws;
 mod known_is_held;
+mod load_bound;
 mod names;
+mod no_move_without_cause;
 mod no_return;
+mod only_orphans_move;
+mod oracle;
 mod outranks;
+mod policies;
 mod quiescence;
 mod role_count;
 mod same_assignment;
 
 use std::time::Duration;
+
+pub(crate) use oracle::{Hosts, Oracle};
 
 use super::trial::{Facts, Story, Written};
 use super::{NodeIndex, Simulation};
@@ -88,6 +96,11 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<names::Names>::default(),
         Box::<fencing::Fencing>::default(),
         Box::<role_count::RoleCount>::default(),
+        Box::<policies::Policies>::default(),
+        Box::new(constraints::Constraints),
+        Box::new(load_bound::LoadBound),
+        Box::new(only_orphans_move::OnlyOrphansMove),
+        Box::new(no_move_without_cause::NoMoveWithoutCause),
         Box::new(same_assignment::SameAssignment),
         Box::new(quiescence::Quiescence),
         Box::new(final_value::FinalValue),

@@ -56,6 +56,12 @@ impl Simulation {
                 }
                 host
             }
+            Happening::Task { host, life, task } => {
+                if self.hosts[host].life == life {
+                    self.take_turn(host, task);
+                }
+                host
+            }
             Happening::GiveUp { end, since } => {
                 self.give_up(end, since);
                 end.0
@@ -64,7 +70,7 @@ impl Simulation {
     }
 
     /// Something reaches a host: its process, or the buffers of its system while the process stands still.
-    fn arrive(&mut self, host: usize, input: Input) {
+    pub(super) fn arrive(&mut self, host: usize, input: Input) {
         let there = &mut self.hosts[host];
         if there.paused {
             let datagrams = there.backlog.iter().filter(|input| matches!(input, Input::Datagram { .. })).count();
@@ -209,16 +215,8 @@ impl Simulation {
             Output::Connect { stream, to } => self.connect(host, stream, to),
             Output::Frame { stream, bytes } => self.send_frame((host, life, stream), bytes),
             Output::Close { stream } => self.hang_up((host, life, stream)),
-            Output::StartRole(start) => {
-                if let Some(report) = self.hosts[host].start_role(start) {
-                    self.input(host, Duration::ZERO, Input::Role(report));
-                }
-            }
-            Output::StopRole { role, token } => {
-                if let Some(report) = self.hosts[host].stop_role(role, token) {
-                    self.input(host, Duration::from_millis(1), Input::Role(report));
-                }
-            }
+            Output::StartRole(start) => self.start_task(host, start),
+            Output::StopRole { role, token } => self.stop_task(host, role, token),
             Output::Status(status) => self.hosts[host].publish(status),
             Output::Event(event) => self.hosts[host].tell(event),
             Output::Mail(event) => self.hosts[host].mail(event),

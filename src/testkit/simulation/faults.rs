@@ -1,12 +1,22 @@
 //! What is done to nodes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Simulation;
-use crate::engine::{Command, Input};
+use crate::engine::{Command, Engine, Input};
 use crate::id::NodeId;
+use crate::signals::{Board, Gauge, SignalKind, Spec};
 use crate::testkit::host::{NodeIndex, NodeOptions};
 use crate::testkit::trace::Step;
+
+/// A signal that an engine looks at from now on.
+pub(in crate::testkit) fn gauge(engine: &mut Engine) -> Arc<Gauge> {
+    let board = Arc::new(Board::default());
+    let gauges = board.register(&[Spec::new("noise", SignalKind::Amount, 1.0)]);
+    engine.set_board(board);
+    gauges.expect("a board has room for one signal").remove(0)
+}
 
 impl Simulation {
     /// Ends the process of a node at once; its host goes on, closes the streams and refuses connections.
@@ -87,6 +97,21 @@ impl Simulation {
     pub fn reconfigure(&mut self, node: NodeIndex, change: impl FnOnce(NodeOptions) -> NodeOptions) {
         let options = &mut self.hosts[node.0].options;
         *options = change(options.clone());
+    }
+
+    /// What the application of a node measures now: a signal of its own that says how busy it is.
+    ///
+    /// # Panics
+    ///
+    /// If the sample is negative or no number.
+    pub fn sample(&mut self, node: NodeIndex, value: f64) {
+        let now = self.now_at(node);
+        let host = &mut self.hosts[node.0];
+        let Some(engine) = &mut host.engine else { return };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.step(self.now, now, node.0, || Step::Sample(value));
+        }
+        host.gauge.get_or_insert_with(|| gauge(engine)).set(value).expect("a sample is a number of at least 0");
     }
 
     /// Asks a node to leave; the answer is in [`Self::replies`].

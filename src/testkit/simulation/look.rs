@@ -3,7 +3,7 @@
 use super::Simulation;
 use crate::engine::{Engine, Event, Liveness, Member, Phase, Reply, Status};
 use crate::id::NodeId;
-use crate::testkit::host::NodeIndex;
+use crate::testkit::host::{NodeIndex, NodeOptions};
 
 impl Simulation {
     /// What a node answered to commands.
@@ -26,6 +26,11 @@ impl Simulation {
         self.hosts[node.0].status.as_deref()
     }
 
+    /// What a node is made of, from its next start on.
+    pub(crate) fn options(&self, node: NodeIndex) -> &NodeOptions {
+        &self.hosts[node.0].options
+    }
+
     /// The name of a node.
     pub fn name(&self, node: NodeIndex) -> NodeId {
         self.hosts[node.0].options.node.clone()
@@ -42,7 +47,8 @@ impl Simulation {
         members.iter().filter(|member| member.in_view).map(|member| member.node.clone()).collect()
     }
 
-    /// The nodes on which a task of this role runs now: what really runs, whatever anybody believes.
+    /// The nodes on which a task of this role runs now: what really runs, whatever anybody believes, from its start until
+    /// it has ended.
     pub fn running(&self, role: &str) -> Vec<NodeIndex> {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].tasks.contains(role)).map(NodeIndex).collect()
     }

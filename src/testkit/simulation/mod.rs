@@ -8,10 +8,11 @@
 
 mod datagrams;
 mod drive;
-mod faults;
+pub(super) mod faults;
 mod look;
 mod queue;
 mod streams;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,11 +23,14 @@ use rand::rngs::SmallRng;
 
 use self::queue::Queue;
 use self::streams::{End, Pipe};
+pub use self::tasks::Habits;
+pub(super) use self::tasks::{Pretended, Turn};
 use super::host::{Host, NodeIndex, NodeOptions};
 use super::network::{Network, Way};
 use super::trace::{Recorder, Step, Trace};
 use crate::engine::Input;
 use crate::id::NodeId;
+use crate::roles::FencingToken;
 use crate::store::{Store, TableName, WriteError};
 use crate::time::{Instant, Now};
 
@@ -62,6 +66,12 @@ pub(super) enum Happening {
     Beacon {
         host: usize,
         life: u64,
+    },
+    /// A pretended role task of this process.
+    Task {
+        host: usize,
+        life: u64,
+        task: Box<(String, FencingToken, Turn)>,
     },
     GiveUp {
         end: End,

@@ -39,6 +39,8 @@ pub enum Step {
     Input(Input),
     /// Its application wrote to its store: table, key, and the value or `None` for a removal.
     Write((TableName, Vec<u8>, Option<Vec<u8>>)),
+    /// Its application measured this.
+    Sample(f64),
     /// Its process ended.
     End,
 }
@@ -100,6 +102,7 @@ impl fmt::Display for Record {
                     None => write!(f, "removes {table}/{key}"),
                 }
             }
+            Step::Sample(value) => write!(f, "measures {value}"),
             Step::End => write!(f, "ends"),
         }
     }

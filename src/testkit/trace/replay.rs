@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::{Record, Step};
 use crate::engine::{Engine, Input, Output};
+use crate::signals::Gauge;
 use crate::store::{Store, StoreConfig};
 use crate::testkit::host::NodeIndex;
+use crate::testkit::simulation::faults::gauge;
 
 /// A step brought about something else than when it was recorded: the engine was changed since, or does not only depend
 /// on its inputs.
@@ -25,6 +27,7 @@ pub struct Diverged {
 #[derive(Default)]
 pub(super) struct Replay {
     processes: BTreeMap<NodeIndex, (Engine, Arc<Store>)>,
+    gauges: BTreeMap<NodeIndex, Arc<Gauge>>,
 }
 
 impl Replay {
@@ -35,6 +38,7 @@ impl Replay {
                 let mut engine = Engine::new(record.now, (**config).clone(), Arc::clone(&store));
                 engine.set_packing(*datagram, *frame);
                 self.processes.insert(record.host, (engine, store));
+                self.gauges.remove(&record.host);
             }
             Step::Input(input) => {
                 if let Some((engine, _)) = self.processes.get_mut(&record.host) {
@@ -48,6 +52,13 @@ impl Replay {
                         Some(value) => store.put(record.now, table, key, value).map(drop),
                         None => store.remove(record.now, table, key).map(drop),
                     };
+                }
+            }
+            Step::Sample(value) => {
+                if let Some((engine, _)) = self.processes.get_mut(&record.host) {
+                    let gauge = self.gauges.entry(record.host).or_insert_with(|| gauge(engine));
+                    // It was taken when it was recorded.
+                    let _ = gauge.set(*value);
                 }
             }
             Step::End => drop(self.processes.remove(&record.host)),

@@ -3,8 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Plan;
+use super::{Component, Pair, Plan};
+use crate::roles::RoleSpec;
 use crate::testkit::NodeIndex;
+
+/// After so long everybody in a component knows what was asked for in it.
+const KNOWN: Duration = Duration::from_secs(3);
+
+/// After so long with nothing new all is where it is to be.
+const CALM: Duration = Duration::from_secs(5);
 
 /// What invariants may read.
 #[derive(Clone, Debug)]
@@ -18,8 +25,16 @@ pub(crate) struct Facts {
     pub(crate) whole_since: Option<Duration>,
     /// How many nodes there were in the beginning.
     pub(crate) first_nodes: usize,
-    /// How often each role was asked for, by whomever and whenever.
-    asked: BTreeMap<&'static str, BTreeSet<u32>>,
+    /// How each role was asked for, by whomever and whenever, and when that was for the last time.
+    asked: BTreeMap<RoleSpec, Duration>,
+    /// How often somebody asked for something else than before, or took it back.
+    pub(crate) changes: u64,
+    /// The longest that a role's task takes to end.
+    pub(crate) stop_grace: Duration,
+    /// Who has converged with whom.
+    pub(crate) components: Vec<Component>,
+    /// Components that came to rest in this moment, as they were before and as they are now.
+    pub(crate) pairs: Vec<Pair>,
     /// How many processes were started.
     pub(crate) processes: u64,
     /// There were parts of the cluster that did not know each other.
@@ -37,6 +52,10 @@ impl Facts {
             whole_since: None,
             first_nodes,
             asked: BTreeMap::new(),
+            changes: 0,
+            stop_grace: Duration::ZERO,
+            components: Vec::new(),
+            pairs: Vec::new(),
             processes: 0,
             islands: false,
             stood_still: BTreeMap::new(),
@@ -49,15 +68,35 @@ impl Facts {
     }
 
     /// Somebody asks for a role.
-    pub(super) fn asked(&mut self, role: &'static str, count: u32) {
-        self.asked.entry(role).or_default().insert(count);
+    pub(super) fn asked(&mut self, spec: &RoleSpec, now: Duration) {
+        self.asked.insert(spec.clone(), now);
     }
 
-    /// The roles that were asked for, and how often each may run in a whole cluster of so many nodes: of counts that
-    /// differ the last one wins.
-    pub(crate) fn wanted(&self, nodes: usize) -> impl Iterator<Item = (&'static str, BTreeSet<usize>)> {
-        let most = move |count: &u32| usize::try_from(*count).unwrap_or(nodes).min(nodes);
-        self.asked.iter().map(move |(role, counts)| (*role, counts.iter().map(most).collect()))
+    /// The names of all roles that were ever asked for.
+    pub(crate) fn asked_names(&self) -> BTreeSet<&str> {
+        self.asked.keys().map(|spec| spec.name.as_str()).collect()
+    }
+
+    /// Whether somebody asked for just this.
+    pub(crate) fn is_asked(&self, spec: &RoleSpec) -> bool {
+        self.asked.contains_key(spec)
+    }
+
+    /// Whether this was asked for, and nothing else under its name since, so long ago that everybody knows.
+    pub(crate) fn is_old(&self, spec: &RoleSpec, now: Duration) -> bool {
+        let of_name = self.asked.iter().filter(|(other, _)| other.name == spec.name);
+        of_name.map(|(_, at)| *at).max().is_some_and(|at| now > at + KNOWN)
+    }
+
+    /// Whether somebody in a component cannot be judged: who stood still since then can neither have stopped nor started
+    /// anything, and who leaves is handing over.
+    pub(crate) fn hampered(&self, component: &Component, since: Duration) -> bool {
+        component.nodes.iter().any(|node| self.leaving.contains(node) || self.stood_still_since(*node, since))
+    }
+
+    /// Whether a component has been converged on one thing for so long that everything that was to move has moved.
+    pub(crate) fn is_calm(&self, component: &Component, now: Duration) -> bool {
+        now > component.since + CALM && !self.hampered(component, component.since)
     }
 
     /// Whether a node stood still at some time after `since`.

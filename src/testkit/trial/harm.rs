@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::plan::Action;
-use super::{Broken, Course, PATIENCE};
+use super::{Broken, Course, Habits, PATIENCE};
 use crate::engine::Engine;
 use crate::roles::RoleSpec;
 use crate::testkit::{Delay, Guard, NodeIndex, Rule, Simulation};
@@ -66,6 +66,7 @@ impl Course {
                 self.say(format_args!("{node:?} joins"));
             }
             Action::Leave => self.leave_one(),
+            Action::Sample => self.sample(),
             Action::Pause => self.stand_still(),
             Action::Resume => {
                 let still: Vec<_> =
@@ -160,18 +161,36 @@ impl Course {
         let nodes = if changes { self.staying() } else { self.dead() };
         let Some(node) = self.pick(&nodes).filter(|_| !changes || nodes.len() > 1) else { return };
         if changes {
-            let count = u32::try_from(self.rng.between(1, 3)).unwrap_or(1);
-            self.facts.asked("two", count);
-            self.say(format_args!("{node:?} is restarted and asks for \"two\" {count} times"));
-            self.simulation.reconfigure(node, |options| options.role(RoleSpec::new("two").count(count)));
+            let spec = self.palette.another();
+            self.asked(&spec);
+            self.say(format_args!("{node:?} is restarted and asks for {spec:?}"));
+            self.simulation.reconfigure(node, |options| options.role(spec));
             self.simulation.kill(node);
             self.harm.died(node, self.simulation.elapsed());
             self.process_ended();
         } else {
             self.say(format_args!("restart {node:?}"));
         }
+        // It asks again for what it asked for before.
+        self.facts.changes += 1;
         self.facts.processes += 1;
         self.simulation.restart(node);
+    }
+
+    fn asked(&mut self, spec: &RoleSpec) {
+        let now = self.simulation.elapsed();
+        self.facts.asked(spec, now);
+        self.facts.changes += 1;
+    }
+
+    /// Larry gets busy, or idle.
+    fn sample(&mut self) {
+        let alive = self.simulation.alive();
+        if let Some(node) = self.pick(&alive) {
+            let value = *self.rng.pick(&[0, 1, 3, 10, 100, 10_000]);
+            self.say(format_args!("{node:?} measures {value}"));
+            self.simulation.sample(node, f64::from(value));
+        }
     }
 
     fn leave_one(&mut self) {
@@ -255,6 +274,8 @@ impl Course {
         self.harm.rules.clear();
         for node in self.simulation.nodes() {
             self.simulation.resume(node);
+            // What fails for ever is nowhere at rest.
+            self.simulation.set_habits(node, Habits { fails_percent: 0, ..self.palette.habits });
         }
         let patience = self.simulation.elapsed() + PATIENCE + Duration::from_secs(2);
         while !self.facts.leaving.is_empty() {

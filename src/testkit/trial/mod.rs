@@ -13,7 +13,9 @@ mod canary;
 mod facts;
 mod harm;
 mod notes;
+mod palette;
 mod plan;
+mod settled;
 mod story;
 mod violation;
 
@@ -22,17 +24,19 @@ use std::time::Duration;
 
 pub(crate) use facts::Facts;
 pub use plan::Plan;
+pub(crate) use settled::{Component, Pair};
 pub(crate) use story::{Story, Written};
 pub use violation::Violation;
 
 use self::harm::Harm;
+use self::palette::Palette;
 use self::plan::Profile;
-use super::invariants::{self, Invariant, Scene, Verdict};
+use self::settled::Memory;
+use super::invariants::{self, Invariant, Oracle, Scene, Verdict};
 use super::rng::Rng;
 use super::trace::Trace;
-use super::{NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
+use super::{Habits, NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
 use crate::engine::Phase;
-use crate::roles::RoleSpec;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::Rule;
 use crate::store::{Digest, TableName};
@@ -45,8 +49,9 @@ const HEALED_WITHIN: Duration = Duration::from_secs(40);
 /// How long it must stay well, looked at twice.
 const STAYS_WELL: Duration = Duration::from_millis(1_500);
 
-/// How long what a node writes by itself may take to everybody.
+/// How long what a node writes by itself may take to everybody, and how often that may happen before all is well again.
 const UNDER_WAY: Duration = Duration::from_millis(500);
+const UNDER_WAY_TIMES: usize = 4;
 
 /// How long a node that leaves may try to hand over.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -158,9 +163,11 @@ struct Course {
     simulation: Simulation,
     rng: Rng,
     profile: Profile,
+    palette: Palette,
     story: Story,
     facts: Facts,
     harm: Harm,
+    memory: Memory,
     invariants: Vec<Box<dyn Invariant>>,
     /// What each node held when it was looked at last.
     held: BTreeMap<NodeIndex, (u64, Digest)>,
@@ -184,13 +191,17 @@ impl Course {
             simulation.record();
         }
         let table = TableName::new("lot").expect("a table may have this name");
-        let facts = Facts::new(profile.plan, trial.nodes, profile.skew_ms as u64);
+        let palette = Palette::draw(trial.seed);
+        let mut facts = Facts::new(profile.plan, trial.nodes, profile.skew_ms as u64);
+        facts.stop_grace = palette.stop_grace();
         let mut course = Self {
             simulation,
             rng,
             story: Story::new(table),
             facts,
             harm: Harm::default(),
+            memory: Memory::default(),
+            palette,
             invariants: invariants::all(),
             held: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -221,14 +232,16 @@ impl Course {
         #[cfg(feature = "sabotage")]
         let options = self.broken.iter().fold(options, |options, rule| options.sabotage(*rule));
         self.facts.processes += 1;
-        self.facts.asked("one", 1);
-        self.facts.asked("two", 2);
-        self.simulation.add(options.role(RoleSpec::new("one")).role(RoleSpec::new("two").count(2)))
+        let options = options.habits(self.palette.habits).label("zone", self.palette.zone());
+        let options = self.palette.roles.iter().fold(options, |options, role| options.role(role.clone()));
+        let now = self.simulation.elapsed();
+        self.palette.roles.iter().for_each(|role| self.facts.asked(role, now));
+        self.simulation.add(options)
     }
 
     /// Hurts, heals, checks.
     fn run(&mut self) -> Result<Report, Broken> {
-        self.log.note(self.simulation.elapsed(), format_args!("{:?}", self.profile));
+        self.log.note(self.simulation.elapsed(), format_args!("{:?} {:?}", self.profile, self.palette));
         while self.simulation.elapsed() < self.profile.hurt {
             let pause = Duration::from_millis(self.rng.between(1, self.profile.most_pause_ms) as u64);
             self.pass(pause)?;
@@ -240,9 +253,11 @@ impl Course {
         let healed_after = self.await_health()?;
         for _ in 0..2 {
             self.pass(STAYS_WELL)?;
-            // Departed authors are forgotten by and by, which takes writes.
-            if self.ill().is_some() {
-                self.pass(UNDER_WAY)?;
+            // Departed authors are forgotten by and by, which takes writes; who gave a role up takes it on again some time.
+            for _ in 0..UNDER_WAY_TIMES {
+                if self.ill().is_some() {
+                    self.pass(UNDER_WAY)?;
+                }
             }
             if let Some(why) = self.ill() {
                 return Err(("what is well stays well", why));
@@ -280,6 +295,7 @@ impl Course {
                 self.looked_at = self.simulation.elapsed();
                 self.note_leavers()?;
                 self.note_calm();
+                self.note_components();
                 self.ask(|invariant, scene| invariant.look(scene))?;
             }
         }
@@ -336,9 +352,11 @@ impl Course {
             return Some("views, agreement or rows differ".to_owned());
         }
         // Not as often as the nodes believe that they should run, but as was asked for.
-        self.facts.wanted(nodes.len()).find_map(|(role, counts)| {
-            let running = self.simulation.running(role).len();
-            (!counts.contains(&running)).then(|| format!("{running} instances of {role:?} run, not {counts:?}"))
+        let oracle = Oracle::new(&self.simulation, &nodes)?;
+        let hosts = oracle.hosts(&self.simulation);
+        self.facts.asked_names().into_iter().find_map(|role| match oracle.spec(role) {
+            Some(spec) => oracle.miscount(&hosts, spec),
+            None => Some(format!("nobody knows that {role:?} was asked for")),
         })
     }
 }

@@ -77,6 +77,8 @@ pub(super) enum Action {
     Delay,
     Flip,
     SetClock,
+    /// The load of a node changes.
+    Sample,
     HealOne,
     HealAll,
     Wait,
@@ -85,7 +87,7 @@ pub(super) enum Action {
 /// Datagrams and frames as large as they may be.
 const WHOLE: (usize, usize) = (usize::MAX, usize::MAX);
 
-const USUAL: [(Action, usize); 25] = [
+const USUAL: [(Action, usize); 26] = [
     (Action::Put, 120),
     (Action::Remove, 40),
     (Action::Kill, 6),
@@ -108,6 +110,7 @@ const USUAL: [(Action, usize); 25] = [
     (Action::Delay, 4),
     (Action::Flip, 3),
     (Action::SetClock, 6),
+    (Action::Sample, 12),
     (Action::HealOne, 16),
     (Action::HealAll, 4),
     (Action::Wait, 20),
