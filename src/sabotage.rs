@@ -117,6 +117,16 @@ rules! {
     LowerRevisionStands = "lower-revision-stands", "6";
     /// A superfluous instance is not stopped.
     NeverStopExtra = "never-stop-extra", "6";
+    /// A role is placed anew each time, whoever has it.
+    NoStickiness = "no-stickiness", "6";
+    /// A node keeps what it has, however much that is.
+    NoBound = "no-bound", "6";
+    /// A role runs on every side, whatever its policy.
+    NoPolicy = "no-policy", "6";
+    /// A role runs anywhere, whatever its constraints.
+    NoConstraints = "no-constraints", "6";
+    /// An instance whose successor runs is not stopped.
+    YieldsForEver = "yields-for-ever", "6";
 }
 
 /// Which rules are broken; by default none.

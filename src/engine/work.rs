@@ -359,8 +359,7 @@ impl Engine {
         let roster = self.roster.members().count();
         let mut drawn = Drawn { candidates, in_view, roles: specs, holdings, roster, ..Drawn::default() };
         drawn.fingerprint = fingerprint(&drawn.picture());
-        let who = self.sabotage.breaks(Rule::UnsortedOrphans).then_some(self.own);
-        drawn.assignment = roles::assign_as(&drawn.picture(), who);
+        drawn.assignment = roles::assign_broken(&drawn.picture(), self.sabotage, self.own);
         let before = std::mem::replace(&mut self.work.drawn, drawn);
         let mut told = Vec::new();
         for Candidate { node, replica, .. } in &self.work.drawn.candidates {

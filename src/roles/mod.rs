@@ -12,14 +12,16 @@
 //! travel or how agreement is found. The states of a claim are drawn at [`Supervisor`].
 
 mod assign;
+mod broken;
 mod claim;
 mod picture;
 mod spec;
 mod standing;
 mod supervisor;
 
-pub(crate) use assign::assign_as;
+use assign::assign_as;
 pub use assign::{Assignment, assign};
+pub(crate) use broken::assign_broken;
 pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};
 pub use spec::{Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};

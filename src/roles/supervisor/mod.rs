@@ -221,6 +221,7 @@ impl Supervisor {
                     self.show(role);
                 }
             }
+            Phase::Yielding { .. } if self.sabotage.breaks(Rule::YieldsForEver) => {}
             Phase::Yielding { to } if picture.runs(role, *to) => {
                 let token = instance.token;
                 instance.phase = Phase::Draining { to: None };

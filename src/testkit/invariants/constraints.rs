@@ -35,10 +35,13 @@ fn judge(scene: Scene<'_>, nodes: &[NodeIndex]) -> Verdict {
             let labels = &scene.simulation.options(*node).labels;
             if let Some((label, value)) = spec.requires.iter().find(|(label, value)| labels.get(*label) != Some(value))
             {
-                return Err(format!("{:?} runs on {node:?}, which is not {label} = {value}: {labels:?}", spec.name));
+                return Err(format!(
+                    "{:?} runs on {node:?} against its constraints: {labels:?}, not {label} = {value}",
+                    spec.name
+                ));
             }
             if let Some(other) = oracle.in_the_way(&hosts, &spec.name, *node) {
-                return Err(format!("{:?} and {other:?} run on {node:?} and are to be apart", spec.name));
+                return Err(format!("{:?} runs on {node:?} beside {other:?}, against its constraints", spec.name));
             }
         }
         if !oracle.is_lopsided(spec, running) {
@@ -57,7 +60,7 @@ fn judge(scene: Scene<'_>, nodes: &[NodeIndex]) -> Verdict {
         };
         let emptiest = oracle.able(spec).filter(is_free).filter_map(|node| count_at(&node)).min();
         if fullest.zip(emptiest).is_some_and(|(full, empty)| full >= empty + 2) {
-            return Err(format!("{:?} runs on {running:?}, which are {zones:?}", spec.name));
+            return Err(format!("{:?} runs on {running:?} against its constraints: {zones:?}", spec.name));
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ impl Invariant for SameAssignment {
         for node in scene.simulation.alive() {
             let Some(engine) = scene.simulation.engine(node) else { continue };
             let (fingerprint, assignment) = engine.assignment();
-            let (other, there) = by_fingerprint.entry(fingerprint.to_string()).or_insert((node, assignment));
+            let (other, there) = by_fingerprint.entry(fingerprint).or_insert((node, assignment));
             if *there != assignment {
                 return Err(format!(
                     "{other:?} and {node:?} agree on {fingerprint} and assign {there:?} and {assignment:?}"

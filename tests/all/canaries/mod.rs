@@ -95,6 +95,11 @@ const CANARIES: &[Canary] = &[
     canary(Rule::UnsortedOrphans, Workload::Engines(Plan::Hurt), "equal fingerprints mean equal assignments"),
     canary(Rule::LowerRevisionStands, Workload::Story(lower_revision_came_later), "stands at"),
     canary(Rule::NeverStopExtra, Workload::Engines(Plan::Hurt), "in the converged component"),
+    canary(Rule::NoStickiness, Workload::Engines(Plan::Lossy), "though only"),
+    canary(Rule::NoBound, Workload::Engines(Plan::Hurt), "is its share"),
+    canary(Rule::NoPolicy, Workload::Engines(Plan::Hurt), "in the converged component"),
+    canary(Rule::NoConstraints, Workload::Engines(Plan::Lossy), "against its constraints"),
+    canary(Rule::YieldsForEver, Workload::Engines(Plan::Hurt), "heals"),
 ];
 
 /// Runs one seed with these rules broken.
@@ -191,6 +196,11 @@ const JUDGES: &[(&str, &[Rule], Plan)] = &[
     ("no name is said to be taken that only one live process has", &[Rule::NamesOfTheDead], Plan::Hurt),
     ("a start has a token above all that its node saw", &[Rule::TokenNotAbove], Plan::Hurt),
     ("a converged component runs every role as often as asked for", &[Rule::NeverStopExtra], Plan::Hurt),
+    ("a role that needs a majority runs on one side at most", &[Rule::NoPolicy], Plan::Hurt),
+    ("roles run only where their constraints let them", &[Rule::NoConstraints], Plan::Lossy),
+    ("no node hosts more than its share, unless nobody else could", &[Rule::NoBound], Plan::Hurt),
+    ("the loss of one member moves only what ran there", &[Rule::NoStickiness], Plan::Lossy),
+    ("nothing moves without a cause", &[Rule::NoStickiness], Plan::Lossy),
     ("equal fingerprints mean equal assignments", &[Rule::UnsortedOrphans], Plan::Hurt),
     ("at rest views, fingerprints and rows are equal", &[Rule::BlindDigest, Rule::ArrivalWins], Plan::Hurt),
     (
