@@ -2,7 +2,7 @@
 
 use unisono::engine::Event;
 use unisono::id::ReplicaId;
-use unisono::roles::RoleSpec;
+use unisono::roles::{Handover, RoleSpec};
 use unisono::store::TableName;
 use unisono::testkit::{Habits, NodeIndex, NodeOptions, Simulation};
 
@@ -165,5 +165,34 @@ fn twenty_roles_of_three_nodes_survive_a_death_and_a_leave() {
             let stays = *before == after || before[..] == nodes[..1];
             assert!(stays && after.len() == 1, "seed {seed}, leaves: {leaves}: from {before:?} to {after:?}");
         }
+    }
+}
+
+/// kameo 131, horde 116: who left in order took its processes along for a while. Roles that may overlap are served at every
+/// instant, by two at the most.
+#[test]
+fn who_leaves_leaves_no_gap_where_roles_may_overlap() {
+    let roles: Vec<RoleSpec> =
+        (0..9).map(|number| RoleSpec::new(format!("gate-{number}")).handover(Handover::MakeBeforeBreak)).collect();
+    for seed in 0..40 {
+        let habits = Habits { start_ms: 100, stop_ms: 100, fails_percent: 0 };
+        let with_roles = |options: NodeOptions| roles.iter().cloned().fold(options.habits(habits), NodeOptions::role);
+        let (mut simulation, nodes) = cluster(seed, 3, with_roles);
+        let well = |simulation: &Simulation| {
+            simulation.all_converged() && roles.iter().all(|role| simulation.serving(&role.name).len() == 1)
+        };
+        simulation.run_until(30 * SECOND, well).unwrap();
+        simulation.run_for(2 * SECOND);
+        simulation.leave(nodes[0], 10 * SECOND);
+        let is_served = |simulation: &Simulation, role: &RoleSpec| {
+            !simulation.serving(&role.name).is_empty() && simulation.running(&role.name).len() <= 2
+        };
+        let gone = |simulation: &Simulation| {
+            let unserved = roles.iter().find(|role| !is_served(simulation, role));
+            assert!(unserved.is_none(), "seed {seed}: {unserved:?} at {:?}", simulation.elapsed());
+            simulation.alive() == nodes[1..]
+        };
+        simulation.run_until(9 * SECOND, gone).unwrap();
+        simulation.run_until(SECOND, well).unwrap();
     }
 }
