@@ -169,7 +169,20 @@ impl Cluster {
 
     /// [`Cluster::converged`] with a timeout of one's own.
     pub async fn converged_within(&self, timeout: Duration) -> Result<(), ConvergeError> {
-        let command = |request| Command::AwaitConverged { request };
+        self.converged_by(|request| Command::AwaitConverged { request }, timeout).await
+    }
+
+    /// Waits until everybody in the view sees the same members and holds the same tables, whatever the roles do: whatever
+    /// any member that lives and can be reached knew when this was called, this node knows when it returns. It is for a role
+    /// that has to know all of it before it begins, see [`RoleContext::starting`](super::RoleContext::starting);
+    /// [`Cluster::converged`] would wait for that role.
+    ///
+    /// The error says who or what stood in the way, as there. Cancel safe.
+    pub async fn tables_converged(&self, timeout: Duration) -> Result<(), ConvergeError> {
+        self.converged_by(|request| Command::AwaitTables { request }, timeout).await
+    }
+
+    async fn converged_by(&self, command: fn(u64) -> Command, timeout: Duration) -> Result<(), ConvergeError> {
         let converged = |reply| matches!(reply, Reply::Converged).then_some(());
         self.ask(timeout, command, converged).await.map_err(|unanswered| match unanswered {
             Unanswered::Gone => ConvergeError::Gone,

@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -229,6 +230,8 @@ impl RoleRunner for Runner {
         let (spec, token) = (Arc::clone(&start.spec), start.token);
         let factory = self.factories.get(&spec.kind).cloned();
         let cluster = self.cluster.clone();
+        // Until the task was polled once, and had the chance to say that it takes longer.
+        let coming = line.coming();
         Box::pin(async move {
             let factory = factory.ok_or_else(|| format!("no factory for the kind {:?} here", spec.kind))?;
             let Some(Some(cluster)) = cluster.wait_for(Option::is_some).await else {
@@ -239,7 +242,14 @@ impl RoleRunner for Runner {
             let inbox = Arc::clone(opened.inbox());
             let context = RoleContext { spec, token, line, cluster, inbox };
             // The factory is called here and not above, so that its panic is the task's and not the driver's.
-            factory(context).await.map_err(|error| describe(error.as_ref()))
+            let mut task = factory(context);
+            let polled = poll_fn(|context| Poll::Ready(task.as_mut().poll(context))).await;
+            drop(coming);
+            let ended = match polled {
+                Poll::Ready(ended) => ended,
+                Poll::Pending => task.await,
+            };
+            ended.map_err(|error| describe(error.as_ref()))
         })
     }
 }

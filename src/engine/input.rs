@@ -98,6 +98,11 @@ pub enum Command {
         /// The number to answer with.
         request: u64,
     },
+    /// Tell when this node's view agrees and holds the same tables, whatever its roles do.
+    AwaitTables {
+        /// The number to answer with.
+        request: u64,
+    },
     /// Tell when others hold what this node wrote.
     AwaitVisible {
         /// The number to answer with.

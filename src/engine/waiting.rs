@@ -14,26 +14,32 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// The waiters and what they were last told.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    waiters: Vec<(u64, Option<String>)>,
+    waiters: Vec<Waiter>,
     /// When the last of them began to wait: what others said before does not count.
     since: Instant,
+}
+
+/// Somebody who waits.
+#[derive(Debug)]
+struct Waiter {
+    request: u64,
+    /// For roles too.
+    roles: bool,
+    told: Option<String>,
 }
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::AwaitConverged { request } => {
-                self.waiting.waiters.push((request, None));
-                self.waiting.since = self.now.instant;
-                self.timers.set_earlier(Timer::Probe, self.now.instant);
-            }
+            Command::AwaitConverged { request } => self.await_converged(request, true),
+            Command::AwaitTables { request } => self.await_converged(request, false),
             Command::AwaitVisible { request, until, who } => self.await_visible(request, until, who),
             Command::Stats { request } => {
                 let reply = Reply::Stats(Box::new(self.stats()));
                 self.outputs.push_back(Output::Reply { request, reply });
             }
             Command::Forget { request } => {
-                self.waiting.waiters.retain(|(waiter, _)| *waiter != request);
+                self.waiting.waiters.retain(|waiter| waiter.request != request);
                 self.forget_visible(request);
             }
             Command::SetTiming { request, timing } => {
@@ -56,6 +62,12 @@ impl Engine {
                 self.reply_role(request, done);
             }
         }
+    }
+
+    fn await_converged(&mut self, request: u64, roles: bool) {
+        self.waiting.waiters.push(Waiter { request, roles, told: None });
+        self.waiting.since = self.now.instant;
+        self.timers.set_earlier(Timer::Probe, self.now.instant);
     }
 
     fn reply(&mut self, request: u64, done: Result<(), Denial>) {
@@ -104,25 +116,28 @@ impl Engine {
             return;
         }
         let culprit = self.culprit();
+        let role = if culprit.is_none() { self.work.unsettled_role() } else { None };
         let mut waiters = std::mem::take(&mut self.waiting.waiters);
-        waiters.retain_mut(|(request, told)| match &culprit {
-            None => {
-                self.outputs.push_back(Output::Reply { request: *request, reply: Reply::Converged });
-                false
-            }
-            Some(text) => {
-                if told.as_ref() != Some(text) {
-                    *told = Some(text.clone());
-                    let reply = Reply::Waiting(text.clone());
-                    self.outputs.push_back(Output::Reply { request: *request, reply });
+        waiters.retain_mut(|Waiter { request, roles, told }| {
+            match culprit.as_ref().or(role.as_ref().filter(|_| *roles)) {
+                None => {
+                    self.outputs.push_back(Output::Reply { request: *request, reply: Reply::Converged });
+                    false
                 }
-                true
+                Some(text) => {
+                    if told.as_ref() != Some(text) {
+                        *told = Some(text.clone());
+                        let reply = Reply::Waiting(text.clone());
+                        self.outputs.push_back(Output::Reply { request: *request, reply });
+                    }
+                    true
+                }
             }
         });
         self.waiting.waiters = waiters;
     }
 
-    /// What stands in the way of convergence: membership, assignments or tables, in that order; `None` if nothing does.
+    /// What stands in the way of convergence but for roles: membership or tables, in that order; `None` if nothing does.
     fn culprit(&self) -> Option<String> {
         if !self.formed() {
             let why = self.kept_out().unwrap_or_else(|| "it was admitted by no member yet".to_owned());
@@ -133,9 +148,6 @@ impl Engine {
                 (Some(member), what) => format!("member {} {what}", self.name_of(member)),
                 (None, what) => what,
             });
-        }
-        if let Some(role) = self.work.unsettled_role() {
-            return Some(role);
         }
         self.work.view().filter(|member| *member != self.own).find_map(|member| self.table_lag(member))
     }
@@ -180,7 +192,7 @@ impl Engine {
 
     /// Whether a role's claim is one that passes: something is about to happen.
     pub(super) fn passes(state: &ClaimState) -> bool {
-        matches!(state, ClaimState::Starting | ClaimState::Draining { .. } | ClaimState::Stopped { .. })
+        !matches!(state, ClaimState::Running | ClaimState::Failed { .. })
     }
 }
 

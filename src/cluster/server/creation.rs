@@ -20,7 +20,7 @@
 //! crashes before there is a record, it leaves the view, and the next in line is first.
 //!
 //! While others write all the time, there may be no moment at which all hold the same. Then who is first goes on after the
-//! patience of [`Cluster::converged`]: a server that does not come up is worse than a table that is filled twice, for which
+//! patience of [`Cluster::tables_converged`]: a server that does not come up is worse than a table that is filled twice, for which
 //! `created` has to be fit anyway, because islands that meet have both filled it.
 
 use std::collections::BTreeSet;
@@ -99,7 +99,7 @@ pub(super) async fn right(cluster: &Cluster, table: &str) -> Result<Option<Right
         tokio::select! {
             biased;
             () = recorded(&records, &bell) => continue,
-            converged = cluster.converged() => match converged {
+            converged = cluster.tables_converged(cluster.node.patience.converge) => match converged {
                 Err(ConvergeError::Gone) => return Err(GONE.to_owned()),
                 Err(error) => tracing::info!(table, %error, "a table is created although not everybody may know"),
                 Ok(()) => {}

@@ -68,6 +68,7 @@ where
     S: DistrServer,
     F: Fn(&RoleContext) -> S,
 {
+    let starting = context.starting();
     let cluster = context.cluster().clone();
     let server = factory(&context);
     let config = server.config();
@@ -78,7 +79,17 @@ where
     let desk = Desk::open(&shared).with_outside(reached.map(|Reached(reached)| reached(&context)));
     let context = ServerContext { cluster: cluster.clone(), shared, stop: Stop::Role(context) };
     let judge = |why: &str| ServerState::Restarting { why: why.to_owned() };
-    Ok(live(&context, desk, || server, judge).await?)
+    let doors = context.shared.doors();
+    let up = async {
+        let _ = doors.wait_for(|door| door.state == ServerState::Running).await;
+        drop(starting);
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        ended = live(&context, desk, || server, judge) => Ok(ended?),
+        never = up => never,
+    }
 }
 
 impl Cluster {

@@ -139,3 +139,39 @@ fn a_role_that_had_to_be_aborted_is_told_of() {
         assert_eq!(cluster.running("stubborn").len(), 1);
     });
 }
+
+#[test]
+fn a_role_can_wait_for_the_tables_before_it_comes_up() {
+    TestCluster::run(1, |cluster| async move {
+        let setup = |builder: Builder| {
+            let counter = |context: RoleContext| async move {
+                let starting = context.starting();
+                let cluster = context.cluster();
+                cluster.tables_converged(LONG).await?;
+                let known = u32::try_from(cars(cluster).len())?;
+                cluster.table::<String, Lww<u32>>("known")?.insert(&cluster.node().to_string(), &known)?;
+                drop(starting);
+                context.stopped().await;
+                Ok(())
+            };
+            builder.role_kind("count", counter).role(RoleSpec::new("count"))
+        };
+        cluster.start_all(["larry", "gary", "jerry"], setup).await.unwrap();
+        cluster.settle().await.unwrap();
+        let host = cluster.running("count")[0].clone();
+        let others: Vec<_> = ["larry", "gary", "jerry"].into_iter().filter(|name| *name != host.as_str()).collect();
+        // Only one of the others learns of the cars before the host dies, and it may not be the next host.
+        for (number, (witness, blind)) in [(others[0], others[1]), (others[1], others[0])].into_iter().enumerate() {
+            let cut = cluster.network().cut_one_way(&[cluster.index(host.as_str())], &[cluster.index(blind)]);
+            cars(&cluster.node(host.as_str())).insert(&car(u32::try_from(number).unwrap()), &1).unwrap();
+            cars(&cluster.node(witness)).until_exists(&car(u32::try_from(number).unwrap()), LONG).await.unwrap();
+            cut.heal();
+        }
+        cluster.crash(host.as_str());
+        cluster.settle().await.unwrap();
+        let next = cluster.running("count")[0].clone();
+        assert_ne!(next, host);
+        let known = cluster.node(next.as_str()).table::<String, Lww<u32>>("known").unwrap();
+        assert_eq!(known.get(&next.to_string()), Some(2));
+    });
+}
