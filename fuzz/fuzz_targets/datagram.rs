@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(alone.settled(), "the two meet");
     for mut pair in [alone, Pair::met(slips_in(framed(data)))] {
         datagrams(&mut pair, &bytes);
+        pair.mails(0, &bytes::Bytes::copy_from_slice(data));
         pair.frames(&framed(data));
         pair.frames(&first(data));
         pair.goes_on();

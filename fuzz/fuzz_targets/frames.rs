@@ -26,9 +26,10 @@ use pair::{Meddler, Pair, first, framed};
 
 fuzz_target!(|data: &[u8]| {
     let mut pair = Pair::met(meddles(Bytes::copy_from_slice(data)));
-    // A row that fits no datagram is pushed: streams of that kind too, in both directions.
+    // A row that fits no datagram is pushed, and letters go: streams of those kinds too, in both directions.
     for node in [0, 1] {
         pair.writes(node, &[7; 2_000]);
+        pair.mails(node, &Bytes::copy_from_slice(data));
         pair.goes_on();
     }
     let frames = cut(data);

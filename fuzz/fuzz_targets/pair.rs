@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use unisono::ReplicaId;
-use unisono::engine::{Engine, EngineConfig, Input, Output, Phase, RoleReport, RoleStart, StreamId};
+use unisono::engine::{Engine, EngineConfig, Input, Letter, Output, Phase, RoleReport, RoleStart, StreamId};
 use unisono::store::{Store, TableName};
 use unisono::time::{Instant, Now};
 use unisono::wire;
@@ -105,6 +105,12 @@ impl Pair {
         if self.stores[node].put(self.now, &cars, b"ABC 123", value).is_ok() {
             self.hears(node, Input::StoreChanged);
         }
+    }
+
+    /// The application sends the other node a letter of these bytes, and one that holds nothing.
+    pub(crate) fn mails(&mut self, node: usize, bytes: &Bytes) {
+        let letter = |bytes| Letter { number: 1, to: replica(1 - node), until: None, bytes };
+        self.hears(node, Input::Mail(vec![letter(bytes.clone()), letter(Bytes::new())]));
     }
 
     /// Lets something happen to a node, and all that follows from it at once.

@@ -254,3 +254,57 @@ async fn two_live_nodes_of_one_name_are_both_told() {
     assert!(!keeps_name(&mut events).await && keeps_name(&mut of_second).await);
     second.ready(PATIENCE).await.unwrap();
 }
+
+struct Echo;
+
+impl RoleProtocol for Echo {
+    type Call = Vec<u8>;
+    type Reply = Vec<u8>;
+    type Cast = ();
+}
+
+async fn echo(context: RoleContext) -> RoleResult {
+    let mut mailbox = context.mailbox::<Echo>();
+    while let Some(message) = mailbox.next().await {
+        if let Message::Call(bytes, responder) = message {
+            responder.reply(bytes);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn messages_of_all_sizes_reach_roles_and_handlers_of_other_nodes_until_these_end() {
+    let role = |builder: Builder| builder.role(RoleSpec::new("echo"));
+    let larry = start(role(builder("messages", 23_880, "larry"))).await;
+    let moe = role(builder("messages", 23_880, "moe")).role_kind("echo", echo);
+    let moe = start(moe.handler("length", |bytes: Vec<u8>, _| async move { bytes.len() })).await;
+    let role = larry.role::<Echo>("echo");
+    let calls = (0..200_usize).map(|number| {
+        let role = role.clone();
+        let length = if number % 50 == 0 { 1_000_000 } else { number };
+        tokio::spawn(async move {
+            let answer = role.call_within(vec![7; length], PATIENCE).await.unwrap();
+            assert!(answer == vec![7; length]);
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    let node = larry.on_node(moe.node());
+    assert_eq!(node.call_within("length", &vec![1_u8; 100_000], PATIENCE).await, Ok(100_000_usize));
+    let endless = tokio::spawn({
+        let role = role.clone();
+        async move {
+            loop {
+                if let Err(error) = role.call_within(vec![1], PATIENCE).await {
+                    return error;
+                }
+            }
+        }
+    });
+    drop(moe);
+    let error = endless.await.unwrap();
+    let is_told = matches!(error, MessageError::Interrupted { .. } | MessageError::NoInstance { .. });
+    assert!(is_told || matches!(error, MessageError::NotReachable { .. }), "{error}");
+}

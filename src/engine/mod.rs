@@ -27,6 +27,7 @@ mod event;
 mod flapping;
 mod gossip;
 mod guard;
+mod hanging;
 mod input;
 mod join;
 mod leave;

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::message::{Control, FrameBody, Hello, Purpose, Refusal, control_frame, read_frame};
 use super::{Engine, Output, StreamId};
@@ -16,9 +15,6 @@ use crate::membership::Identity;
 use crate::replication::{Pull, Serve};
 use crate::time::Instant;
 use crate::wire::Malformed;
-
-/// How long a stream that should be busy may be silent.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// How many sessions a node serves at once. Each keeps a snapshot alive, and nothing is collected meanwhile.
 const SERVE_AT_ONCE: usize = 16;
@@ -203,23 +199,6 @@ impl Engine {
             |stream: &Stream| stream.peer == Some(peer) && (stream.purpose != Purpose::Watch || !stream.outgoing);
         let streams: Vec<_> = self.streams.open.iter().filter(|(_, state)| with(state)).map(|(id, _)| *id).collect();
         for stream in streams {
-            self.drop_stream(stream, None);
-        }
-    }
-
-    /// Closes streams on which something is due and nothing comes.
-    pub(super) fn close_hanging_streams(&mut self) {
-        let now = self.now.instant;
-        let is_due = |id: StreamId, state: &Stream| match state.phase {
-            StreamPhase::Idle => false,
-            StreamPhase::Pushing => state.peer.is_some_and(|peer| self.pushing.is_waiting(peer)),
-            StreamPhase::Mail => state.peer.is_some_and(|peer| self.mail.is_waiting(peer, id)),
-            _ => true,
-        };
-        let hangs = |id: StreamId, state: &Stream| is_due(id, state) && now.since(state.heard) > SILENCE;
-        let hanging = self.streams.open.iter().filter(|(id, state)| hangs(**id, state));
-        let hanging: Vec<_> = hanging.map(|(id, _)| *id).collect();
-        for stream in hanging {
             self.drop_stream(stream, None);
         }
     }

@@ -2,9 +2,15 @@
 
 use bytes::Bytes;
 
+use std::sync::Weak;
+
+use bytes::Bytes;
+
 use super::*;
 use crate::driver::Gone;
+use crate::driver::{NotTaken, Recipient};
 use crate::engine::{Command, Event, Reply, RoleReport, RoleStart};
+use crate::engine::{Letter, MailEvent};
 use crate::time::Stamp;
 
 fn token(start: u64) -> FencingToken {
@@ -217,4 +223,39 @@ async fn a_panic_of_the_engine_is_no_silence() {
     timeout(PATIENCE, statuses.wait_for(|_| false)).await.expect("the status channel stays open");
     let again = commander.request(|request| Command::AwaitConverged { request }).await;
     assert_eq!(again.err(), Some(Gone));
+}
+
+/// Keeps what arrives.
+#[derive(Default)]
+struct Kept(Mutex<(Vec<MailEvent>, bool)>);
+
+impl Recipient for Kept {
+    fn mail(self: Arc<Self>, event: MailEvent) {
+        self.0.lock().unwrap().0.push(event);
+    }
+
+    fn closed(self: Arc<Self>) {
+        self.0.lock().unwrap().1 = true;
+    }
+}
+
+#[tokio::test]
+async fn letters_go_to_the_machine_together_and_what_comes_is_handed_over() {
+    let mut node = Node::start(cluster_port(), Setup::default()).await;
+    let (mail, kept) = (node.driver.mail(), Arc::<Kept>::default());
+    let recipient: Weak<Kept> = Arc::downgrade(&kept);
+    mail.set_recipient(recipient);
+    let letter = |number| Letter { number, to: ReplicaId(7), until: None, bytes: Bytes::from_static(b"hello") };
+    for number in 0..10 {
+        mail.send(letter(number)).unwrap();
+    }
+    // Nothing was awaited in between.
+    let sent = node.input("letters", |input| if let Input::Mail(letters) = input { Some(letters) } else { None }).await;
+    assert_eq!(sent, (0..10).map(letter).collect::<Vec<_>>());
+    let event = MailEvent::Interrupted { peer: ReplicaId(7) };
+    node.give([Output::Mail(event.clone())]);
+    until("it is handed over", || kept.0.lock().unwrap().0 == [event.clone()]).await;
+    drop(node);
+    until("it is closed", || kept.0.lock().unwrap().1).await;
+    assert_eq!(mail.send(letter(0)), Err(NotTaken::Gone));
 }

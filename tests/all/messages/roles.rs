@@ -169,3 +169,35 @@ fn before_the_role_runs_calls_wait_for_it() {
         assert_eq!(call.await.unwrap(), Ok("gary".to_owned()));
     });
 }
+
+/// A stream on which nothing goes for a minute is closed, which is no reason to give up what is asked.
+#[test]
+fn a_call_may_take_longer_than_a_stream_rests() {
+    TestCluster::run(1, |cluster| async move {
+        let log = Log::default();
+        let (host, others) = three(&cluster, &log, 64).await;
+        for number in [1, 2] {
+            let outcome = gate_of(&others[0]).call_within((number, Ask::Slowly(200)), 300 * SECOND).await;
+            assert_eq!((outcome, log.begun(number).len()), (Ok(host.node().to_string()), 1));
+            cluster.advance(200 * SECOND).await;
+        }
+    });
+}
+
+#[test]
+fn a_cluster_that_sends_no_messages_opens_no_streams_for_them() {
+    let bytes = |with_calls: bool| {
+        TestCluster::run(1, |cluster| async move {
+            let log = Log::default();
+            let (_, others) = three(&cluster, &log, 64).await;
+            let began = others[0].stats().await.unwrap().stream_bytes;
+            if with_calls {
+                gate_of(&others[0]).call((1, Ask::Where)).await.unwrap();
+            }
+            cluster.advance(10 * SECOND).await;
+            others[0].stats().await.unwrap().stream_bytes - began
+        })
+    };
+    let (without, with) = (bytes(false), bytes(true));
+    assert!(with > without && with < without + 500, "{without} and {with} bytes");
+}
