@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::mail_queue::{AROUND, split_letter};
+use super::mail_queue::{AROUND, Found, Link, split_letter};
 use super::message::{Purpose, kind};
 use super::streams::StreamPhase;
 use super::{Engine, Input, Output, StreamId};
@@ -213,7 +213,7 @@ impl Engine {
     pub(super) fn tend_mail(&mut self) {
         let now = self.now.instant;
         self.mail.drop_late(now);
-        let rests = |link: &mut super::mail_queue::Link| link.is_at_rest() && now.since(link.used) >= IDLE;
+        let rests = |link: &mut Link| link.is_at_rest() && now.since(link.used) >= IDLE;
         let resting = self.mail.links.iter_mut().filter_map(|(peer, link)| {
             let stream = link.out.as_ref().filter(|way| way.open)?.stream;
             rests(link).then_some((*peer, stream))
@@ -234,7 +234,7 @@ fn read_letters(frame: &Bytes) -> Result<Vec<Arrived>, Malformed> {
     }
     let mut letters = Vec::new();
     while !body.is_empty() {
-        let (left, letter, rest) = split_letter(body)?;
+        let Found { left, letter, rest } = split_letter(body)?;
         letters.push(Arrived { left, bytes: frame.slice_ref(letter) });
         body = rest;
     }

@@ -210,12 +210,22 @@ impl Mail {
     }
 }
 
-/// Takes the next letter off the body of a frame: how much of its time was left when it was sent, it, and what follows.
-pub(super) fn split_letter(body: &[u8]) -> Result<(Option<Duration>, &[u8], &[u8]), Malformed> {
+/// A letter in the body of a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found<'a> {
+    /// How much of its time was left when it was sent.
+    pub(super) left: Option<Duration>,
+    pub(super) letter: &'a [u8],
+    /// What follows it.
+    pub(super) rest: &'a [u8],
+}
+
+/// Takes the next letter off the body of a frame.
+pub(super) fn split_letter(body: &[u8]) -> Result<Found<'_>, Malformed> {
     let ((left, length), rest) = wire::decode_prefix::<(u64, u64)>(body)?;
     let length = usize::try_from(length).map_err(|_| Malformed)?;
     let (letter, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
-    Ok(((left > 0).then(|| Duration::from_micros(left)), letter, rest))
+    Ok(Found { left: (left > 0).then(|| Duration::from_micros(left)), letter, rest })
 }
 
 fn micros(span: Duration) -> u64 {
@@ -237,7 +247,7 @@ mod tests {
         assert_eq!(kind, kind::MAIL);
         let mut found = Vec::new();
         while !body.is_empty() {
-            let (left, letter, rest) = split_letter(body).unwrap();
+            let Found { left, letter, rest } = split_letter(body).unwrap();
             found.push((left, letter.len()));
             body = rest;
         }

@@ -127,8 +127,7 @@ impl Post {
     }
 
     pub(super) fn refuse(&self, to: ReplicaId, call: u64, why: &str) {
-        let most = why.floor_char_boundary(MAX_REASON);
-        self.answer(to, &Head::Refused { call }, &why.as_bytes()[..most]);
+        self.answer(to, &Head::Refused { call }, &why.as_bytes()[..why.len().min(MAX_REASON)]);
     }
 
     pub(super) fn not_begun(&self, to: ReplicaId, call: u64, why: NotBegun) {

@@ -1,7 +1,5 @@
 //! Role tasks, commands, and the end of a node.
 
-use bytes::Bytes;
-
 use std::sync::Weak;
 
 use bytes::Bytes;
