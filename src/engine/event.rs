@@ -237,9 +237,9 @@ pub enum Event {
         /// Which.
         role: String,
         /// What stands, and is run.
-        standing: RoleSpec,
+        standing: Box<RoleSpec>,
         /// What this node declared, in its configuration or by [`Cluster::add_role`](crate::Cluster::add_role).
-        declared: RoleSpec,
+        declared: Box<RoleSpec>,
     },
     /// No member of the view has a place for a role, or now for another reason. Every node says so.
     RoleUnplaced {
@@ -278,10 +278,10 @@ pub enum Event {
         replica: ReplicaId,
     },
     /// More instances of a role ran at once than asked for, as after a cut, when both sides did. Every node that sees the
-    /// claims of all says so when it is over, and once before if it has lasted 10 s. Not for a planned handover, and not
-    /// while a lower count is being reached. What is shorter than the settle time and a busy digest pause together
-    /// ([`settle_ms`](crate::TimingConfig::settle_ms), [`digest_busy_ms`](crate::TimingConfig::digest_busy_ms)) is not
-    /// told.
+    /// claims of all says so when it has been over for a second, and once before if it has lasted 10 s. Not for a planned
+    /// handover, and not while a lower count is being reached. What is shorter than the settle time and a busy digest pause
+    /// together ([`settle_ms`](crate::TimingConfig::settle_ms), [`digest_busy_ms`](crate::TimingConfig::digest_busy_ms)) is
+    /// not told.
     RoleOverlap {
         /// Which.
         role: String,

@@ -30,9 +30,9 @@ struct Declared {
 #[derive(PartialEq, Eq, Debug)]
 enum Finding {
     /// A lower revision has taken the place of this.
-    Outdone(RoleSpec),
+    Outdone(Box<RoleSpec>),
     /// Another spec stands, by right.
-    Differs { standing: RoleSpec, declared: RoleSpec },
+    Differs { standing: Box<RoleSpec>, declared: Box<RoleSpec> },
 }
 
 impl Registry {
@@ -61,8 +61,13 @@ impl Registry {
                 // Somebody removed it, for all.
                 None => return false,
                 Some(stands) if stands == spec => {}
-                Some(stands) if stands.revision < spec.revision => findings.push(Finding::Outdone(spec.clone())),
-                Some(stands) => findings.push(Finding::Differs { standing: stands.clone(), declared: spec.clone() }),
+                Some(stands) if stands.revision < spec.revision => {
+                    findings.push(Finding::Outdone(Box::new(spec.clone())));
+                }
+                Some(stands) => {
+                    let (standing, declared) = (Box::new(stands.clone()), Box::new(spec.clone()));
+                    findings.push(Finding::Differs { standing, declared });
+                }
             }
             true
         });
@@ -199,17 +204,20 @@ mod tests {
     #[test]
     fn each_change_is_found_once_and_only_the_lower_revision_is_answered() {
         let mut registry = Registry::new(&[gate(1, 1)]);
-        let differs = |standing: RoleSpec| vec![Finding::Differs { standing, declared: gate(1, 1) }];
+        let differs = |standing: RoleSpec| {
+            vec![Finding::Differs { standing: Box::new(standing), declared: Box::new(gate(1, 1)) }]
+        };
+        let outdone = || [Finding::Outdone(Box::new(gate(1, 1)))];
         assert_eq!(registry.look(&[]), [], "it was not written yet");
         assert_eq!(registry.look(&[gate(1, 1)]), []);
         for standing in [gate(2, 1), gate(2, 2), gate(3, 2)] {
             assert_eq!(registry.look(&[standing.clone()]), differs(standing.clone()));
             assert_eq!(registry.look(&[standing]), [], "said once");
         }
-        assert_eq!(registry.look(&[gate(2, 0)]), [Finding::Outdone(gate(1, 1))]);
+        assert_eq!(registry.look(&[gate(2, 0)]), outdone());
         assert_eq!(registry.look(&[gate(2, 0)]), [], "written once");
         assert_eq!(registry.look(&[gate(1, 1)]), []);
-        assert_eq!(registry.look(&[gate(2, 0)]), [Finding::Outdone(gate(1, 1))], "and again after a change");
+        assert_eq!(registry.look(&[gate(2, 0)]), outdone(), "and again after a change");
     }
 
     #[test]
@@ -292,7 +300,7 @@ mod tests {
         };
         assert_eq!(put(&mut engine, &gate(2, 0)), []);
         assert_eq!(stands(&engine), [gate(1, 1)]);
-        let (standing, declared) = (gate(2, 1), gate(1, 1));
+        let (standing, declared) = (Box::new(gate(2, 1)), Box::new(gate(1, 1)));
         let expected = Event::RoleSpecDiffers { role: "gate".to_owned(), standing, declared };
         assert_eq!(put(&mut engine, &gate(2, 1)), [expected]);
         assert_eq!(put(&mut engine, &gate(2, 1)), [], "once");

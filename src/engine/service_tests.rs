@@ -1,6 +1,6 @@
 //! Overlaps and gaps, told from pictures made by hand.
 
-use ClaimState::{Draining, Running, Starting, Stopped, Yielding};
+use ClaimState::{Draining, Running, Starting, Stopped};
 
 use super::*;
 
@@ -11,12 +11,13 @@ struct Watch {
     service: Service,
     count: usize,
     placed: usize,
-    handover: Handover,
+    view: BTreeSet<ReplicaId>,
 }
 
 impl Watch {
     fn new(count: usize) -> Self {
-        Self { service: Service::default(), count, placed: count, handover: Handover::default() }
+        let view = (1..=4).map(ReplicaId).collect();
+        Self { service: Service::default(), count, placed: count, view }
     }
 
     /// Shows it the claims: by whom, started when, in what state.
@@ -25,16 +26,16 @@ impl Watch {
             claims.iter().map(|(holder, start_ms, state)| claim(*holder, *start_ms, state)).collect();
         let mut moment = Moment {
             now: Instant::ZERO + Duration::from_millis(at_ms),
+            view: &self.view,
             shortest: Duration::from_millis(200),
             stamp: &mut || Stamp::from_millis(WALL_MS + at_ms),
         };
-        let Self { count, placed, handover, .. } = *self;
-        let seen = Seen { role: "gate", count, placed, handover, claims: &claims };
+        let seen = Seen { role: "gate", count: self.count, placed: self.placed, claims: &claims };
         self.service.look(&mut moment, std::iter::once(seen))
     }
 
     fn lasting(&mut self, at_ms: u64) -> Vec<Event> {
-        self.service.lasting(Instant::ZERO + Duration::from_millis(at_ms))
+        self.service.lasting(Instant::ZERO + Duration::from_millis(at_ms), Duration::from_millis(200))
     }
 }
 
@@ -68,8 +69,23 @@ fn an_overlap_began_when_the_first_that_was_too_many_started() {
     assert_eq!(watch.at(9_000, &[(1, 0, Running), (2, 7_500, Running)]), []);
     assert_eq!(watch.at(9_100, &[(1, 0, Running), (2, 7_500, Running), (3, 8_000, Starting)]), []);
     assert_eq!(watch.at(9_200, &[(1, 0, Running), (2, 7_500, Draining { to: None })]), []);
-    assert_eq!(watch.at(9_500, &[(1, 0, Running)]), overlap(3, 2_000, true));
-    assert_eq!(watch.at(9_600, &[(1, 0, Running)]), [], "once");
+    assert_eq!(watch.at(9_500, &[(1, 0, Running)]), []);
+    assert_eq!(watch.lasting(10_400), [], "it may not be over yet");
+    assert_eq!(watch.lasting(10_500), overlap(3, 2_000, true));
+    assert_eq!(watch.lasting(60_000), [], "once");
+}
+
+#[test]
+fn an_overlap_that_goes_on_a_moment_later_is_one() {
+    let mut watch = Watch::new(1);
+    let two = [(1, 0, Running), (2, 1_000, Running)];
+    for at in [5_000, 5_300, 5_600] {
+        assert_eq!(watch.at(at, &two), []);
+        assert_eq!(watch.at(at + 200, &two[..1]), []);
+    }
+    assert_eq!(watch.at(7_000, &two), overlap(2, 4_800, true), "and this is another");
+    assert_eq!(watch.at(7_300, &two[..1]), []);
+    assert_eq!(watch.lasting(9_000), overlap(2, 6_300, true));
 }
 
 #[test]
@@ -80,8 +96,8 @@ fn what_lasts_is_told_of_before_it_is_over_once() {
     assert_eq!(watch.lasting(9_999), []);
     assert_eq!(watch.lasting(10_000), overlap(2, 10_000, false));
     assert_eq!(watch.lasting(60_000), []);
-    assert_eq!(watch.at(61_000, &two[..1]), overlap(2, 61_000, true));
-    assert_eq!(watch.at(70_000, &[]), []);
+    assert_eq!(watch.at(61_000, &two[..1]), []);
+    assert_eq!(watch.at(70_000, &[]), overlap(2, 61_000, true));
     assert_eq!(watch.lasting(80_000), gap(1, 10_000, false));
     assert_eq!(watch.lasting(90_000), []);
     assert_eq!(watch.at(95_000, &[(3, 95_000, Running)]), gap(1, 25_000, true));
@@ -89,7 +105,7 @@ fn what_lasts_is_told_of_before_it_is_over_once() {
 
 #[test]
 fn a_planned_move_is_no_overlap() {
-    for state in [Yielding { to: ReplicaId(2) }, Draining { to: TO_TWO }, Stopped { to: TO_TWO }] {
+    for state in [ClaimState::Yielding { to: ReplicaId(2) }, Draining { to: TO_TWO }, Stopped { to: TO_TWO }] {
         let mut watch = Watch::new(1);
         watch.at(0, &[(1, 0, Running)]);
         for at in [1_000, 60_000] {
@@ -109,7 +125,8 @@ fn a_lower_count_is_no_overlap_until_it_is_reached() {
     assert_eq!(watch.at(1_000, &two), []);
     assert_eq!(watch.at(60_000, &two[..1]), []);
     assert_eq!(watch.at(61_000, &two), [], "seen from now on");
-    assert_eq!(watch.at(62_000, &two[..1]), overlap(2, 62_000, true));
+    watch.at(62_000, &two[..1]);
+    assert_eq!(watch.lasting(63_000), overlap(2, 62_000, true));
 }
 
 #[test]
@@ -119,9 +136,11 @@ fn rows_in_another_order_are_no_overlap() {
     // The successor is heard of before the end of the one before.
     assert_eq!(watch.at(5_000, &[(1, 0, Running), (2, 4_995, Starting)]), []);
     assert_eq!(watch.at(5_100, &[(2, 4_995, Running)]), []);
+    assert_eq!(watch.lasting(7_000), []);
     // Whose clock is wrong tells nothing of before.
-    assert_eq!(watch.at(6_000, &[(1, 0, Running), (2, 4_000_000, Running)]), []);
-    assert_eq!(watch.at(6_300, &[(1, 0, Running)]), overlap(2, 300, true));
+    assert_eq!(watch.at(8_000, &[(1, 0, Running), (2, 4_000_000, Running)]), []);
+    assert_eq!(watch.at(8_300, &[(1, 0, Running)]), []);
+    assert_eq!(watch.lasting(10_000), overlap(2, 300, true));
 }
 
 #[test]
@@ -144,20 +163,62 @@ fn a_gap_lasts_until_as_many_run_as_did() {
 }
 
 #[test]
-fn break_before_make_is_a_short_gap_and_make_before_break_is_none() {
-    let moves = |handover, states: [ClaimState; 2]| {
-        let mut watch = Watch { handover, ..Watch::new(1) };
+fn break_before_make_is_a_short_gap() {
+    let mut watch = Watch::new(1);
+    watch.at(0, &[(1, 0, Running)]);
+    assert_eq!(watch.at(100, &[(1, 0, Draining { to: TO_TWO })]), []);
+    assert_eq!(watch.at(110, &[(1, 0, Stopped { to: TO_TWO }), (2, 110, Starting)]), []);
+    assert_eq!(watch.at(120, &[(2, 110, Running)]), gap(1, 20, true));
+}
+
+#[test]
+fn make_before_break_is_neither_gap_nor_overlap_in_whatever_order_rows_come() {
+    let to = ReplicaId(2);
+    let yields = (1, 0, ClaimState::Yielding { to });
+    let ends = (1, 0, Draining { to: None });
+    let (starts, runs) = ((2, 100, Starting), (2, 100, Running));
+    let orders: [&[&[(u64, u64, ClaimState)]]; 4] = [
+        &[
+            &[yields.clone()],
+            &[yields.clone(), starts.clone()],
+            &[yields.clone(), runs.clone()],
+            &[ends.clone(), runs.clone()],
+        ],
+        &[&[yields.clone(), starts.clone()], &[ends.clone(), starts.clone()], &[ends.clone(), runs.clone()]],
+        &[&[yields.clone(), starts.clone()], &[starts.clone()]],
+        &[&[yields.clone()], &[ends.clone()], &[], &[starts.clone()]],
+    ];
+    for order in orders {
+        let mut watch = Watch::new(1);
         watch.at(0, &[(1, 0, Running)]);
-        let mut told = watch.at(100, &[(1, 0, states[0].clone()), (2, 100, Starting)]);
-        told.extend(watch.at(110, &[(1, 0, states[1].clone()), (2, 100, Starting)]));
-        told.extend(watch.at(120, &[(2, 100, Running)]));
-        told
-    };
-    let broken = [Draining { to: TO_TWO }, Stopped { to: TO_TWO }];
-    assert_eq!(moves(Handover::BreakBeforeMake, broken.clone()), gap(1, 20, true));
-    let made = [Yielding { to: ReplicaId(2) }, Draining { to: TO_TWO }];
-    assert_eq!(moves(Handover::MakeBeforeBreak, made), []);
-    assert_eq!(moves(Handover::MakeBeforeBreak, broken), [], "the claim of the successor is late");
+        let mut told = Vec::new();
+        for (at, claims) in (100..).step_by(50).zip(order) {
+            told.extend(watch.at(at, claims));
+        }
+        // Its task may take its time to end.
+        told.extend(watch.at(350, std::slice::from_ref(&runs)));
+        told.extend(watch.lasting(60_000));
+        assert_eq!(told, [], "{order:?}");
+        assert_eq!(watch.at(60_000, &[]), [], "from now on");
+        assert_eq!(watch.at(60_100, &[(3, 60_050, Running)]), gap(1, 100, true), "{order:?}");
+    }
+}
+
+#[test]
+fn a_host_that_dies_before_its_successor_runs_is_a_gap() {
+    let to = ReplicaId(2);
+    let mut watch = Watch::new(1);
+    watch.at(0, &[(1, 0, Running)]);
+    assert_eq!(watch.at(100, &[(1, 0, ClaimState::Yielding { to }), (2, 100, Starting)]), []);
+    watch.view.remove(&ReplicaId(1));
+    assert_eq!(watch.at(200, &[(2, 100, Starting)]), []);
+    assert_eq!(watch.at(250, &[(2, 100, Running)]), gap(1, 50, true));
+    // Its task may fail as well.
+    let mut watch = Watch::new(1);
+    watch.at(0, &[(1, 0, Running)]);
+    watch.at(100, &[(1, 0, ClaimState::Yielding { to }), (2, 100, Starting)]);
+    assert_eq!(watch.at(200, &[(1, 0, Stopped { to: TO_TWO }), (2, 100, Starting)]), []);
+    assert_eq!(watch.at(250, &[(2, 100, Running)]), gap(1, 50, true));
 }
 
 #[test]
@@ -187,8 +248,12 @@ fn without_a_place_nothing_is_missing_but_what_was_is() {
 fn roles_that_are_gone_are_forgotten() {
     let mut watch = Watch::new(1);
     watch.at(0, &[(1, 0, Running), (2, 0, Running)]);
-    let mut moment =
-        Moment { now: Instant::ZERO + Duration::from_secs(1), shortest: Duration::ZERO, stamp: &mut Stamp::default };
+    let mut moment = Moment {
+        now: Instant::ZERO + Duration::from_secs(1),
+        view: &BTreeSet::new(),
+        shortest: Duration::ZERO,
+        stamp: &mut Stamp::default,
+    };
     assert_eq!(watch.service.look(&mut moment, std::iter::empty()), []);
     assert!(watch.service.roles.is_empty());
 }

@@ -6,7 +6,7 @@ use unisono::cluster::Builder;
 use unisono::sabotage;
 use unisono::testkit::{NodeIndex, NodeOptions, Simulation, TestCluster};
 use unisono::{
-    AddRoleError, ClaimState, Cluster, Event, RemoveRoleError, Restarts, RoleContext, RoleSpec, RoleSpecError,
+    AddRoleError, Cluster, Event, Handover, RemoveRoleError, Restarts, RoleContext, RoleSpec, RoleSpecError,
     RoleStatus, Unplaced, Visible,
 };
 
@@ -279,9 +279,6 @@ fn every_node_hears_who_gave_a_role_up_and_when_he_may_be_asked_again() {
         let moe = cluster.start("moe", setup).await.unwrap();
         let mut at_moe = moe.events();
         cluster.advance(10 * SECOND).await;
-        let failed = |host: &unisono::RoleHost| matches!(host.state, ClaimState::Failed { .. });
-        larry.until(LONG, |status| status.roles[0].hosts.iter().any(failed)).await.unwrap();
-        cluster.advance(90 * SECOND).await;
         for events in [&mut at_larry, &mut at_moe] {
             let told = told(events).await;
             let gave_up = |event: &Event| {
@@ -316,7 +313,7 @@ fn an_overlap_after_a_cut_is_measured_by_every_node_as_long_as_it_was() {
         }
         let truth = cluster.elapsed() - began;
         cluster.settle().await.unwrap();
-        cluster.advance(SECOND).await;
+        cluster.advance(3 * SECOND).await;
         for (name, events) in FOUR.iter().zip(&mut events) {
             let told = measured(events).await;
             let overlaps: Vec<_> = told.iter().filter(|event| matches!(event, Event::RoleOverlap { .. })).collect();
@@ -355,4 +352,46 @@ fn a_killed_host_is_a_gap_on_every_node_that_is_left_and_a_quiet_start_is_none()
             assert!(*lasted < SECOND, "{lasted:?}");
         }
     });
+}
+
+/// What the nodes that stay measure while the host of a role leaves.
+fn measured_while_its_host_leaves(seed: u64, handover: Handover) -> Vec<Vec<Event>> {
+    TestCluster::run(seed, |cluster| async move {
+        let slow = |context: RoleContext| async move {
+            let starting = context.starting();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            drop(starting);
+            context.stopped().await;
+            // Longer than an overlap has to be to be told.
+            tokio::time::sleep(SECOND).await;
+            Ok(())
+        };
+        let setup = move |builder: Builder| builder.role_kind("gate", slow).role(gate(1, 0).handover(handover));
+        cluster.start_all(FOUR, setup).await.unwrap();
+        cluster.settle().await.unwrap();
+        let host = cluster.node(cluster.running("gate")[0].as_str());
+        let others = FOUR.into_iter().filter(|name| *name != host.node().as_str());
+        let mut events: Vec<_> = others.map(|name| cluster.node(name).events()).collect();
+        host.leave().await.unwrap();
+        cluster.settle().await.unwrap();
+        cluster.advance(3 * SECOND).await;
+        let mut told = Vec::new();
+        for events in &mut events {
+            told.push(measured(events).await);
+        }
+        told
+    })
+}
+
+#[test]
+fn a_handover_is_no_overlap_and_a_gap_only_where_it_breaks_before_it_makes() {
+    for seed in 0..10 {
+        let none: [Vec<Event>; 3] = Default::default();
+        assert_eq!(measured_while_its_host_leaves(seed, Handover::MakeBeforeBreak), none, "seed {seed}");
+        for told in measured_while_its_host_leaves(seed, Handover::BreakBeforeMake) {
+            let [Event::RoleGap { missing: 1, lasted, over: true, .. }] = &told[..] else { panic!("{seed}: {told:?}") };
+            let expected = Duration::from_millis(1_600)..Duration::from_millis(2_000);
+            assert!(expected.contains(lasted), "seed {seed}: {lasted:?}");
+        }
+    }
 }
