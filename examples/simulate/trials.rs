@@ -26,6 +26,8 @@ struct Sum {
     writes: usize,
     collected: u64,
     resurrected: u64,
+    losses_judged: u64,
+    calm_judged: u64,
     steps: u64,
     slowest: Duration,
     /// The trace hashes of all trials; equal whichever thread ran which.
@@ -39,6 +41,8 @@ impl Sum {
         self.writes += report.writes;
         self.collected += report.collected;
         self.resurrected += report.resurrected;
+        self.losses_judged += report.losses_judged;
+        self.calm_judged += report.calm_judged;
         self.steps += report.steps;
         self.slowest = self.slowest.max(report.healed_after);
         self.hash = self.hash.wrapping_add(report.trace_hash);
@@ -87,8 +91,16 @@ pub(crate) fn run(options: &Options, threads: usize, failures: usize, trace: Opt
     println!("{}", progress.words(sum.done));
     println!(
         "{} steps, {} writes, {} removed rows collected, {} came back where parts had evicted each other, \
-         healed at the latest after {:?}, trace hash {:016x}",
-        sum.steps, sum.writes, sum.collected, sum.resurrected, sum.slowest, sum.hash
+         healed at the latest after {:?}, \
+         {} times looked at what the loss of a member moved and {} times at what nothing did, trace hash {:016x}",
+        sum.steps,
+        sum.writes,
+        sum.collected,
+        sum.resurrected,
+        sum.slowest,
+        sum.losses_judged,
+        sum.calm_judged,
+        sum.hash
     );
     summary(&failed)
 }

@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) components: Vec<Component>,
     /// Components that came to rest in this moment, as they were before and as they are now.
     pub(crate) pairs: Vec<Pair>,
+    /// How many there were in all: with one member lost in between, and with none.
+    pub(crate) pairs_seen: (u64, u64),
     /// How many processes were started.
     pub(crate) processes: u64,
     /// There were parts of the cluster that did not know each other.
@@ -56,6 +58,7 @@ impl Facts {
             stop_grace: Duration::ZERO,
             components: Vec::new(),
             pairs: Vec::new(),
+            pairs_seen: (0, 0),
             processes: 0,
             islands: false,
             stood_still: BTreeMap::new(),

@@ -97,6 +97,10 @@ pub struct Report {
     pub collected: u64,
     /// How many rows came back that one side had collected; only where members were evicted from the roster.
     pub resurrected: u64,
+    /// How often a cluster was looked at before and after the loss of one member, with nothing else between.
+    pub losses_judged: u64,
+    /// The same with nothing between at all.
+    pub calm_judged: u64,
     /// How many steps the simulation took: inputs, deadlines, beacons.
     pub steps: u64,
 }
@@ -276,6 +280,8 @@ impl Course {
             writes: self.story.written().len(),
             collected,
             resurrected,
+            losses_judged: self.facts.pairs_seen.0,
+            calm_judged: self.facts.pairs_seen.1,
             steps: self.steps,
         })
     }

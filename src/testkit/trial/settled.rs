@@ -190,6 +190,8 @@ impl Course {
                 let met = |node: &NodeIndex| self.memory.events.get(node).map_or(&[][..], |(_, met)| met.as_slice());
                 let calm = component.nodes.iter().all(|node| met(node).iter().all(|met| met.is_some() && *met == lost));
                 if !more && calm && after.follows(&before, lost) {
+                    let (losses, calm) = &mut self.facts.pairs_seen;
+                    *(if lost.is_some() { losses } else { calm }) += 1;
                     self.facts.pairs.push(Pair { before, after: Arc::clone(&after), lost });
                 }
             }

@@ -11,6 +11,7 @@
 
 mod calm;
 mod departed;
+mod placement;
 mod stories;
 
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::UnsortedOrphans, Workload::Engines(Plan::Hurt), "equal fingerprints mean equal assignments"),
     canary(Rule::LowerRevisionStands, Workload::Story(lower_revision_came_later), "stands at"),
     canary(Rule::NeverStopExtra, Workload::Engines(Plan::Hurt), "in the converged component"),
-    canary(Rule::NoStickiness, Workload::Engines(Plan::Lossy), "though only"),
+    canary(Rule::NoStickiness, Workload::Story(placement::one_dies), "though only"),
     canary(Rule::NoBound, Workload::Engines(Plan::Hurt), "is its share"),
     canary(Rule::NoPolicy, Workload::Engines(Plan::Hurt), "in the converged component"),
     canary(Rule::NoConstraints, Workload::Engines(Plan::Lossy), "against its constraints"),
