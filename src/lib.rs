@@ -374,17 +374,20 @@ pub mod testkit;
 
 pub use cluster::{
     AddRoleError, CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError,
-    DistrServer, Events, Frozen, HandOverError, Index, Lagged, LeaveError, Mailbox, Message, MessageError,
-    MonitorConfig, NodeRef, OperateError, Ordered, Preset, ReadyError, RemoveRoleError, Responder, RoleContext,
-    RoleError, RoleProtocol, RoleRef, RoleResult, Scope, ServeError, ServerConfig, ServerContext, ServerError,
-    ServerHandle, ServerLookupError, ServerResult, ServerState, Snapshot, StartError, Starting, StopError, Table,
-    TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError, Watch, WriteError,
+    DistrServer, Events, ExplainError, Frozen, HandOverError, Index, Lagged, LeaveError, Mailbox, Message,
+    MessageError, MonitorConfig, NodeRef, OperateError, Ordered, Preset, ReadyError, RemoveRoleError, Responder,
+    RoleContext, RoleError, RoleProtocol, RoleRef, RoleResult, Scope, ServeError, ServerConfig, ServerContext,
+    ServerError, ServerHandle, ServerLookupError, ServerResult, ServerState, Snapshot, StartError, Starting, StopError,
+    Table, TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError, Watch, WriteError,
 };
 pub use engine::{
     Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Unplaced, Visible,
 };
 pub use id::{NodeId, NodeIdError, ReplicaId};
-pub use roles::{ClaimState, FencingToken, Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};
+pub use roles::{
+    Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, Move, NewNode, Obstacle,
+    PartitionPolicy, Restarts, RoleSpec, RoleSpecError, Tenure, Weighed, WhatIf, WhatIfError,
+};
 pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};
 pub use store::Origin;
 pub use table::{Bag, Counter, Lww, Merge, MultiValue, RowError, Set, TableValue};

@@ -249,6 +249,8 @@ impl<M: Machine> EventLoop<M> {
                         | Reply::Waiting(_)
                         | Reply::Visible { .. }
                         | Reply::Stats(_)
+                        | Reply::Explained(_)
+                        | Reply::Moves(_)
                         | Reply::Done
                         | Reply::Role { .. }
                         | Reply::Denied(_) => {

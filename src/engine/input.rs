@@ -157,4 +157,18 @@ pub enum Command {
         /// Its name.
         role: String,
     },
+    /// Tell why a role is where it is.
+    Explain {
+        /// The number to answer with.
+        request: u64,
+        /// The name of the role.
+        role: String,
+    },
+    /// Tell what would move if something were otherwise.
+    WhatIf {
+        /// The number to answer with.
+        request: u64,
+        /// What to suppose.
+        change: crate::roles::WhatIf,
+    },
 }

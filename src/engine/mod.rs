@@ -24,6 +24,7 @@ mod datagrams;
 mod departed;
 mod early;
 mod event;
+mod explain;
 mod flapping;
 mod gossip;
 mod guard;

@@ -91,6 +91,10 @@ pub enum Reply {
     Left,
     /// This node left, but these own rows are known to no other member, as `table/key`.
     LeftWithUnsaved(Vec<String>),
+    /// Why the role is where it is; `None` if nobody asked for one of that name.
+    Explained(Option<Box<crate::roles::Explanation>>),
+    /// What would move.
+    Moves(Result<Vec<crate::roles::Move>, crate::roles::WhatIfError>),
 }
 
 /// Why a command was not carried out. Nothing was changed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::signals::{self, Board, Publisher};
+use crate::signals::{self, Board, LoadBucket, Publisher};
 use crate::store::TableName;
 
 /// The board that the application writes into, and what was told of it.
@@ -11,12 +11,18 @@ pub(super) struct Signals {
     table: TableName,
     board: Arc<Board>,
     publisher: Publisher,
+    load: LoadBucket,
 }
 
 impl Signals {
     pub(super) fn new() -> Self {
         let table = TableName::new(signals::TABLE).expect("the names of system tables are well formed");
-        Self { table, board: Arc::default(), publisher: Publisher::default() }
+        Self { table, board: Arc::default(), publisher: Publisher::default(), load: LoadBucket::default() }
+    }
+
+    /// What this node says of itself where roles are placed.
+    pub(super) fn load(&self) -> u8 {
+        self.load.told()
     }
 }
 
@@ -32,14 +38,19 @@ impl Engine {
         if !self.formed() || self.leaving.is_some() {
             return;
         }
-        let Signals { table, board, publisher } = &mut self.signals;
+        let members = self.live().len() + 1;
+        let Signals { table, board, publisher, load } = &mut self.signals;
         let (now, parts) = (self.now.instant, board.parts());
-        if !publisher.is_due(now, &parts) {
-            return;
+        // What the hosted roles count is no part of it: assignment counts them itself.
+        let other = load.update(now, signals::score(&parts), members).is_some();
+        if publisher.is_due(now, &parts) {
+            match self.store.put_own(self.now, table, &[], &signals::encode(&parts)) {
+                Ok(_) => publisher.told(now, &parts),
+                Err(_) => self.stats.own_writes_refused += 1,
+            }
         }
-        match self.store.put_own(self.now, table, &[], &signals::encode(&parts)) {
-            Ok(_) => publisher.told(now, &parts),
-            Err(_) => self.stats.own_writes_refused += 1,
+        if other {
+            self.declare_self();
         }
     }
 }
@@ -49,10 +60,12 @@ mod tests {
     use std::time::Duration;
 
     use super::super::Input;
+    use super::super::message::MemberInfo;
     use super::super::tests::{NOW, OWN, engine};
     use super::*;
     use crate::signals::{Gauge, Part, SignalKind, Spec};
     use crate::time::Now;
+    use crate::wire;
 
     struct Larry {
         engine: Engine,
@@ -118,6 +131,45 @@ mod tests {
         larry.queue.set(7.0).unwrap();
         larry.pass(Duration::from_millis(2_000));
         assert_eq!(larry.rows().unwrap().1[0].value, 7.0, "the last change is told too");
+    }
+
+    /// The load that the others read.
+    fn load(larry: &Larry) -> u8 {
+        let table = TableName::new("@members").unwrap();
+        let rows = larry.engine.store.owner_rows(&table);
+        rows.iter().map(|(_, _, row)| wire::decode::<MemberInfo>(row).unwrap().load).next().unwrap()
+    }
+
+    #[test]
+    fn what_lasts_becomes_the_load_that_roles_are_placed_by() {
+        let mut larry = Larry::new(true);
+        larry.engine.declare_self();
+        assert_eq!(load(&larry), 0);
+        larry.queue.set(5.0).unwrap();
+        larry.pass(Duration::from_secs(2));
+        larry.queue.set(0.0).unwrap();
+        larry.pass(Duration::from_secs(20));
+        assert_eq!(load(&larry), 0, "a peak is no load");
+        larry.queue.set(5.0).unwrap();
+        larry.pass(Duration::from_secs(20));
+        assert_eq!(load(&larry), 18, "ln(1 + 5 / 0.1) / ln(1.25)");
+        larry.queue.set(0.0).unwrap();
+        larry.pass(Duration::from_secs(20));
+        assert_eq!(load(&larry), 0);
+    }
+
+    #[test]
+    fn a_noisy_load_costs_few_declarations() {
+        let mut larry = Larry::new(true);
+        larry.engine.declare_self();
+        let (mut before, mut changes) = (load(&larry), 0);
+        for step in 0..600_u32 {
+            larry.queue.set(40.0 + f64::from(step * 7_919 % 13)).unwrap();
+            larry.pass(Duration::from_secs(1));
+            changes += u32::from(load(&larry) != before);
+            before = load(&larry);
+        }
+        assert_eq!(changes, 1);
     }
 
     #[test]

@@ -38,6 +38,8 @@ impl Engine {
                 let reply = Reply::Stats(Box::new(self.stats()));
                 self.outputs.push_back(Output::Reply { request, reply });
             }
+            Command::Explain { request, role } => self.explain(request, &role),
+            Command::WhatIf { request, change } => self.what_if(request, &change),
             Command::Forget { request } => {
                 self.waiting.waiters.retain(|waiter| waiter.request != request);
                 self.forget_visible(request);

@@ -184,6 +184,11 @@ impl Work {
         })
     }
 
+    /// What a member says of itself.
+    pub(super) fn info(&self, member: ReplicaId) -> Option<&MemberInfo> {
+        self.system.members().get(&member)
+    }
+
     fn name_of(&self, member: ReplicaId) -> String {
         let found = self.drawn.candidates.iter().find(|candidate| candidate.replica == member);
         found.map_or_else(|| member.to_string(), |candidate| candidate.node.to_string())
@@ -225,7 +230,7 @@ impl Engine {
             node,
             kinds,
             labels: self.config.labels.clone(),
-            load: 0,
+            load: self.signals.load(),
             unready: self.is_unready(),
             leaves: self.leaving.is_some(),
         };

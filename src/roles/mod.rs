@@ -18,11 +18,14 @@ mod picture;
 mod spec;
 mod standing;
 mod supervisor;
+mod what_if;
 
-use assign::assign_as;
-pub use assign::{Assignment, assign};
+pub use assign::{Assignment, Chosen, Explanation, GivenUp, HeldBack, Obstacle, Tenure, Weighed, assign};
+pub(crate) use assign::{assign_as, explain};
 pub(crate) use broken::assign_broken;
 pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};
 pub use spec::{Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};
 pub use supervisor::{Permit, RoleReport, RoleStart, Supervisor, SupervisorOutput};
+pub(crate) use what_if::what_if;
+pub use what_if::{Move, NewNode, WhatIf, WhatIfError};

@@ -148,3 +148,6 @@ impl Claim {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

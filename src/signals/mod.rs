@@ -15,6 +15,7 @@
 
 mod allocate;
 mod board;
+mod bucket;
 mod declare;
 mod gauge;
 mod publish;
@@ -23,6 +24,7 @@ mod spec;
 
 pub use allocate::{AllocationList, NodeLoad};
 pub use board::{Board, Signals, SignalsError};
+pub use bucket::LoadBucket;
 pub use gauge::{Gauge, Held, SampleError};
 pub use publish::{PAUSE, Publisher, TABLE, decode, encode};
 pub use score::{Part, buckets, score};

@@ -32,7 +32,9 @@ pub(super) fn one_dies(seed: u64, broken: &[Rule]) -> Result<(), String> {
     simulation.run_for(5 * SECOND);
     for (before, after) in before.iter().zip(hosts(&simulation)) {
         if before[..] != nodes[..1] && *before != after {
-            return Err(format!("seed {seed}: a role moved from {before:?} to {after:?}, though only another node died"));
+            return Err(format!(
+                "seed {seed}: a role moved from {before:?} to {after:?}, though only another node died"
+            ));
         }
     }
     Ok(())

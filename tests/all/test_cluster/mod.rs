@@ -1,5 +1,6 @@
 //! Test clusters, tested: whole nodes with real role tasks on virtual time.
 
+mod explain;
 mod faults;
 mod handover;
 mod roles;
