@@ -146,7 +146,7 @@ impl Engine {
         if letter.bytes.len() > MAX_LETTER {
             return Err(Unsent::TooLarge);
         }
-        if !self.live().contains(&to) {
+        if self.is_gone() || !self.live().contains(&to) {
             return Err(Unsent::NoMember);
         }
         let has_way = self.mail.push(now, letter).map_err(|_| Unsent::Full)?.has_way();

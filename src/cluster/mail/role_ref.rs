@@ -46,7 +46,8 @@ where
 /// A role of the cluster, to be talked to from any node; from [`Cluster::role`]. Cloning is cheap. It does not keep the
 /// node alive.
 ///
-/// A message goes to the instance on this node, if there is one; else to one of those that run, each in turn.
+/// A message goes to the instance on this node, if one runs here; else to one of those that run, each in turn; and if none
+/// does, to one that is coming up on this node.
 pub struct RoleRef<P: RoleProtocol> {
     node: Arc<Node>,
     role: Arc<str>,
@@ -134,7 +135,8 @@ impl<P: RoleProtocol> RoleRef<P> {
     /// [`MessageError`] if it certainly does not arrive.
     pub fn cast(&self, cast: P::Cast) -> Result<(), MessageError> {
         let mut body = Body::Value(Box::new(cast));
-        if let Some(inbox) = self.inbox() {
+        let status = self.status()?;
+        if let Some(inbox) = self.here(&status) {
             let item = Item { body, caller: None, from: self.node.replica, until: None };
             match inbox.push(item) {
                 Ok(()) => return Ok(()),
@@ -142,7 +144,6 @@ impl<P: RoleProtocol> RoleRef<P> {
                 Err((why, _)) => return Err(self.unbegun(&why, self.node.node.as_str(), Duration::ZERO)),
             }
         }
-        let status = self.status()?;
         let Some(host) = self.choose(&status) else {
             return Err(self.unbegun(&NotBegun::NotHere, "", Duration::ZERO));
         };
@@ -160,12 +161,12 @@ impl<P: RoleProtocol> RoleRef<P> {
     pub fn broadcast(&self, cast: &P::Cast) -> Result<usize, MessageError> {
         let bytes = packet::encode(cast).map_err(|why| MessageError::NotUnderstood { why })?;
         let mut told = 0;
-        if let Some(inbox) = self.inbox() {
+        let status = self.status()?;
+        if let Some(inbox) = self.node.post.inbox(Target::Role(&self.role)) {
             let body = Body::Bytes(bytes.clone());
             let item = Item { body, caller: None, from: self.node.replica, until: None };
             told += usize::from(inbox.push(item).is_ok());
         }
-        let status = self.status()?;
         for host in self.running(&status) {
             match self.node.post.cast(host.replica, Target::Role(&self.role), &bytes) {
                 Ok(()) => told += 1,
@@ -183,8 +184,13 @@ impl<P: RoleProtocol> RoleRef<P> {
         &self.role
     }
 
-    fn inbox(&self) -> Option<Arc<Inbox>> {
-        self.node.post.inbox(Target::Role(&self.role))
+    /// The inbox of the instance on this node, if messages are to go there.
+    fn here(&self, status: &Status) -> Option<Arc<Inbox>> {
+        let inbox = self.node.post.inbox(Target::Role(&self.role))?;
+        let own = self.node.replica;
+        let runs_here =
+            find(status, &self.role).unwrap_or_default().iter().any(|host| host.replica == own && runs(host));
+        (runs_here || self.running(status).next().is_none()).then_some(inbox)
     }
 
     /// The status, if the role is in it.
@@ -194,9 +200,8 @@ impl<P: RoleProtocol> RoleRef<P> {
         }
         let status = self.node.status();
         match status.phase {
-            Phase::Left => Err(MessageError::Gone),
-            // It may not have heard of the role yet.
-            Phase::Joining => Ok(status),
+            // It may not have heard of the role yet, or it is on its way out, and its roles have something to say still.
+            Phase::Joining | Phase::Left => Ok(status),
             _ if find(&status, &self.role).is_none() => Err(MessageError::NoSuchRole { role: self.role.to_string() }),
             _ => Ok(status),
         }
@@ -206,9 +211,7 @@ impl<P: RoleProtocol> RoleRef<P> {
     fn running<'a>(&self, status: &'a Status) -> impl Iterator<Item = &'a RoleHost> + Clone + use<'a, P> {
         let own = self.node.replica;
         let hosts = find(status, &self.role).unwrap_or_default().iter();
-        hosts.filter(move |host| {
-            host.replica != own && matches!(host.state, ClaimState::Running | ClaimState::Yielding { .. })
-        })
+        hosts.filter(move |host| host.replica != own && runs(host))
     }
 
     /// The one whose turn it is.
@@ -247,7 +250,8 @@ impl<P: RoleProtocol> RoleRef<P> {
     ) -> Result<Result<P::Reply, Arc<Status>>, MessageError> {
         let post = &self.node.post;
         let target = Target::Role(&self.role);
-        if let Some(inbox) = self.inbox() {
+        let status = self.status()?;
+        if let Some(inbox) = self.here(&status) {
             let (caller, outcome) = Caller::here();
             let body = attempt.body.take().ok_or(MessageError::Gone)?;
             let item = Item { body, caller: Some(caller), from: self.node.replica, until: Some(until) };
@@ -259,9 +263,8 @@ impl<P: RoleProtocol> RoleRef<P> {
                 Err((why, item)) => Some(Outcome::NotBegun(why, Some(item.body))),
             };
             let reply = self.settle(attempt, outcome, self.node.node.as_str())?;
-            return reply.map_or_else(|| self.status().map(Err), |reply| Ok(Ok(reply)));
+            return Ok(reply.ok_or(status));
         }
-        let status = self.status()?;
         let Some(host) = self.choose(&status) else { return Ok(Err(status)) };
         let body = attempt.body.as_mut().ok_or(MessageError::Gone)?;
         let bytes = body.encoded::<P::Call>().map_err(|why| MessageError::NotUnderstood { why })?;
@@ -315,6 +318,10 @@ impl<P: RoleProtocol> RoleRef<P> {
     fn unbegun(&self, why: &NotBegun, node: &str, after: Duration) -> MessageError {
         unbegun(why, &self.role, node, after)
     }
+}
+
+fn runs(host: &RoleHost) -> bool {
+    matches!(host.state, ClaimState::Running | ClaimState::Yielding { .. })
 }
 
 /// The hosts of a role, if it is known.
