@@ -320,7 +320,7 @@ mod tests {
     async fn there_is_room_for_so_many_and_no_more() {
         let inbox = Inbox::new();
         inbox.set_room(2);
-        let kept: Vec<_> = (0..2).map(|index| item(index)).collect();
+        let kept: Vec<_> = (0..2).map(item).collect();
         let (items, _outcomes): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
         items.into_iter().for_each(|item| assert!(inbox.push(item).is_ok()));
         let (third, outcome) = item(2);

@@ -35,7 +35,7 @@ fn what_waits_in_the_mailbox_of_a_role_that_moves_is_begun_by_its_successor() {
         let log = Log::default();
         let (host, others) = three(&cluster, &log, 64).await;
         let call = |number: u64| {
-            let gate = gate_of(if number % 2 == 0 { &others[0] } else { &others[1] });
+            let gate = gate_of(if number.is_multiple_of(2) { &others[0] } else { &others[1] });
             let ask = if number == 0 { Ask::Slowly(3) } else { Ask::Where };
             tokio::spawn(async move { gate.call_within((number, ask), LONG).await })
         };

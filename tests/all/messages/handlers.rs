@@ -8,7 +8,7 @@ fn with_handlers(builder: Builder) -> Builder {
     builder
         .handler("double", |number: u64, _| async move { number * 2 })
         .handler("sleep", |seconds: u64, _| async move {
-            tokio::time::sleep(SECOND * u32::try_from(seconds).unwrap()).await
+            tokio::time::sleep(SECOND * u32::try_from(seconds).unwrap()).await;
         })
         .handler("who asks", |(): (), from: unisono::ReplicaId| async move { from })
         .handler("panic", |why: String, _| async move {
