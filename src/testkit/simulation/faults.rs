@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Simulation;
 use crate::engine::{Command, Engine, Input};
 use crate::id::NodeId;
+use crate::roles::RoleSpec;
 use crate::signals::{Board, Gauge, SignalKind, Spec};
 use crate::testkit::host::{NodeIndex, NodeOptions};
 use crate::testkit::trace::Step;
@@ -114,7 +115,18 @@ impl Simulation {
         host.gauge.get_or_insert_with(|| gauge(engine)).set(value).expect("a sample is a number of at least 0");
     }
 
-    /// Asks a node to leave; the answer is in [`Self::replies`].
+    /// Asks a node for a role, as its application would while it runs; the answer is in [`Self::replies`], under number 1.
+    pub fn add_role(&mut self, node: NodeIndex, spec: RoleSpec) {
+        self.input(node.0, Duration::ZERO, Input::Command(Command::AddRole { request: 1, spec: Box::new(spec) }));
+    }
+
+    /// Asks a node to remove a role; the answer is in [`Self::replies`], under number 1.
+    pub fn remove_role(&mut self, node: NodeIndex, role: &str) {
+        let role = role.to_owned();
+        self.input(node.0, Duration::ZERO, Input::Command(Command::RemoveRole { request: 1, role }));
+    }
+
+    /// Asks a node to leave; the answer is in [`Self::replies`], under number 0.
     pub fn leave(&mut self, node: NodeIndex, patience: Duration) {
         let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         self.input(node.0, Duration::ZERO, Input::Command(Command::Leave { request: 0, patience_ms }));

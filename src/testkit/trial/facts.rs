@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     pub(crate) first_nodes: usize,
     /// How each role was asked for, by whomever and whenever, and when that was for the last time.
     asked: BTreeMap<RoleSpec, Duration>,
+    /// The roles that somebody removed at some time.
+    pub(crate) removed: BTreeSet<String>,
     /// How often somebody asked for something else than before, or took it back.
     pub(crate) changes: u64,
     /// The longest that a role's task takes to end.
@@ -54,6 +56,7 @@ impl Facts {
             whole_since: None,
             first_nodes,
             asked: BTreeMap::new(),
+            removed: BTreeSet::new(),
             changes: 0,
             stop_grace: Duration::ZERO,
             components: Vec::new(),

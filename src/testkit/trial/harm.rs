@@ -67,6 +67,8 @@ impl Course {
             }
             Action::Leave => self.leave_one(),
             Action::Sample => self.sample(),
+            Action::AddRole => self.add_role(),
+            Action::RemoveRole => self.remove_role(),
             Action::Pause => self.stand_still(),
             Action::Resume => {
                 let still: Vec<_> =
@@ -183,7 +185,28 @@ impl Course {
         self.facts.changes += 1;
     }
 
-    /// Larry gets busy, or idle.
+    /// Somebody asks for a role while all runs, or asks for it otherwise than before.
+    fn add_role(&mut self) {
+        let staying = self.staying();
+        let Some(node) = self.pick(&staying) else { return };
+        let spec = self.palette.another();
+        self.say(format_args!("{node:?} asks for {spec:?}"));
+        self.asked(&spec);
+        self.simulation.add_role(node, spec);
+    }
+
+    fn remove_role(&mut self) {
+        let staying = self.staying();
+        let Some(node) = self.pick(&staying) else { return };
+        let names: Vec<String> = self.facts.asked_names().into_iter().map(str::to_owned).collect();
+        let role = self.rng.pick(&names).clone();
+        self.say(format_args!("{node:?} removes {role:?}"));
+        self.simulation.remove_role(node, &role);
+        self.facts.changes += 1;
+        self.facts.removed.insert(role);
+    }
+
+    /// The load of one changes.
     fn sample(&mut self) {
         let alive = self.simulation.alive();
         if let Some(node) = self.pick(&alive) {

@@ -362,7 +362,11 @@ impl Course {
         let hosts = oracle.hosts(&self.simulation);
         self.facts.asked_names().into_iter().find_map(|role| match oracle.spec(role) {
             Some(spec) => oracle.miscount(&hosts, spec),
-            None => Some(format!("nobody knows that {role:?} was asked for")),
+            None if !self.facts.removed.contains(role) => Some(format!("nobody knows that {role:?} was asked for")),
+            None => {
+                let running = self.simulation.running(role);
+                (!running.is_empty()).then(|| format!("{role:?} was removed and runs on {running:?}"))
+            }
         })
     }
 }

@@ -12,7 +12,8 @@ impl Course {
         for leaver in &gone {
             self.facts.leaving.retain(|node| *node != leaver.node);
             let lost = self.process_ended();
-            let reply = self.simulation.replies(leaver.node).get(leaver.replies).map(|(_, reply)| reply.clone());
+            let mut replies = self.simulation.replies(leaver.node).iter().skip(leaver.replies);
+            let reply = replies.find(|(request, _)| *request == 0).map(|(_, reply)| reply.clone());
             self.log.note(self.simulation.elapsed(), format_args!("{:?} left: {reply:?}, lost {lost:?}", leaver.node));
             let own = self.simulation.store(leaver.node).replica();
             // What it handed over may have gone with its new holder meanwhile.

@@ -71,11 +71,12 @@ impl Palette {
 
     /// What somebody asks for while all runs: one of the roles as it was not before, or one that was not there.
     pub(super) fn another(&mut self) -> RoleSpec {
+        let revision = *self.rng.pick(&[0, 0, 1]);
         let number = self.rng.below(self.roles.len() + 2);
         if number == 1 {
-            return RoleSpec::new("two").count(self.count());
+            return RoleSpec::new("two").count(self.count()).revision(revision);
         }
-        self.spec(number)
+        self.spec(number).revision(revision)
     }
 
     fn count(&mut self) -> u32 {

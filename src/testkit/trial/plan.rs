@@ -77,6 +77,8 @@ pub(super) enum Action {
     Delay,
     Flip,
     SetClock,
+    AddRole,
+    RemoveRole,
     /// The load of a node changes.
     Sample,
     HealOne,
@@ -87,7 +89,7 @@ pub(super) enum Action {
 /// Datagrams and frames as large as they may be.
 const WHOLE: (usize, usize) = (usize::MAX, usize::MAX);
 
-const USUAL: [(Action, usize); 26] = [
+const USUAL: [(Action, usize); 28] = [
     (Action::Put, 120),
     (Action::Remove, 40),
     (Action::Kill, 6),
@@ -110,6 +112,8 @@ const USUAL: [(Action, usize); 26] = [
     (Action::Delay, 4),
     (Action::Flip, 3),
     (Action::SetClock, 6),
+    (Action::AddRole, 3),
+    (Action::RemoveRole, 1),
     (Action::Sample, 12),
     (Action::HealOne, 16),
     (Action::HealAll, 4),

@@ -38,7 +38,7 @@ pub(crate) struct Settled {
     loads: BTreeMap<NodeIndex, usize>,
     pub(crate) cap: usize,
     /// The roles that their policies let run.
-    pub(crate) allowed: BTreeSet<String>,
+    allowed: BTreeSet<String>,
     /// The roles that must make way for others, and those in a zone that has too many.
     restless: BTreeSet<String>,
     /// Who has given up which role.
@@ -132,6 +132,7 @@ impl Settled {
         self.members.iter().eq(members)
             && self.excluded.iter().eq(excluded)
             && self.specs == before.specs
+            && self.allowed == before.allowed
             && (self.failures, self.changes) == (before.failures, before.changes)
     }
 }
