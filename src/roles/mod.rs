@@ -20,8 +20,9 @@ mod standing;
 mod supervisor;
 mod what_if;
 
+use assign::assign_as;
+pub(crate) use assign::explain;
 pub use assign::{Assignment, Chosen, Explanation, GivenUp, HeldBack, Obstacle, Tenure, Weighed, assign};
-pub(crate) use assign::{assign_as, explain};
 pub(crate) use broken::assign_broken;
 pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};

@@ -124,8 +124,8 @@ pub(super) struct Board<'a> {
     /// The same by role: those that host it, or wait for it.
     pub(super) tenants: Vec<BTreeSet<usize>>,
     pub(super) apart: Apart,
-    /// For each label that somebody spreads over: the zone of each seat, as a number in the order of the values. Those
-    /// without the label are together the first.
+    /// For each label that somebody spreads over: the zone of each seat, as a number, in the order of the values. A node
+    /// without the label is a zone of its own.
     pub(super) zones: Vec<Vec<usize>>,
     pub(super) cap: usize,
     pub(super) nodes: usize,
@@ -150,7 +150,7 @@ impl<'a> Board<'a> {
         let seat_of: BTreeMap<ReplicaId, Seat> = candidates.iter().enumerate().map(|(s, c)| (c.replica, s)).collect();
         let apart = Apart::new(roles, picture, nodes, |holder| seat_of.get(&holder).map(|seat: &Seat| node_of[*seat]));
         let labels: BTreeSet<&str> = roles.iter().filter_map(|spec| spec.spread_over.as_deref()).collect();
-        let zones = labels.iter().map(|label| zones(label, candidates)).collect();
+        let zones = labels.iter().map(|label| zones(label, candidates, &node_of)).collect();
         let mut rows = Vec::with_capacity(roles.len());
         for (spec, suited) in roles.iter().zip(able::suited(roles, candidates)) {
             let spread = spec.spread_over.as_deref().and_then(|own| labels.iter().position(|label| *label == own));
@@ -273,12 +273,15 @@ impl<'a> Board<'a> {
     }
 }
 
-/// The zone of each seat.
-fn zones(label: &str, candidates: &[&Candidate]) -> Vec<usize> {
-    let value = |candidate: &&Candidate| candidate.labels.get(label).cloned();
-    let values: BTreeSet<Option<String>> = candidates.iter().map(value).collect();
-    let values: Vec<_> = values.into_iter().collect();
-    candidates.iter().map(|candidate| values.partition_point(|other| *other < value(candidate))).collect()
+/// The zone of each seat: the value of the label, or else the node itself.
+fn zones(label: &str, candidates: &[&Candidate], node_of: &[usize]) -> Vec<usize> {
+    let zone = |seat: Seat| match candidates[seat].labels.get(label) {
+        Some(value) => (Some(value), 0),
+        None => (None, node_of[seat]),
+    };
+    let all: BTreeSet<_> = (0..candidates.len()).map(zone).collect();
+    let all: Vec<_> = all.into_iter().collect();
+    (0..candidates.len()).map(|seat| all.partition_point(|other| *other < zone(seat))).collect()
 }
 
 /// On how many nodes these seats are.

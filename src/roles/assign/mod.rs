@@ -23,7 +23,7 @@
 //!    least loaded: counts come before spreading, spreading before balance. Roles that fewer nodes can host go first, then by
 //!    name: a node that several could take, one of them nowhere else, is left to that one. Where only a role that must not be
 //!    beside it is in the way, that one moves if it can, and the orphan waits until its task has gone.
-//! 4. **Zones** that differ by two instances of a role or more give and take.
+//! 4. **Zones** that differ by two instances of a role or more give and take; a node without the label is one of its own.
 //! 5. **Nodes above the cap shed** what suits them least, where the taker then has a quarter less than they had; above the
 //!    cap plus one, wherever it evens the loads.
 //!
