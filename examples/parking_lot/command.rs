@@ -5,7 +5,10 @@ pub(crate) const HELP: &str = "\
 enter GATE PLATE   a car comes in:   enter 1 \"ABC 123\"
 exit GATE PLATE    a car goes out:   exit 2 \"ABC 123\"
 lot                the cars inside, as this node sees them
-gates              which node runs which gate
+gates              which node runs which gate, and who admits cars
+roll               calls every gate from here, and says which answered
+cars-at NODE       how many cars that node knows of, as it says itself
+rush CARS [MS]     so many cars come, by all gates: one each MS milliseconds, or all at once
 members            who is in the cluster
 converged          waits until all nodes see the same, or says what stands in the way
 snapshot           all of it at once, for a closer look
@@ -19,6 +22,9 @@ pub(crate) enum Command {
     Exit { gate: u32, plate: String },
     Lot,
     Gates,
+    Roll,
+    CarsAt { node: String },
+    Rush { cars: u32, every_ms: u32 },
     Members,
     Converged,
     Snapshot,
@@ -43,6 +49,12 @@ impl Command {
             }
             "lot" => alone(line, Self::Lot)?,
             "gates" => alone(line, Self::Gates)?,
+            "roll" => alone(line, Self::Roll)?,
+            "cars-at" => match rest.split_whitespace().collect::<Vec<_>>()[..] {
+                [node] => Self::CarsAt { node: node.to_owned() },
+                _ => return Err("cars-at: say which node, as in `cars-at larry`".to_owned()),
+            },
+            "rush" => rush(rest)?,
             "members" => alone(line, Self::Members)?,
             "converged" => alone(line, Self::Converged)?,
             "snapshot" => alone(line, Self::Snapshot)?,
@@ -59,6 +71,17 @@ fn alone(line: &str, command: Command) -> Result<Command, String> {
     match line.split_once(char::is_whitespace) {
         None => Ok(command),
         Some((word, rest)) => Err(format!("{word}: nothing may follow it, so what is `{}` for?", rest.trim())),
+    }
+}
+
+/// How many cars, and how fast.
+fn rush(rest: &str) -> Result<Command, String> {
+    let wrong = || "rush: say how many cars, as in `rush 100`, or `rush 100 10` for one each 10 ms".to_owned();
+    let numbers = rest.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>().map_err(|_| wrong())?;
+    match numbers[..] {
+        [cars] => Ok(Command::Rush { cars, every_ms: 0 }),
+        [cars, every_ms] => Ok(Command::Rush { cars, every_ms }),
+        _ => Err(wrong()),
     }
 }
 
@@ -96,6 +119,14 @@ mod tests {
     fn blank_lines_are_nothing_and_mistakes_say_what_to_type() {
         assert_eq!(Command::parse("  ").unwrap(), None);
         assert_eq!(Command::parse("lot").unwrap(), Some(Command::Lot));
+        assert_eq!(Command::parse("rush 9").unwrap(), Some(Command::Rush { cars: 9, every_ms: 0 }));
+        assert_eq!(Command::parse("rush 9 10").unwrap(), Some(Command::Rush { cars: 9, every_ms: 10 }));
+        for line in ["rush", "rush many", "rush 1 2 3"] {
+            assert!(Command::parse(line).unwrap_err().contains("how many cars"), "{line}");
+        }
+        let gary = Some(Command::CarsAt { node: "gary".to_owned() });
+        assert_eq!(Command::parse("cars-at gary").unwrap(), gary);
+        assert!(Command::parse("cars-at").unwrap_err().contains("which node"));
         assert!(Command::parse("enter ABC").unwrap_err().contains("which gate"));
         assert!(Command::parse("exit 1 \"\"").unwrap_err().contains("which car"));
         assert!(Command::parse("fly").unwrap_err().contains("help"));

@@ -30,8 +30,15 @@ pub(crate) enum Line {
     Refused { why: String },
     /// The answer to `lot`.
     Lot { cars: Vec<Parked>, spaces: usize },
-    /// The answer to `gates`.
-    Gates { gates: Vec<Gate> },
+    /// The answer to `gates`; and the nodes that run the attendant.
+    Gates { gates: Vec<Gate>, attendant: Vec<String> },
+    /// The answer to `roll`: the gates that answered, those that did not and why, and how long the slowest took.
+    Roll { answered: Vec<u32>, missing: Vec<(u32, String)>, slowest_us: u64 },
+    /// The answer to `cars-at`: what that node says.
+    CarsAt { node: String, cars: usize },
+    /// The answer to `rush`: how many came in and how many stay outside; those of which nobody knows, and why; the median
+    /// and the longest wait for an answer.
+    Rush { admitted: usize, refused: usize, unsure: Vec<String>, median_us: u64, slowest_us: u64 },
     /// The answer to `members`.
     Members { members: Vec<Member> },
     /// The answer to `snapshot`.
@@ -80,12 +87,25 @@ impl fmt::Display for Line {
                 write!(f, "{} of {spaces} spaces taken", cars.len())?;
                 cars.iter().try_for_each(|car| write!(f, "\n  {:12} gate {}, at {}", car.plate, car.gate, car.by))
             }
-            Self::Gates { gates } => {
+            Self::Gates { gates, attendant } => {
+                let place = |nodes: &[String]| if nodes.is_empty() { "nowhere".to_owned() } else { nodes.join(", ") };
                 f.write_str("gates")?;
-                gates.iter().try_for_each(|gate| match gate.nodes.as_slice() {
-                    [] => write!(f, "\n  {}  nowhere", gate.gate),
-                    nodes => write!(f, "\n  {}  {}", gate.gate, nodes.join(", ")),
-                })
+                gates.iter().try_for_each(|gate| write!(f, "\n  {}  {}", gate.gate, place(&gate.nodes)))?;
+                write!(f, "\n  attendant  {}", place(attendant))
+            }
+            Self::Roll { answered, missing, slowest_us } => {
+                let all = answered.len() + missing.len();
+                write!(f, "{} of {all} gates answered, the slowest after {}", answered.len(), span(*slowest_us))?;
+                missing.iter().try_for_each(|(gate, why)| write!(f, "\n  gate {gate}: {why}"))
+            }
+            Self::CarsAt { node, cars } => write!(f, "{node} knows of {cars} cars"),
+            Self::Rush { admitted, refused, unsure, median_us, slowest_us } => {
+                let (median, slowest) = (span(*median_us), span(*slowest_us));
+                write!(
+                    f,
+                    "{admitted} cars came in, {refused} did not; answered after {median} (median), {slowest} (longest)"
+                )?;
+                unsure.iter().try_for_each(|why| write!(f, "\n  one may be inside or not: {why}"))
             }
             Self::Members { members } => {
                 f.write_str("members")?;
@@ -104,6 +124,11 @@ impl fmt::Display for Line {
             Self::Gone { how } => write!(f, "gone: {how}"),
         }
     }
+}
+
+/// Microseconds as people read them.
+fn span(us: u64) -> String {
+    format!("{}.{} ms", us / 1_000, us % 1_000 / 100)
 }
 
 fn event_text(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
@@ -152,8 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_answer_is_named() {
+        let missing = vec![(2, "no".to_owned())];
+        let told = Line::Roll { answered: vec![1], missing, slowest_us: 1_250 }.to_string();
+        assert_eq!(told, "1 of 2 gates answered, the slowest after 1.2 ms\n  gate 2: no");
+    }
+
+    #[test]
     fn a_gate_without_a_host_is_told() {
         let gates = vec![Gate { gate: 1, nodes: vec!["larry".to_owned()] }, Gate { gate: 2, nodes: vec![] }];
-        assert_eq!(Line::Gates { gates }.to_string(), "gates\n  1  larry\n  2  nowhere");
+        let attendant = vec!["gary".to_owned()];
+        let told = Line::Gates { gates, attendant }.to_string();
+        assert_eq!(told, "gates\n  1  larry\n  2  nowhere\n  attendant  gary");
     }
 }

@@ -3,17 +3,18 @@
 //! ```text
 //!        larry                gary               harry          nodes: they find each other on the subnet
 //!   ┌───────────────┐     ┌─────────┐         ┌─────────┐
-//!   │ gate-1 gate-2 │     │ gate-3  │         │ gate-4  │       roles: each runs on exactly one node, and moves
-//!   └───────┬───────┘     └────┬────┘         └────┬────┘       to another one when its node dies
+//!   │ gate-1 gate-2 │     │ gate-3  │         │ gate-4  │       roles: each runs on exactly one node, moves to another
+//!   │               │     │         │         │attendant│       one when its node dies, and is called from any node
+//!   └───────┬───────┘     └────┬────┘         └────┬────┘
 //!   ┌───────┴──────────────────┴───────────────────┴────┐
 //!   │  "ABC 123" → gate 1, entered at larry             │       table `cars`: a whole copy on every node, so that
 //!   │  "XYZ 789" → gate 3, entered at harry             │       reading never waits and no node's death loses a car
 //!   └───────────────────────────────────────────────────┘
 //! ```
 //!
-//! Start here: [`node::start`] is all the code that it takes to be a member, and [`lot`] is the car park itself.
-//! The rest is a terminal around it ([`command`], [`line`]) and a script that plays with three processes
-//! ([`script`], [`stage`]).
+//! Start here: [`node::start`] is all the code that it takes to be a member, and [`lot`] says what the car park promises.
+//! Cars are let in and out by the roles [`gate`] and [`attendant`]. The rest is a terminal around it ([`command`],
+//! [`line`], [`rush`]) and a script that plays with three processes ([`script`], [`stage`]).
 //!
 //! ```text
 //! cargo run --example parking_lot                    # three processes; one is killed; see what happens
@@ -24,12 +25,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core, not its users")]
 
+mod attendant;
 mod command;
 mod figures;
+mod gate;
 mod line;
 mod lot;
 mod node;
 mod options;
+mod rush;
 mod script;
 mod stage;
 

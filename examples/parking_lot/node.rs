@@ -4,47 +4,54 @@ use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use unisono::{Change, Cluster, Event, LeaveError, RoleContext, RoleResult, RoleSpec};
+use tokio::sync::mpsc;
+use unisono::{Change, Cluster, Event, LeaveError, NodeId};
 
+use crate::attendant::{self, Here};
 use crate::command::{Command, HELP};
+use crate::gate;
 use crate::line::{Gate, Line, Parked};
-use crate::lot::{Car, Lot, role_of};
+use crate::lot::{ATTENDANT, Car, Lot, Refusal, Rules, role_of};
 use crate::options::Options;
+use crate::rush::{Rush, rush};
 
 /// Joins the cluster. This is all that an application has to do.
-pub(crate) async fn start(name: &str, options: &Options) -> Result<Cluster, Box<dyn Error>> {
+pub(crate) async fn start(name: &str, options: &Options) -> Result<Lot, Box<dyn Error>> {
+    let rules = Rules { gates: options.gates, spaces: options.spaces, partition: options.partition };
+    let here = Here::default();
     let mut builder = Cluster::builder()
         .name(options.cluster.as_deref().unwrap_or("parking"))
         .node(name)
         .net(&options.net)
-        .port(options.port.unwrap_or(4870))
-        .role_kind("gate", gate);
+        .port(options.port.unwrap_or(4870));
     if let Some(preset) = options.preset {
         builder = builder.preset(preset);
     }
-    for number in 1..=options.gates {
-        builder = builder.role(RoleSpec::new(role_of(number)).kind("gate"));
-    }
-    Ok(builder.start().await?)
-}
-
-/// What a gate does: it stays open until the cluster wants it elsewhere. A real one would drive its barrier here.
-async fn gate(context: RoleContext) -> RoleResult {
-    context.stopped().await;
-    Ok(())
+    let cluster = gate::car_park(builder, rules, here.clone()).start().await?;
+    let lot = Lot::open(cluster, rules)?;
+    Ok(here.get_or_init(|| lot).clone())
 }
 
 /// Runs a node until it is told to leave, its terminal ends, or somebody presses Ctrl-C.
 pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let json = options.json;
     let say = move |line: Line| if json { println!("{}", line.json()) } else { println!("{line}") };
-    let cluster = start(name, options).await?;
-    let lot = Lot::open(cluster.clone(), options.gates, options.spaces)?;
+    let lot = start(name, options).await?;
+    let cluster = lot.cluster();
     let mut events = cluster.events();
     let mut changes = lot.cars().watch();
     let mut typed = BufReader::new(tokio::io::stdin()).lines();
     let mut overfull = None;
     let mut agreed = Vec::new();
+    let (commands, mut ordered) = mpsc::unbounded_channel();
+    let worker = tokio::spawn({
+        let lot = lot.clone();
+        async move {
+            while let Some(command) = ordered.recv().await {
+                say(answer(command, &lot).await);
+            }
+        }
+    });
 
     let ready = cluster.ready(Duration::from_secs(30));
     tokio::pin!(ready);
@@ -82,19 +89,20 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
                 overfull = now;
             }
             line = typed.next_line() => match line?.as_deref().map(Command::parse) {
-                None | Some(Ok(Some(Command::Leave))) => break,
-                Some(Ok(None)) => {}
-                Some(Ok(Some(Command::Converged))) => {
-                    let cluster = cluster.clone();
-                    tokio::spawn(async move { say(converged(&cluster).await) });
+                None | Some(Ok(Some(Command::Leave))) => {
+                    // What was typed before is carried out before.
+                    drop(commands);
+                    worker.await?;
+                    break;
                 }
-                Some(Ok(Some(command))) => say(answer(command, &cluster, &lot, options)),
+                Some(Ok(None)) => {}
+                Some(Ok(Some(command))) => commands.send(command)?,
                 Some(Err(why)) => say(Line::Refused { why }),
             },
             _ = tokio::signal::ctrl_c() => break,
         }
     }
-    say(Line::Gone { how: leave(&cluster).await });
+    say(Line::Gone { how: leave(cluster).await });
     Ok(())
 }
 
@@ -119,31 +127,65 @@ async fn converged(cluster: &Cluster) -> Line {
     }
 }
 
-/// Carries out a command that needs no waiting.
-fn answer(command: Command, cluster: &Cluster, lot: &Lot, options: &Options) -> Line {
-    let done = |what: String, result: Result<(), crate::lot::Refusal>| match result {
+/// Carries out a command.
+async fn answer(command: Command, lot: &Lot) -> Line {
+    let cluster = lot.cluster();
+    let done = |what: String, result: Result<(), Refusal>| match result {
         Ok(()) => Line::Done { what },
         Err(why) => Line::Refused { why: why.to_string() },
     };
     match command {
         Command::Enter { gate, plate } => {
-            done(format!("gate {gate} opens for {plate}"), lot.enter(gate, &plate, now_us()))
+            done(format!("gate {gate} opens for {plate}"), gate::enter(lot, &plate, car(lot, gate)).await)
         }
-        Command::Exit { gate, plate } => done(format!("gate {gate} lets {plate} out"), lot.exit(gate, &plate)),
+        Command::Exit { gate, plate } => {
+            done(format!("gate {gate} lets {plate} out"), gate::exit(lot, gate, &plate).await)
+        }
         Command::Lot => {
             let parked = |(plate, car): (String, Car)| Parked { plate, gate: car.gate, by: car.entered_by };
             let mut cars: Vec<_> = lot.cars().iter().map(parked).collect();
             cars.sort();
-            Line::Lot { cars, spaces: options.spaces }
+            Line::Lot { cars, spaces: lot.rules().spaces }
         }
         Command::Gates => {
-            let gates = (1..=options.gates).map(|gate| Gate { gate, nodes: lot.hosts_of(gate) }).collect();
-            Line::Gates { gates }
+            let gates = 1..=lot.rules().gates;
+            let gates = gates.map(|gate| Gate { gate, nodes: lot.hosts_of(&role_of(gate)) }).collect();
+            Line::Gates { gates, attendant: lot.hosts_of(ATTENDANT) }
+        }
+        Command::Roll => {
+            let gate::Roll { answered, missing, slowest } = gate::roll(cluster, lot.rules().gates).await;
+            Line::Roll { answered, missing, slowest_us: us(slowest) }
+        }
+        Command::CarsAt { node } => cars_at(lot, node).await,
+        Command::Rush { cars, every_ms } => {
+            let every = Duration::from_millis(every_ms.into());
+            let Rush { admitted, refused, unsure, waits } = rush(lot.clone(), cars, every).await;
+            let median = waits.get(waits.len() / 2).copied().unwrap_or_default();
+            let slowest = waits.last().copied().unwrap_or_default();
+            Line::Rush { admitted, refused, unsure, median_us: us(median), slowest_us: us(slowest) }
         }
         Command::Members => Line::Members { members: cluster.members() },
         Command::Snapshot => Line::Snapshot { snapshot: Box::new(cluster.snapshot()) },
-        Command::Help | Command::Converged | Command::Leave => Line::Help { text: HELP.to_owned() },
+        Command::Converged => converged(cluster).await,
+        Command::Help | Command::Leave => Line::Help { text: HELP.to_owned() },
     }
+}
+
+/// Asks another node what it knows.
+async fn cars_at(lot: &Lot, node: String) -> Line {
+    let name = match NodeId::new(node.as_str()) {
+        Ok(name) => name,
+        Err(why) => return Line::Refused { why: why.to_string() },
+    };
+    match attendant::ask(lot, &name).await {
+        Ok(known) => Line::CarsAt { node, cars: known.unwrap_or_default().plates.len() },
+        Err(why) => Line::Refused { why: why.to_string() },
+    }
+}
+
+/// A car that drives up to a gate now, called from this node.
+pub(crate) fn car(lot: &Lot, gate: u32) -> Car {
+    Car { gate, entered_by: lot.cluster().node().to_string(), entered_us: now_us() }
 }
 
 /// A change of the table of cars, as a line.
@@ -163,5 +205,10 @@ fn seen(change: Change<String, Car>) -> Line {
 /// Microseconds since the Unix epoch.
 fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    us(since)
+}
+
+/// A span in microseconds.
+fn us(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

@@ -23,6 +23,9 @@ use unisono::Event;
 /// How long a command may take; `converged` gives up by itself after 10 s and says why.
 const ANSWER: Duration = Duration::from_secs(15);
 
+/// The role that admits cars; all others are gates.
+const ATTENDANT: &str = "attendant";
+
 /// Why something that was expected did not happen.
 pub(crate) type Failure = String;
 
@@ -33,8 +36,10 @@ pub(crate) struct Seen {
     pub(crate) ready: bool,
     /// With whom it agreed last.
     pub(crate) view: BTreeSet<String>,
-    /// The roles that run there now.
+    /// The gates that run there now.
     pub(crate) gates: BTreeSet<String>,
+    /// The attendant runs there now.
+    pub(crate) attends: bool,
     /// Whom it took for dead and has not seen since.
     pub(crate) down: BTreeSet<String>,
     /// Whom it ever suspected or took for dead.
@@ -72,6 +77,8 @@ impl Seen {
     fn take_event(&mut self, event: Event) {
         match event {
             Event::Converged { view } => self.view = view.iter().map(ToString::to_string).collect(),
+            Event::RoleStarted { role, .. } if role == ATTENDANT => self.attends = true,
+            Event::RoleStopped { role, .. } if role == ATTENDANT => self.attends = false,
             Event::RoleStarted { role, .. } => {
                 self.gates.insert(role);
             }
@@ -191,11 +198,21 @@ impl Stage {
 
     /// Types a command at a node and waits for its answer.
     pub(crate) async fn ask(&mut self, node: &str, command: &str) -> Result<Line, Failure> {
+        self.tell(node, command).await?;
+        self.answer(node, command).await
+    }
+
+    /// Types a command at a node.
+    pub(crate) async fn tell(&mut self, node: &str, command: &str) -> Result<(), Failure> {
         let (Some(actor), Some(seen)) = (self.actors.get_mut(node), self.seen.get_mut(node)) else {
             return Err(format!("{node} was not started"));
         };
         seen.answer = None;
-        actor.stdin.write_all(format!("{command}\n").as_bytes()).await.map_err(|why| format!("{node}: {why}"))?;
+        actor.stdin.write_all(format!("{command}\n").as_bytes()).await.map_err(|why| format!("{node}: {why}"))
+    }
+
+    /// Waits for the answer to the command that was typed last at a node.
+    pub(crate) async fn answer(&mut self, node: &str, command: &str) -> Result<Line, Failure> {
         let answered = |seen: &Seens| seen[node].answer.is_some() || seen[node].ended;
         self.until(&format!("{node} answers `{command}`"), ANSWER, answered).await?;
         let answer = self.seen.get_mut(node).and_then(|seen| seen.answer.take());
@@ -225,6 +242,17 @@ impl Stage {
         let at = Instant::now();
         let once = format!("{what}: each of {gates} gates runs once on {nodes:?}");
         Ok(self.until(&once, patience, |seen| run_once(seen, nodes, gates)).await?.max(at))
+    }
+
+    /// Calls every gate from a node, and returns how long the slowest took; all must answer.
+    #[allow(dead_code, reason = "not every test calls")]
+    pub(crate) async fn roll(&mut self, node: &str, gates: u32) -> Result<Duration, Failure> {
+        match self.ask(node, "roll").await? {
+            Line::Roll { answered, slowest_us, .. } if answered == Vec::from_iter(1..=gates) => {
+                Ok(Duration::from_micros(slowest_us))
+            }
+            other => Err(format!("{node} called all gates and said: {other}")),
+        }
     }
 
     /// The cars inside, as a node answers.
