@@ -200,7 +200,7 @@
 //! # }
 //! ```
 //!
-//! Calls go to servers of this node. No call waits longer than its timeout, and its [`CallError`] says whether it may have
+//! Calls of a [`ServerHandle`] go to servers of this node; those to a server that is a role reach it from any. No call waits longer than its timeout, and its [`CallError`] says whether it may have
 //! been carried out.
 //!
 //! # Roles
@@ -245,6 +245,51 @@
 //! [`Cluster::add_role`] and [`Cluster::remove_role`] change the roles while the cluster runs, [`Cluster::roles`] and
 //! [`Cluster::lookup`] tell of them. Of specs that differ the higher [revision](field@RoleSpec::revision) stands
 //! ([`Event::RoleSpecDiffers`]); how well a role was served is measured ([`Event::RoleOverlap`], [`Event::RoleGap`]).
+//!
+//! A role that moves ends before it starts elsewhere, and may [leave](RoleContext::hand_over) the next instance something;
+//! with [`Handover::MakeBeforeBreak`] the next one runs before the old one ends. [`Cluster::leave`] waits for that.
+//!
+//! Any node can [call](RoleRef::call) a role, wherever it runs, once the role reads its [`Mailbox`]. A call to a role that
+//! moves waits for it within its timeout, and is never carried out twice; [`MessageError`] says whether it may have been
+//! carried out once. A [`DistrServer`] that is a role is called in the same way.
+//!
+//! ```
+//! # use std::time::Duration;
+//! use unisono::{Cluster, Message, RoleContext, RoleProtocol, RoleSpec};
+//!
+//! struct Gate;
+//!
+//! impl RoleProtocol for Gate {
+//!     type Call = String;
+//!     type Reply = bool;
+//!     type Cast = ();
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::builder()
+//!     .name("doc-calls")
+//!     .port(21_070)
+//!     .role_kind("gate", |context: RoleContext| async move {
+//!         let mut mailbox = context.mailbox::<Gate>();
+//!         while let Some(message) = mailbox.next().await {
+//!             if let Message::Call(plate, caller) = message {
+//!                 caller.reply(plate.starts_with("B-"));
+//!             }
+//!         }
+//!         Ok(())
+//!     })
+//!     .role(RoleSpec::new("gate-1").kind("gate"))
+//!     .start()
+//!     .await?;
+//! cluster.ready(Duration::from_secs(10)).await?;
+//! assert!(cluster.role::<Gate>("gate-1").call("B-AB 123".into()).await?);
+//! println!("{}", cluster.explain("gate-1").await?); // why it is where it is
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Cluster::explain`] tells why a role is where it is, and [`Cluster::what_if`] what would move.
 //!
 //! # Signals and load
 //!
@@ -326,9 +371,14 @@
 //!
 //! The network may split, and then each side goes on by itself. From that follows what no setting can change:
 //!
-//! - **A role is not exclusive across a split.** Each side runs its full count. Within one side that has converged there
-//!   are at most as many instances as were asked for, once those that were asked to stop have done so. What must not be
-//!   used twice at once has to check the [`FencingToken`] and refuse lower ones.
+//! - **A role is not exclusive across a split.** Each side runs its full count, or by [`PartitionPolicy::Majority`]
+//!   one side at most, once the cut was noticed and the others have stopped. Within one side that has converged there are at
+//!   most as many instances as were asked for, once those that were asked to stop have done so, and one more for each that
+//!   [makes before it breaks](Handover::MakeBeforeBreak). What must not be used twice at once has to check the
+//!   [`FencingToken`] and refuse lower ones.
+//! - **A call that failed may have been carried out.** It is never carried out twice; whether once is not known where the
+//!   connection broke in the middle, and [`MessageError::is_unbegun`] says so. A cast may be lost.
+//! - **A state that is handed over may be lost** with the node that was to take it; what must not be is for a table.
 //! - **A write is not seen everywhere when it returns**, and of two concurrent writes to one [`Lww`] row one is lost. An
 //!   [`update`](Table::update) is atomic on its node only, and so is [`insert_many`](Table::insert_many): others may see a
 //!   part of it for a moment.

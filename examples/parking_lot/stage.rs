@@ -287,10 +287,36 @@ impl Stage {
 
     /// Tells a node to leave, and waits for its process to end well.
     pub(crate) async fn leave(&mut self, node: &str) -> Result<(), Failure> {
+        self.begin_leave(node).await?.ended().await
+    }
+
+    /// Tells a node to leave. What it says from here on is not heard any more.
+    pub(crate) async fn begin_leave(&mut self, node: &str) -> Result<Leaver, Failure> {
         let mut actor = self.actors.remove(node).ok_or_else(|| format!("{node} was not started"))?;
         self.seen.remove(node);
         actor.stdin.write_all(b"leave\n").await.map_err(|why| format!("{node}: {why}"))?;
-        match tokio::time::timeout(Duration::from_secs(20), actor.process.wait()).await {
+        Ok(Leaver { node: node.to_owned(), process: actor.process, _stdin: actor.stdin })
+    }
+}
+
+/// A node that was told to leave.
+pub(crate) struct Leaver {
+    node: String,
+    process: Child,
+    _stdin: ChildStdin,
+}
+
+impl Leaver {
+    /// Whether its process is still there.
+    #[allow(dead_code, reason = "not every test looks")]
+    pub(crate) fn is_there(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Waits for its process to end well.
+    pub(crate) async fn ended(mut self) -> Result<(), Failure> {
+        let node = self.node;
+        match tokio::time::timeout(Duration::from_secs(20), self.process.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(result) => Err(format!("{node} left badly: {result:?}")),
             Err(_) => Err(format!("{node} was told to leave and did not end within 20 s")),

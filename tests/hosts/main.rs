@@ -12,6 +12,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
+mod roles;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::process::Stdio;
@@ -57,12 +59,17 @@ fn rounds() -> usize {
 
 /// Starts a node on its host, that knows of nothing but the subnet. `UNISONO_PRESET` says how patient all are.
 fn start(lab: &Lab, stage: &mut Stage, node: &str) -> Result<Instant, Failure> {
+    start_with(lab, stage, node, GATES)
+}
+
+/// As [`start`], for so many gates.
+fn start_with(lab: &Lab, stage: &mut Stage, node: &str, gates: u32) -> Result<Instant, Failure> {
     let mut command = lab.on(host_of(node), parking_lot());
     command.args(["node", node, "--json", "--net", NET]);
     if let Ok(preset) = std::env::var("UNISONO_PRESET") {
         command.args(["--preset", &preset]);
     }
-    command.args(["--gates", &GATES.to_string(), "--spaces", &SPACES.to_string()]);
+    command.args(["--gates", &gates.to_string(), "--spaces", &SPACES.to_string()]);
     stage.start(node, command.into())
 }
 
