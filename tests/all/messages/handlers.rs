@@ -78,3 +78,15 @@ fn two_handlers_of_one_name_are_an_error() {
         assert_eq!((error.field(), error.to_string().contains("\"double\"")), ("handler", true), "{error}");
     });
 }
+
+/// Gary opened the stream, and closes it when it rests; larry's call went by it.
+#[test]
+fn a_call_outlives_the_stream_that_it_went_by() {
+    TestCluster::run(1, |cluster| async move {
+        let [larry, gary] = cluster.start_all(["larry", "gary"], with_handlers).await.unwrap();
+        cluster.settle().await.unwrap();
+        assert_eq!(gary.on_node(larry.node()).call("double", &1_u64).await, Ok(2_u64));
+        let outcome = larry.on_node(gary.node()).call_within::<_, ()>("sleep", &200_u64, 300 * SECOND).await;
+        assert_eq!(outcome, Ok(()));
+    });
+}

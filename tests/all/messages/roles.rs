@@ -141,7 +141,8 @@ fn what_nobody_waits_for_any_more_is_not_begun() {
             cluster.advance(SECOND).await;
             let late = gate_of(node).call_within((number + 1, Ask::Where), 2 * SECOND).await;
             assert_eq!(late, Err(MessageError::Timeout { after: 2 * SECOND }));
-            let dropped = tokio::time::timeout(SECOND, gate_of(node).call((number + 2, Ask::Where))).await;
+            let dropped = gate_of(node);
+            let dropped = tokio::time::timeout(SECOND, dropped.call_within((number + 2, Ask::Where), LONG)).await;
             assert!(dropped.is_err());
             busy.await.unwrap().unwrap();
             cluster.advance(5 * SECOND).await;
