@@ -60,7 +60,8 @@ pub struct RoleStatus {
     /// `spec.count` the role runs on fewer nodes than it asks for, at 0 on none, until more such nodes join.
     #[serde(default)]
     pub candidates: usize,
-    /// How many instances are to run.
+    /// How many instances are to run on this side of the network: as many as the spec asks for, or none where its partition
+    /// policy holds it back.
     #[serde(default)]
     pub wanted: u32,
     /// Which nodes are to host them, ordered. Fewer than wanted where there is no place for more.
@@ -101,9 +102,11 @@ pub enum Unplaced {
     NoLabels,
     /// Every member that can host it gave it up because it failed too often; they are asked again after a while.
     AllFailed,
-    /// Members could host it, but what it asks for besides keeps them from it: its partition policy on this side of a cut,
-    /// or the roles that it is to be apart from.
-    HeldBack,
+    /// Members could host it, but this side of the network is too small for its
+    /// [partition policy](field@RoleSpec::partition).
+    Partition,
+    /// Members could host it, but all of them host roles that it is [apart from](field@RoleSpec::apart_from).
+    Apart,
 }
 
 impl fmt::Display for Unplaced {
@@ -112,7 +115,8 @@ impl fmt::Display for Unplaced {
             Self::NoKind => "no member registered this kind",
             Self::NoLabels => "no member that registered this kind has the labels",
             Self::AllFailed => "it failed wherever it was tried",
-            Self::HeldBack => "its partition policy or other roles keep it from all nodes",
+            Self::Partition => "this side of the network is too small for its partition policy",
+            Self::Apart => "every node that could host it hosts a role that it is apart from",
         })
     }
 }

@@ -6,7 +6,7 @@ use super::event::Unplaced;
 use super::work::Drawn;
 use super::{Engine, Event};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{Candidate, ClaimState, FencingToken, Holding, RoleSpec};
+use crate::roles::{Candidate, ClaimState, FencingToken, Holding, PartitionPolicy, RoleSpec};
 
 /// What was told already.
 #[derive(Debug, Default)]
@@ -55,7 +55,16 @@ impl Drawn {
             claims.any(|h| h.holder == replica && matches!(h.claim.state, ClaimState::Failed { .. }))
         };
         let all_failed = able.all(|candidate| failed(candidate.replica));
-        Some(if all_failed { Unplaced::AllFailed } else { Unplaced::HeldBack })
+        Some(match () {
+            () if self.is_held_back(spec) => Unplaced::Partition,
+            () if all_failed => Unplaced::AllFailed,
+            () => Unplaced::Apart,
+        })
+    }
+
+    /// Whether a role is not to run on this side of the network.
+    pub(super) fn is_held_back(&self, spec: &RoleSpec) -> bool {
+        spec.partition != PartitionPolicy::Overlap && self.assignment.held_back().any(|role| role == spec.name)
     }
 }
 
@@ -177,6 +186,9 @@ mod tests {
         assert_eq!(told.places(&drawn(fine(), gate(), vec![])), []);
         let excluded = drawn(fine(), gate(), vec![claim("gate", 1, failed("stuck"))]);
         assert_eq!(why(&told.places(&excluded)), [Some(Unplaced::AllFailed)]);
+        let small = drawn(fine(), gate().partition(PartitionPolicy::Quorum(2)), vec![]);
+        assert_eq!(why(&told.places(&small)), [Some(Unplaced::Partition)]);
+        assert!(small.is_held_back(&small.roles[0]));
         assert_eq!(told.places(&Drawn::default()), [], "nobody wants it any more");
         assert!(told.unplaced.is_empty());
     }

@@ -36,6 +36,8 @@ pub(super) struct Seen<'a> {
     pub(super) count: usize,
     /// For how many of them there is a place.
     pub(super) placed: usize,
+    /// Its partition policy keeps it from this side of the network.
+    pub(super) held_back: bool,
     /// The claims on it.
     pub(super) claims: &'a [Holding],
 }
@@ -212,6 +214,11 @@ impl Watched {
     }
 
     fn look_at_gap(&mut self, now: Instant, seen: &Seen<'_>) -> Option<Event> {
+        // Nobody is to run it here, so nothing is missed, and nothing was when more of the others come into sight.
+        if seen.held_back {
+            (self.ran, self.gap) = (0, None);
+            return None;
+        }
         // With a place for none, that is what is wrong, and it is told elsewhere.
         if seen.placed == 0 {
             return None;
@@ -260,6 +267,7 @@ impl Engine {
             role: &spec.name,
             count: spec.count as usize,
             placed: drawn.assignment.hosts(&spec.name).len(),
+            held_back: drawn.is_held_back(spec),
             claims: drawn.claims_of(&spec.name),
         });
         let told = self.service.look(&mut moment, picture);

@@ -11,13 +11,14 @@ struct Watch {
     service: Service,
     count: usize,
     placed: usize,
+    held_back: bool,
     view: BTreeSet<ReplicaId>,
 }
 
 impl Watch {
     fn new(count: usize) -> Self {
         let view = (1..=4).map(ReplicaId).collect();
-        Self { service: Service::default(), count, placed: count, view }
+        Self { service: Service::default(), count, placed: count, held_back: false, view }
     }
 
     /// Shows it the claims: by whom, started when, in what state.
@@ -30,7 +31,8 @@ impl Watch {
             shortest: Duration::from_millis(200),
             stamp: &mut || Stamp::from_millis(WALL_MS + at_ms),
         };
-        let seen = Seen { role: "gate", count: self.count, placed: self.placed, claims: &claims };
+        let seen =
+            Seen { role: "gate", count: self.count, placed: self.placed, held_back: self.held_back, claims: &claims };
         self.service.look(&mut moment, std::iter::once(seen))
     }
 
@@ -242,6 +244,19 @@ fn without_a_place_nothing_is_missing_but_what_was_is() {
     watch.placed = 2;
     assert_eq!(watch.at(64_000, &[(1, 61_000, Running), (2, 64_000, Starting)]), []);
     assert_eq!(watch.at(64_100, &[(1, 61_000, Running), (2, 64_000, Running)]), []);
+}
+
+#[test]
+fn what_is_held_back_is_not_missed_nor_is_it_at_once_when_it_may_run_again() {
+    let mut watch = Watch::new(1);
+    watch.at(0, &[(1, 0, Running)]);
+    assert_eq!(watch.at(1_000, &[]), []);
+    (watch.placed, watch.held_back) = (0, true);
+    assert_eq!(watch.at(1_100, &[]), []);
+    assert_eq!(watch.lasting(60_000), []);
+    (watch.placed, watch.held_back) = (1, false);
+    assert_eq!(watch.at(60_000, &[]), [], "its host comes into sight a little later");
+    assert_eq!(watch.at(60_010, &[(2, 1_000, Running)]), []);
 }
 
 #[test]

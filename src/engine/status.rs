@@ -189,7 +189,7 @@ impl Engine {
             RoleStatus {
                 spec: spec.clone(),
                 candidates: drawn.able(spec),
-                wanted: spec.count,
+                wanted: if drawn.is_held_back(spec) { 0 } else { spec.count },
                 assigned: assigned.iter().filter_map(|replica| drawn.node(*replica).cloned()).collect(),
                 unplaced: drawn.unplaced(spec),
                 hosts: hosts_of(&spec.name),
