@@ -47,9 +47,6 @@ impl Palette {
             fails_percent: *rng.pick(&[0, 0, 0, 10, 40]),
         };
         let mut palette = Self { rng, roles: Vec::new(), share, habits };
-        if !cfg!(any()) {
-            palette.share = Share { overlapping: share.overlapping, requires: 0, apart: 0, spread: 0, policy: 0 };
-        }
         let count = *palette.rng.pick(&[3, 3, 3, 3, 3, 3, 4, 4, 6, 12]);
         palette.roles = vec![RoleSpec::new("one"), RoleSpec::new("two").count(2)];
         for number in 2..count {
