@@ -54,11 +54,8 @@ fn measure(algorithm: Algorithm) -> (usize, usize, usize) {
     let mut candidates: Vec<_> =
         (0..NODES).map(|n| Candidate { load: if busy(n) { BUSY } else { 0 }, ..candidate(n, &["k"]) }).collect();
     let first = unweighted(&candidates, &roles, &Hosts::new());
-    let first = if algorithm as usize == plain as usize || algorithm as usize == bounded as usize {
-        algorithm(&candidates, &roles, &first)
-    } else {
-        first
-    };
+    let is_stateless = [plain as Algorithm, bounded].iter().any(|one| std::ptr::fn_addr_eq(*one, algorithm));
+    let first = if is_stateless { algorithm(&candidates, &roles, &first) } else { first };
     let (mut moved, mut highest, mut to_busy) = (0, 0, 0);
     for lost in 0..candidates.len() {
         let removed = candidates.remove(lost);
