@@ -27,8 +27,9 @@ pub(crate) struct Facts {
     pub(crate) first_nodes: usize,
     /// How each role was asked for, by whomever and whenever, and when that was for the last time.
     asked: BTreeMap<RoleSpec, Duration>,
-    /// The roles that somebody removed at some time.
-    pub(crate) removed: BTreeSet<String>,
+    /// The roles of which nobody needs to know in the end: somebody removed them at some time, or asked for them only while
+    /// all ran, which may have been refused or gone with that node.
+    pub(crate) optional: BTreeSet<String>,
     /// How often somebody asked for something else than before, or took it back.
     pub(crate) changes: u64,
     /// The longest that a role's task takes to end.
@@ -56,7 +57,7 @@ impl Facts {
             whole_since: None,
             first_nodes,
             asked: BTreeMap::new(),
-            removed: BTreeSet::new(),
+            optional: BTreeSet::new(),
             changes: 0,
             stop_grace: Duration::ZERO,
             components: Vec::new(),

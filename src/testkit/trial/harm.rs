@@ -191,6 +191,9 @@ impl Course {
         let Some(node) = self.pick(&staying) else { return };
         let spec = self.palette.another();
         self.say(format_args!("{node:?} asks for {spec:?}"));
+        if !self.facts.asked_names().contains(spec.name.as_str()) {
+            self.facts.optional.insert(spec.name.clone());
+        }
         self.asked(&spec);
         self.simulation.add_role(node, spec);
     }
@@ -203,7 +206,7 @@ impl Course {
         self.say(format_args!("{node:?} removes {role:?}"));
         self.simulation.remove_role(node, &role);
         self.facts.changes += 1;
-        self.facts.removed.insert(role);
+        self.facts.optional.insert(role);
     }
 
     /// The load of one changes.

@@ -362,10 +362,10 @@ impl Course {
         let hosts = oracle.hosts(&self.simulation);
         self.facts.asked_names().into_iter().find_map(|role| match oracle.spec(role) {
             Some(spec) => oracle.miscount(&hosts, spec),
-            None if !self.facts.removed.contains(role) => Some(format!("nobody knows that {role:?} was asked for")),
+            None if !self.facts.optional.contains(role) => Some(format!("nobody knows that {role:?} was asked for")),
             None => {
                 let running = self.simulation.running(role);
-                (!running.is_empty()).then(|| format!("{role:?} was removed and runs on {running:?}"))
+                (!running.is_empty()).then(|| format!("nobody asks for {role:?}, and it runs on {running:?}"))
             }
         })
     }
