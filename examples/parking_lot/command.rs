@@ -8,6 +8,8 @@ lot                the cars inside, as this node sees them
 gates              which node runs which gate, and who admits cars
 roll               calls every gate from here, and says which answered
 cars-at NODE       how many cars that node knows of, as it says itself
+explain ROLE       why a role is where it is:   explain gate-1
+what-if without NODE   which roles would go where if that node died
 rush CARS [MS]     so many cars come, by all gates: one each MS milliseconds, or all at once
 members            who is in the cluster
 converged          waits until all nodes see the same, or says what stands in the way
@@ -25,6 +27,8 @@ pub(crate) enum Command {
     Roll,
     CarsAt { node: String },
     Rush { cars: u32, every_ms: u32 },
+    Explain { role: String },
+    WhatIf { without: String },
     Members,
     Converged,
     Snapshot,
@@ -55,6 +59,14 @@ impl Command {
                 _ => return Err("cars-at: say which node, as in `cars-at larry`".to_owned()),
             },
             "rush" => rush(rest)?,
+            "explain" => match rest.split_whitespace().collect::<Vec<_>>()[..] {
+                [role] => Self::Explain { role: role.to_owned() },
+                _ => return Err("explain: say which role, as in `explain gate-1`".to_owned()),
+            },
+            "what-if" => match rest.split_whitespace().collect::<Vec<_>>()[..] {
+                ["without", node] => Self::WhatIf { without: node.to_owned() },
+                _ => return Err("what-if: say without whom, as in `what-if without larry`".to_owned()),
+            },
             "members" => alone(line, Self::Members)?,
             "converged" => alone(line, Self::Converged)?,
             "snapshot" => alone(line, Self::Snapshot)?,
@@ -124,6 +136,12 @@ mod tests {
         for line in ["rush", "rush many", "rush 1 2 3"] {
             assert!(Command::parse(line).unwrap_err().contains("how many cars"), "{line}");
         }
+        let without = Some(Command::WhatIf { without: "gary".to_owned() });
+        assert_eq!(Command::parse("what-if without gary").unwrap(), without);
+        assert!(Command::parse("what-if gary").unwrap_err().contains("without whom"));
+        let role = Some(Command::Explain { role: "gate-1".to_owned() });
+        assert_eq!(Command::parse("explain gate-1").unwrap(), role);
+        assert!(Command::parse("explain").unwrap_err().contains("which role"));
         let gary = Some(Command::CarsAt { node: "gary".to_owned() });
         assert_eq!(Command::parse("cars-at gary").unwrap(), gary);
         assert!(Command::parse("cars-at").unwrap_err().contains("which node"));

@@ -1,13 +1,15 @@
 //! The gates: roles that take calls from any node, and how to call them.
 
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use unisono::cluster::Builder;
 use unisono::{Cluster, Handover, Message, MessageError, RoleContext, RoleProtocol, RoleResult, RoleSpec};
 
-use super::attendant::{self, Attendant, Here};
+use super::attendant::{self, Attendant};
 use super::lot::{ATTENDANT, Car, Lot, Refusal, Rules, role_of};
 
 /// How long whoever drives up to a gate waits, all attempts together.
@@ -53,6 +55,12 @@ impl RoleProtocol for Gate {
     type Cast = ();
 }
 
+/// The name of the handler that tells how many cars a node knows of; nothing while it starts.
+pub(crate) const CARS: &str = "cars";
+
+/// Where the handlers of a node find the lot, once the node has started.
+pub(crate) type Here = Arc<OnceLock<Lot>>;
+
 /// What makes a node part of the car park: all that an application has to register.
 pub(crate) fn car_park(builder: Builder, rules: Rules, here: Here) -> Builder {
     let gates = (1..=rules.gates).map(|gate| {
@@ -60,7 +68,8 @@ pub(crate) fn car_park(builder: Builder, rules: Rules, here: Here) -> Builder {
         // Two gates do no harm for a moment, since neither admits anybody; none would.
         spec.handover(Handover::MakeBeforeBreak).stop_grace(ATTENTION)
     });
-    let builder = attendant::add_to(builder, rules, here);
+    let builder = attendant::add_to(builder, rules);
+    let builder = builder.handler(CARS, move |(): (), _| std::future::ready(here.get().map(|lot| lot.cars().len())));
     gates.fold(builder.role_kind("gate", move |context| gate(context, rules)), Builder::role)
 }
 
@@ -122,16 +131,16 @@ pub(crate) async fn exit(lot: &Lot, gate: u32, plate: &str) -> Result<(), Refusa
 
 async fn ask(lot: &Lot, gate: u32, call: impl Fn(bool) -> Call) -> Result<(), Refusal> {
     let gate = lot.cluster().role::<Gate>(role_of(gate));
-    let until = tokio::time::Instant::now() + PATIENCE;
+    let until = Instant::now() + PATIENCE;
     let mut again = false;
     loop {
-        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        let left = until.saturating_duration_since(Instant::now());
         let refusal = match gate.call_within(call(again), left).await {
             Ok(Answer::Opened | Answer::Here) => return Ok(()),
             Ok(Answer::Refused(why)) => why,
             Err(why) => not_served(&why),
         };
-        let is_over = until <= tokio::time::Instant::now() || lot.cluster().status().phase == unisono::Phase::Left;
+        let is_over = until <= Instant::now() || lot.cluster().status().phase == unisono::Phase::Left;
         if is_over || !matches!(refusal, Refusal::Unsure { .. }) {
             // Not begun the last time says nothing of the times before.
             return Err(match refusal {

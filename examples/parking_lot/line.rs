@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use unisono::{Event, Liveness, Member, Snapshot};
+use unisono::{Event, Explanation, Liveness, Member, Move, Snapshot};
 
 /// One line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +39,10 @@ pub(crate) enum Line {
     /// The answer to `rush`: how many came in and how many stay outside; those of which nobody knows, and why; the median
     /// and the longest wait for an answer.
     Rush { admitted: usize, refused: usize, unsure: Vec<String>, median_us: u64, slowest_us: u64 },
+    /// The answer to `explain`.
+    Explained { explanation: Box<Explanation> },
+    /// The answer to `what-if`.
+    Moves { moves: Vec<Move> },
     /// The answer to `members`.
     Members { members: Vec<Member> },
     /// The answer to `snapshot`.
@@ -95,17 +99,26 @@ impl fmt::Display for Line {
             }
             Self::Roll { answered, missing, slowest_us } => {
                 let all = answered.len() + missing.len();
-                write!(f, "{} of {all} gates answered, the slowest after {}", answered.len(), span(*slowest_us))?;
+                write!(f, "{} of {all} gates answered, the slowest after {}", answered.len(), us(*slowest_us))?;
                 missing.iter().try_for_each(|(gate, why)| write!(f, "\n  gate {gate}: {why}"))
             }
             Self::CarsAt { node, cars } => write!(f, "{node} knows of {cars} cars"),
             Self::Rush { admitted, refused, unsure, median_us, slowest_us } => {
-                let (median, slowest) = (span(*median_us), span(*slowest_us));
+                let (median, slowest) = (us(*median_us), us(*slowest_us));
                 write!(
                     f,
                     "{admitted} cars came in, {refused} did not; answered after {median} (median), {slowest} (longest)"
                 )?;
                 unsure.iter().try_for_each(|why| write!(f, "\n  one may be inside or not: {why}"))
+            }
+            Self::Explained { explanation } => f.write_str(explanation.to_string().trim_end()),
+            Self::Moves { moves } if moves.is_empty() => f.write_str("no role would move"),
+            Self::Moves { moves } => {
+                let name =
+                    |node: &Option<unisono::NodeId>| node.as_ref().map_or("nowhere".to_owned(), ToString::to_string);
+                f.write_str("these would move")?;
+                let mut moves = moves.iter();
+                moves.try_for_each(|it| write!(f, "\n  {:12} {} → {}", it.role, name(&it.from), name(&it.to)))
             }
             Self::Members { members } => {
                 f.write_str("members")?;
@@ -124,11 +137,6 @@ impl fmt::Display for Line {
             Self::Gone { how } => write!(f, "gone: {how}"),
         }
     }
-}
-
-/// Microseconds as people read them.
-fn span(us: u64) -> String {
-    format!("{}.{} ms", us / 1_000, us % 1_000 / 100)
 }
 
 fn event_text(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
@@ -156,8 +164,23 @@ fn event_text(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
         }
         Event::RoleStarted { role, .. } => write!(f, "{role} runs here"),
         Event::RoleStopped { role, why } => write!(f, "{role} no longer runs here: {why}"),
+        Event::RoleGap { role, over: false, .. } => write!(f, "{role} runs nowhere"),
+        Event::RoleGap { role, lasted, .. } => write!(f, "{role} ran nowhere for {}", ms(*lasted)),
+        Event::RoleOverlap { role, over: false, .. } => write!(f, "{role} runs more often than it should"),
+        Event::RoleOverlap { role, lasted, .. } => {
+            write!(f, "{role} ran more often than it should for {}", ms(*lasted))
+        }
         other => write!(f, "{other:?}"),
     }
+}
+
+/// Microseconds as people read them.
+fn us(us: u64) -> String {
+    ms(std::time::Duration::from_micros(us))
+}
+
+fn ms(span: std::time::Duration) -> String {
+    format!("{:.1} ms", span.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
@@ -179,8 +202,8 @@ mod tests {
     #[test]
     fn who_does_not_answer_is_named() {
         let missing = vec![(2, "no".to_owned())];
-        let told = Line::Roll { answered: vec![1], missing, slowest_us: 1_250 }.to_string();
-        assert_eq!(told, "1 of 2 gates answered, the slowest after 1.2 ms\n  gate 2: no");
+        let told = Line::Roll { answered: vec![1], missing, slowest_us: 1_500 }.to_string();
+        assert_eq!(told, "1 of 2 gates answered, the slowest after 1.5 ms\n  gate 2: no");
     }
 
     #[test]

@@ -18,9 +18,9 @@
 //!   other, and a car takes its space when it is written, before anybody is told.
 //! - The next attendant knows every car that was admitted. A planned move breaks before it makes: the old instance
 //!   finishes what it began, and ends, before the new one starts. When the old one's node dies, the cars it answered for
-//!   are on every other node. In both cases the new one opens only when it [knows what all others
-//!   know](super::attendant), so that cars that were written and not answered for are counted too. That needs no quiet:
-//!   each node is asked once for its cars, and those must arrive here or vanish there, whatever else is written.
+//!   are on every other node. In both cases the new one opens only when all nodes in sight hold the same as it does
+//!   ([`Cluster::tables_converged`]), so that cars that were written and not answered for are counted too. That comes
+//!   about however busy the lot is: while nobody is admitted, no more cars go out than there are.
 //! - An answer that got lost is no harm. Whoever asks does so again with the very same [`Car`], and an attendant that
 //!   finds it inside has admitted it. So a car is let in once, also if the gate or the attendant dies in the middle.
 //! - If a node does not confirm in time, the car is taken out again and the gate stays closed.
@@ -37,7 +37,7 @@
 //!   died before it heard the answer.
 
 use serde::{Deserialize, Serialize};
-use unisono::{Cluster, Lww, PartitionPolicy, ReplicaId, Status, Table, TableError, WriteError};
+use unisono::{Cluster, Lww, PartitionPolicy, Status, Table, TableError, WriteError};
 
 /// A car inside; its plate is the key. The same three values are the same attempt to come in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -116,8 +116,9 @@ impl Lot {
     pub(crate) fn admit(&self, plate: &String, car: &Car) -> Result<(), Refusal> {
         self.may_admit()?;
         match self.cars.get(plate) {
-            // Asked for again, since the answer was lost.
-            Some(inside) if inside == *car => return Ok(()),
+            // Asked for again, since the answer was lost. It is written again, so that it stays if the attendant that was
+            // asked before still lives, behind a cut, and withdraws what it wrote: that is not this row.
+            Some(inside) if inside == *car => {}
             inside => self.rules.may_enter(plate, inside.is_some(), self.cars.len())?,
         }
         Ok(self.cars.insert(plate, car)?)
@@ -146,12 +147,6 @@ impl Lot {
             None if before => Ok(()),
             None => Err(Refusal::NotInside { plate: plate.clone() }),
         }
-    }
-
-    /// The members that take part, as this node sees it, itself included.
-    pub(crate) fn view(&self) -> Vec<(unisono::NodeId, ReplicaId)> {
-        let members = &self.cluster.status().members;
-        members.iter().filter(|member| member.in_view).map(|member| (member.node.clone(), member.replica)).collect()
     }
 
     /// The nodes that run a role: one, unless it is just moving.

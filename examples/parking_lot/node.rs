@@ -5,11 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
-use unisono::{Change, Cluster, Event, LeaveError, NodeId};
+use unisono::{Change, Cluster, Event, LeaveError, NodeId, WhatIf};
 
-use crate::attendant::{self, Here};
 use crate::command::{Command, HELP};
-use crate::gate;
+use crate::gate::{self, Here};
 use crate::line::{Gate, Line, Parked};
 use crate::lot::{ATTENDANT, Car, Lot, Refusal, Rules, role_of};
 use crate::options::Options;
@@ -48,7 +47,10 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
         let lot = lot.clone();
         async move {
             while let Some(command) = ordered.recv().await {
-                say(answer(command, &lot).await);
+                say(match command {
+                    Ok(command) => answer(command, &lot).await,
+                    Err(why) => Line::Refused { why },
+                });
             }
         }
     });
@@ -96,8 +98,8 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
                     break;
                 }
                 Some(Ok(None)) => {}
-                Some(Ok(Some(command))) => commands.send(command)?,
-                Some(Err(why)) => say(Line::Refused { why }),
+                Some(Ok(Some(command))) => commands.send(Ok(command))?,
+                Some(Err(why)) => commands.send(Err(why))?,
             },
             _ = tokio::signal::ctrl_c() => break,
         }
@@ -164,6 +166,17 @@ async fn answer(command: Command, lot: &Lot) -> Line {
             let slowest = waits.last().copied().unwrap_or_default();
             Line::Rush { admitted, refused, unsure, median_us: us(median), slowest_us: us(slowest) }
         }
+        Command::Explain { role } => match cluster.explain(role).await {
+            Ok(explanation) => Line::Explained { explanation: Box::new(explanation) },
+            Err(why) => Line::Refused { why: why.to_string() },
+        },
+        Command::WhatIf { without } => match NodeId::new(without) {
+            Ok(node) => match cluster.what_if(WhatIf::new().without_node(node)).await {
+                Ok(moves) => Line::Moves { moves },
+                Err(why) => Line::Refused { why: why.to_string() },
+            },
+            Err(why) => Line::Refused { why: why.to_string() },
+        },
         Command::Members => Line::Members { members: cluster.members() },
         Command::Snapshot => Line::Snapshot { snapshot: Box::new(cluster.snapshot()) },
         Command::Converged => converged(cluster).await,
@@ -177,8 +190,9 @@ async fn cars_at(lot: &Lot, node: String) -> Line {
         Ok(name) => name,
         Err(why) => return Line::Refused { why: why.to_string() },
     };
-    match attendant::ask(lot, &name).await {
-        Ok(known) => Line::CarsAt { node, cars: known.unwrap_or_default().plates.len() },
+    match lot.cluster().on_node(&name).call::<_, Option<usize>>(gate::CARS, &()).await {
+        Ok(Some(cars)) => Line::CarsAt { node, cars },
+        Ok(None) => Line::Refused { why: format!("{node} is only just starting; try again") },
         Err(why) => Line::Refused { why: why.to_string() },
     }
 }

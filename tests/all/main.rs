@@ -10,6 +10,7 @@ mod elsewhere;
 mod engines;
 mod messages;
 mod operate;
+mod parking;
 mod processes;
 mod pushes;
 mod roles;

@@ -23,10 +23,15 @@ fn the_script_of_the_example_succeeds_and_tells_every_step() {
             "each gate runs once",
             "ABC 123 came in by gate 1, let in at larry",
             "ABC 123 left, let out at harry",
+            "every gate answers calls from every node",
+            "a car came in and went out by every gate, asked for at every node",
+            "153 cars came at once, at all nodes and by all gates: 98 were admitted to 98 spaces",
             "larry was killed with SIGKILL",
             "his gates run on the others",
             "the cars are all there",
             "larry is back, with all the cars",
+            "who ran the attendant, was killed in a rush",
+            "97 were admitted to 97 spaces",
             "all three left in order",
             "kill -9 → its gates run elsewhere",
         ];
@@ -113,12 +118,23 @@ fn who_leaves_in_order_hands_over_its_gates_and_its_cars() {
 fn every_question_is_answered_as_json() {
     play(async {
         let mut stage = pair("json", 4, "").await?;
-        for (question, field) in [("members", "members"), ("gates", "gates"), ("lot", "cars"), ("snapshot", "snapshot")]
-        {
+        for (question, kind, field) in [
+            ("members", "members", "members"),
+            ("gates", "gates", "attendant"),
+            ("roll", "roll", "answered"),
+            ("cars-at gary", "cars_at", "cars"),
+            ("rush 2", "rush", "admitted"),
+            ("explain gate-1", "explained", "explanation"),
+            ("what-if without gary", "moves", "moves"),
+            ("lot", "lot", "cars"),
+            ("snapshot", "snapshot", "snapshot"),
+        ] {
             let answer: serde_json::Value = serde_json::from_str(&stage.ask("larry", question).await?.json()).unwrap();
-            assert_eq!(answer["line"], question);
+            assert_eq!(answer["line"], kind);
             assert!(!answer[field].is_null(), "{answer}");
         }
+        let who = stage.ask("larry", "cars-at mary").await?.to_string();
+        assert!(who.contains("no node mary"), "{who}");
         Ok(())
     });
 }
