@@ -97,7 +97,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::LowerRevisionStands, Workload::Story(lower_revision_came_later), "stands at"),
     canary(Rule::NeverStopExtra, Workload::Engines(Plan::Hurt), "in the converged component"),
     canary(Rule::NoStickiness, Workload::Story(placement::one_dies), "though only"),
-    canary(Rule::NoBound, Workload::Engines(Plan::Hurt), "is its share"),
+    canary(Rule::NoBound, Workload::Story(placement::one_after_the_other), "is its share"),
     canary(Rule::NoPolicy, Workload::Engines(Plan::Hurt), "in the converged component"),
     canary(Rule::NoConstraints, Workload::Engines(Plan::Lossy), "against its constraints"),
     canary(Rule::YieldsForEver, Workload::Engines(Plan::Hurt), "heals"),

@@ -143,6 +143,8 @@ fn a_node_tells_once_a_second_at_most_and_nothing_while_nothing_changes() {
 
         queue(&larry, 10.0);
         cluster.advance(TOLD).await;
+        // And the load, by which roles are placed.
+        cluster.advance(Duration::from_secs(20)).await;
         let quiet = owners();
         for step in 0..600_u32 {
             queue(&larry, 9.0 + f64::from(step % 3));
