@@ -34,7 +34,7 @@ pub(super) struct Leaving {
 /// ```text
 ///   Draining ── all roles run elsewhere ─▶ Stopping ── no role runs here ─▶ Saving ── somebody holds all ─▶ Goodbye
 ///      └────── half the patience ────────────▲ └───────────────────────────────┴──────── patience ────────────▲ │
-///                                                                              Gone ◀── all took note ──────────┘
+///                                                     Gone ◀── all took note, and answers are through ──────────┘
 /// ```
 #[derive(Debug)]
 enum Stage {
@@ -45,6 +45,8 @@ enum Stage {
     Goodbye {
         until: Instant,
         unsaved: Vec<String>,
+        /// Since when everybody has taken note.
+        noted: Option<Instant>,
     },
     Gone,
 }
@@ -120,8 +122,9 @@ impl Engine {
                     self.say_goodbye();
                 }
             }
-            Stage::Goodbye { until, .. } => {
-                if self.now.instant >= *until || self.all_took_note() {
+            Stage::Goodbye { until, noted, .. } => {
+                let (until, noted) = (*until, *noted);
+                if self.now.instant >= until || self.may_go(noted) {
                     self.go();
                 }
             }
@@ -179,7 +182,7 @@ impl Engine {
         let unsaved = self.unsaved();
         let until = self.now.instant + GOODBYE;
         if let Some(leaving) = &mut self.leaving {
-            leaving.stage = Stage::Goodbye { until, unsaved };
+            leaving.stage = Stage::Goodbye { until, unsaved, noted: None };
         }
         self.evict(self.own, "it leaves");
         self.timers.set(Timer::LeavePatience, until);
@@ -201,6 +204,25 @@ impl Engine {
     fn took_note(&self, peer: ReplicaId) -> bool {
         let last = self.peers.get(peer).and_then(|peer| peer.last.as_ref());
         last.is_some_and(|(_, last)| last.roster == self.roster.fingerprint())
+    }
+
+    /// Whether everybody has taken note, and what was sent here before that has come and been answered.
+    fn may_go(&mut self, noted: Option<Instant>) -> bool {
+        if !self.all_took_note() {
+            return false;
+        }
+        let (now, settle) = (self.now.instant, self.config.timing.settle);
+        if self.has_no_mail() || noted.is_some_and(|noted| now.since(noted) >= settle) {
+            return true;
+        }
+        if noted.is_none()
+            && let Some(Leaving { stage: Stage::Goodbye { until, noted, .. }, .. }) = &mut self.leaving
+        {
+            *noted = Some(now);
+            *until = (*until).min(now + settle);
+            self.timers.set(Timer::LeavePatience, *until);
+        }
+        false
     }
 
     fn all_took_note(&self) -> bool {

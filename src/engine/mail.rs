@@ -177,7 +177,8 @@ impl Engine {
     }
 
     fn mail_came(&mut self, from: ReplicaId, stream: StreamId, bytes: &Bytes) {
-        if !self.roster.is_admitted(from) {
+        // Who leaves still answers what was under way to it.
+        if !self.roster.is_admitted(from) && !self.leavers.contains(&from) {
             self.stats.outside_roster += 1;
             return self.drop_stream(stream, None);
         }
@@ -207,6 +208,11 @@ impl Engine {
             self.outputs.push_back(Output::Mail(MailEvent::Interrupted { peer }));
         }
         self.pump_mail(peer);
+    }
+
+    /// Whether nothing was ever sent or came, or not for long.
+    pub(super) fn has_no_mail(&self) -> bool {
+        self.mail.links.is_empty()
     }
 
     /// Closes streams that rest. Whoever opened one closes it.

@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(registry.look(&[]), [], "it was not written yet");
         assert_eq!(registry.look(&[gate(1, 1)]), []);
         for standing in [gate(2, 1), gate(2, 2), gate(3, 2)] {
-            assert_eq!(registry.look(&[standing.clone()]), differs(standing.clone()));
+            assert_eq!(registry.look(std::slice::from_ref(&standing)), differs(standing.clone()));
             assert_eq!(registry.look(&[standing]), [], "said once");
         }
         assert_eq!(registry.look(&[gate(2, 0)]), outdone());

@@ -176,29 +176,24 @@ fn break_before_make_is_a_short_gap() {
 #[test]
 fn make_before_break_is_neither_gap_nor_overlap_in_whatever_order_rows_come() {
     let to = ReplicaId(2);
-    let yields = (1, 0, ClaimState::Yielding { to });
-    let ends = (1, 0, Draining { to: None });
-    let (starts, runs) = ((2, 100, Starting), (2, 100, Running));
-    let orders: [&[&[(u64, u64, ClaimState)]]; 4] = [
-        &[
-            &[yields.clone()],
-            &[yields.clone(), starts.clone()],
-            &[yields.clone(), runs.clone()],
-            &[ends.clone(), runs.clone()],
-        ],
-        &[&[yields.clone(), starts.clone()], &[ends.clone(), starts.clone()], &[ends.clone(), runs.clone()]],
-        &[&[yields.clone(), starts.clone()], &[starts.clone()]],
-        &[&[yields.clone()], &[ends.clone()], &[], &[starts.clone()]],
+    let yields = || (1, 0, ClaimState::Yielding { to });
+    let ends = || (1, 0, Draining { to: None });
+    let (starts, runs) = (|| (2, 100, Starting), || (2, 100, Running));
+    let orders = [
+        vec![vec![yields()], vec![yields(), starts()], vec![yields(), runs()], vec![ends(), runs()]],
+        vec![vec![yields(), starts()], vec![ends(), starts()], vec![ends(), runs()]],
+        vec![vec![yields(), starts()], vec![starts()]],
+        vec![vec![yields()], vec![ends()], vec![], vec![starts()]],
     ];
     for order in orders {
         let mut watch = Watch::new(1);
         watch.at(0, &[(1, 0, Running)]);
         let mut told = Vec::new();
-        for (at, claims) in (100..).step_by(50).zip(order) {
+        for (at, claims) in (100..).step_by(50).zip(&order) {
             told.extend(watch.at(at, claims));
         }
         // Its task may take its time to end.
-        told.extend(watch.at(350, std::slice::from_ref(&runs)));
+        told.extend(watch.at(350, &[runs()]));
         told.extend(watch.lasting(60_000));
         assert_eq!(told, [], "{order:?}");
         assert_eq!(watch.at(60_000, &[]), [], "from now on");

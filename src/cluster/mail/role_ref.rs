@@ -207,11 +207,17 @@ impl<P: RoleProtocol> RoleRef<P> {
         }
     }
 
-    /// The instances on other nodes that take messages.
+    /// The instances on other nodes that take messages; one that yields only while its successor does not run.
     fn running<'a>(&self, status: &'a Status) -> impl Iterator<Item = &'a RoleHost> + Clone + use<'a, P> {
         let own = self.node.replica;
-        let hosts = find(status, &self.role).unwrap_or_default().iter();
-        hosts.filter(move |host| host.replica != own && runs(host))
+        let hosts = find(status, &self.role).unwrap_or_default();
+        let yielded = move |host: &RoleHost| match host.state {
+            ClaimState::Yielding { to } => {
+                hosts.iter().any(|next| next.replica == to && next.state == ClaimState::Running)
+            }
+            _ => false,
+        };
+        hosts.iter().filter(move |host| host.replica != own && runs(host) && !yielded(host))
     }
 
     /// The one whose turn it is.

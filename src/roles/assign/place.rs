@@ -10,6 +10,10 @@ use super::score::Fit;
 /// how much it has; and how well it suits.
 pub(super) type Rank = (usize, Option<usize>, Fit, Seat);
 
+/// What it costs to move an instance out of the way: whether it runs, whether it was moved a short time ago, how well the
+/// seat suits whoever takes it, and which role it is of.
+type Cost = (bool, bool, Rank, usize);
+
 impl Board<'_> {
     /// Puts every instance that is missing somewhere, as far as there is a node that can take it. Counts come before balance.
     /// Returns whether it placed any.
@@ -77,7 +81,7 @@ impl Board<'_> {
     /// step deep, so some counts that a cleverer search would meet stay unmet. What is on its way is left alone.
     fn make_way(&mut self, row: usize) -> bool {
         let counts = self.zone_counts(row);
-        let mut best: Option<((bool, bool, Rank, usize), Seat, Seat, Seat)> = None;
+        let mut best: Option<(Cost, Seat, Seat, Seat)> = None;
         for seat in self.open(row) {
             let node = self.node_of[seat];
             let mut others = self.tenant_beside(row, node);

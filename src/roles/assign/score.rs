@@ -86,7 +86,7 @@ mod tests {
         let costs = [0, 1, 4, 10, 48, 255].map(|load| Fit::new(1_974_209_050_096_512_713, load).cost);
         assert_eq!(costs, [54_090_072, 67_612_590, 132_055_839, 503_752_586, 2_425_475_018_922, 2_425_475_018_922]);
         assert_eq!([1, 1 << 32, 1 << 63, u64::MAX].map(minus_log2), [64 << 24, 32 << 24, 1 << 24, 1]);
-        assert_eq!(Fit::new(0, 255), Fit { cost: (64 << 24) * STRETCH[48] >> 16, hash: Reverse(0) });
+        assert_eq!(Fit::new(0, 255), Fit { cost: ((64 << 24) * STRETCH[48]) >> 16, hash: Reverse(0) });
     }
 
     /// A node of a load of 3, which is 1.25³ ≈ 1.95 times as busy, wins about half as often.

@@ -63,7 +63,7 @@ impl Palette {
 
     /// The zone of the next node.
     pub(super) fn zone(&mut self) -> &'static str {
-        *self.rng.pick::<&'static str>(&ZONES)
+        self.rng.pick::<&'static str>(&ZONES)
     }
 
     /// What somebody asks for while all runs: one of the roles as it was not before, or one that was not there.

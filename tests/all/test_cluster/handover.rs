@@ -1,6 +1,6 @@
 //! Roles that move: what the next instance is given, and that somebody runs them meanwhile.
 
-use unisono::{Event, Handover};
+use unisono::{Event, Handover, Message, RoleProtocol};
 
 use super::*;
 
@@ -174,4 +174,51 @@ fn a_role_can_wait_for_the_tables_before_it_comes_up() {
         let known = cluster.node(next.as_str()).table::<String, Lww<u32>>("known").unwrap();
         assert_eq!(known.get(&next.to_string()), Some(2));
     });
+}
+
+/// Asks for a number, and is given it.
+struct Echo;
+
+impl RoleProtocol for Echo {
+    type Call = u32;
+    type Reply = u32;
+    type Cast = ();
+}
+
+#[test]
+fn calls_to_one_that_leaves_are_all_answered() {
+    for seed in 0..20 {
+        TestCluster::run(seed, |cluster| async move {
+            let echo = |context: RoleContext| async move {
+                let mut mailbox = context.mailbox::<Echo>();
+                while let Some(message) = mailbox.next().await {
+                    if let Message::Call(number, caller) = message {
+                        caller.reply(number);
+                    }
+                }
+                Ok(())
+            };
+            let spec = RoleSpec::new("echo").handover(Handover::MakeBeforeBreak);
+            let setup = move |builder: Builder| builder.role_kind("echo", echo).role(spec.clone());
+            cluster.start_all(["larry", "gary", "jerry"], setup).await.unwrap();
+            cluster.settle().await.unwrap();
+            let host = cluster.node(cluster.running("echo")[0].as_str());
+            let caller = ["larry", "gary", "jerry"].into_iter().find(|name| *name != host.node().as_str()).unwrap();
+            let role = cluster.node(caller).role::<Echo>("echo");
+            let leaves = tokio::spawn(async move { host.leave().await });
+            let mut calls = tokio::task::JoinSet::new();
+            for number in 0.. {
+                let role = role.clone();
+                calls.spawn(async move { role.call(number).await });
+                cluster.advance(Duration::from_micros(300)).await;
+                if leaves.is_finished() && number > 100 {
+                    break;
+                }
+            }
+            leaves.await.unwrap().unwrap();
+            while let Some(answer) = calls.join_next().await {
+                answer.unwrap().unwrap();
+            }
+        });
+    }
 }

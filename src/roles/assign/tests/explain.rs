@@ -6,7 +6,7 @@ fn node(n: u64, zone: &str) -> Candidate {
     Candidate { labels: BTreeMap::from([("zone".to_owned(), zone.to_owned())]), ..candidate(n, &["k"]) }
 }
 
-fn of<'a>(explanation: &'a Explanation, n: u64) -> &'a Weighed {
+fn of(explanation: &Explanation, n: u64) -> &Weighed {
     explanation.candidates.iter().find(|c| c.replica == ReplicaId(n)).unwrap()
 }
 

@@ -26,7 +26,9 @@ pub(super) fn rich(apart: bool, spread: bool, moving: bool) -> impl Strategy<Val
     let roles = proptest::collection::vec(role, 0..9);
     let claims = proptest::collection::btree_map((0_usize..9, 0_u64..9), (0_u64..50, 0_u8..10, 0_u64..9), 0..30);
     (nodes, roles, claims).prop_map(move |(nodes, roles, claims)| {
-        let node = |(n, (kinds, (ssd, zone, load))): (u64, (Vec<&str>, (bool, usize, u8)))| {
+        let node = |(n, (kinds, (ssd, zone, load)))| {
+            let zone: usize = zone;
+            let kinds: Vec<&str> = kinds;
             let mut candidate = Candidate { load, ..candidate(n, &kinds) };
             if ssd {
                 candidate.labels.insert("disk".into(), "ssd".into());
