@@ -22,6 +22,7 @@
 mod config;
 mod datagrams;
 mod departed;
+mod drawn;
 mod early;
 mod event;
 mod explain;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::drawn::Drawn;
 use super::event::Unplaced;
-use super::work::Drawn;
 use super::{Engine, Event};
 use crate::id::{NodeId, ReplicaId};
 use crate::roles::{Candidate, ClaimState, FencingToken, Holding, PartitionPolicy, RoleSpec};
