@@ -133,7 +133,8 @@ impl Stage {
         let node = &mut self.nodes[at];
         match &input {
             Input::Datagram { bytes, .. } | Input::Frame { bytes, .. } => node.fed += bytes.len() as u64,
-            Input::Role(RoleReport::Stopped { role, token, .. }) | Input::Role(RoleReport::Failed { role, token, .. }) => {
+            Input::Role(RoleReport::Stopped { role, token, .. })
+            | Input::Role(RoleReport::Failed { role, token, .. }) => {
                 if let Input::Role(RoleReport::Failed { why, .. }) = &input {
                     node.fed += why.len() as u64;
                 }
