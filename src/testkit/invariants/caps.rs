@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 
 use super::{Invariant, Scene, Verdict};
-use crate::engine::RoleStatus;
 use crate::id::ReplicaId;
+use crate::store::Digest;
 use crate::testkit::NodeIndex;
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Caps {
-    /// Repair sessions that each process had begun when it was at rest, and what the roles did.
-    pulls: BTreeMap<ReplicaId, (u64, Vec<RoleStatus>)>,
+    /// Repair sessions that each process had begun when it was at rest, and what it held.
+    pulls: BTreeMap<ReplicaId, (u64, Digest)>,
 }
 
 impl Caps {
@@ -64,14 +64,15 @@ impl Invariant for Caps {
 
     /// At rest nobody has anything to repair: asked twice, 1.5 s apart, and the count has hardly moved. (Member lists are
     /// compared every 10 s with those who remember a dead member that oneself forgot; who repairs without end does so four
-    /// times a second. Roles that failed before may still come back, which is no rest.)
+    /// times a second. Where rows are still written, because a role comes
+    /// back or a load is told, that is no rest.)
     fn at_rest(&mut self, scene: Scene<'_>) -> Verdict {
         self.look(scene)?;
         for node in scene.simulation.alive() {
             let Some(engine) = scene.simulation.engine(node) else { continue };
-            let (pulls, roles) = (engine.stats().pulls, engine.status().roles);
-            let before = self.pulls.insert(engine.replica(), (pulls, roles.clone()));
-            let rested = before.filter(|(_, before)| *before == roles);
+            let (pulls, holds) = (engine.stats().pulls, scene.simulation.store(node).digest());
+            let before = self.pulls.insert(engine.replica(), (pulls, holds));
+            let rested = before.filter(|(_, before)| *before == holds);
             if let Some((before, _)) = rested.filter(|(before, _)| pulls > before + 4) {
                 return Err(format!("{node:?} still repairs at rest: {before}, then {pulls} sessions"));
             }

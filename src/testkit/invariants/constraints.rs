@@ -4,8 +4,11 @@
 //! Constraints are there for what a cluster cannot see: a disk that only some nodes have, two roles that would ruin each
 //! other. Counts come before the spread, so zones may differ where nobody could change that.
 
+use std::collections::BTreeSet;
+
 use super::oracle::Oracle;
 use super::{Invariant, NodeIndex, Scene, Verdict};
+use crate::roles::RoleSpec;
 
 /// See the module.
 pub(crate) struct Constraints;
@@ -44,7 +47,7 @@ fn judge(scene: Scene<'_>, nodes: &[NodeIndex]) -> Verdict {
                 return Err(format!("{:?} runs on {node:?} beside {other:?}, against its constraints", spec.name));
             }
         }
-        if !oracle.is_lopsided(spec, running) {
+        if !oracle.is_lopsided(spec, running) || is_about_to_move(scene, nodes, spec, running) {
             continue;
         }
         // An instance of a full zone that could go to a node with room in an empty one.
@@ -64,4 +67,11 @@ fn judge(scene: Scene<'_>, nodes: &[NodeIndex]) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// Whether the nodes mean to have it otherwise: somebody's exclusion has ended just now, say.
+fn is_about_to_move(scene: Scene<'_>, nodes: &[NodeIndex], spec: &RoleSpec, running: &BTreeSet<NodeIndex>) -> bool {
+    let runs: BTreeSet<_> = running.iter().map(|node| scene.simulation.store(*node).replica()).collect();
+    let mut engines = nodes.iter().filter_map(|node| scene.simulation.engine(*node));
+    engines.any(|engine| engine.assignment().1.hosts(&spec.name).iter().copied().collect::<BTreeSet<_>>() != runs)
 }
