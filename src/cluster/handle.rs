@@ -205,9 +205,10 @@ impl Cluster {
         DigestSnapshot::take(&self.node.local.store)
     }
 
-    /// Leaves the cluster in order: ends the servers and roles of this node and returns once another member holds every row that it
-    /// wrote. The last one has nobody to hand anything to, and what it still holds is lost. It tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms); then the error names the
-    /// rows that would be lost. Either way the node is gone for all clones of this handle.
+    /// Leaves the cluster in order: ends the servers of this node, lets its roles move to others, and returns once another
+    /// member holds every row that it wrote. The last one has nobody to hand anything to, and what it still holds is lost. It
+    /// tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms), and half of that until roles have moved;
+    /// then the error names the rows that would be lost. Either way the node is gone for all clones of this handle.
     ///
     /// Of several callers one hears what became of it, the others [`LeaveError::Gone`]. Not cancel safe: leaving cannot
     /// be taken back, and who drops the future does not hear what became of it. Not to be awaited in the task of a role
