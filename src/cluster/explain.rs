@@ -42,14 +42,14 @@ impl Cluster {
     /// };
     /// let cluster = Cluster::builder()
     ///     .name("doc-explain")
-    ///     .port(24_320)
+    ///     .port(24_360)
     ///     .role_kind("gate", gate)
     ///     .role(RoleSpec::new("gate-1").kind("gate"))
     ///     .role(RoleSpec::new("barrier").kind("gate").only_on("drive", "in"))
     ///     .start()
     ///     .await?;
     /// cluster.ready(Duration::from_secs(10)).await?;
-    /// cluster.converged(Duration::from_secs(10)).await?;
+    /// cluster.converged().await?;
     ///
     /// let gate = cluster.explain("gate-1").await?;
     /// assert_eq!(gate.candidates[0].chosen, Some(Chosen::Incumbent));
@@ -89,13 +89,13 @@ impl Cluster {
     ///     context.stopped().await;
     ///     Ok(())
     /// };
-    /// let mut builder = Cluster::builder().name("doc-what-if").port(24_340).role_kind("gate", gate);
+    /// let mut builder = Cluster::builder().name("doc-what-if").port(24_380).role_kind("gate", gate);
     /// for number in 1..=4 {
     ///     builder = builder.role(RoleSpec::new(format!("gate-{number}")).kind("gate"));
     /// }
     /// let cluster = builder.start().await?;
     /// cluster.ready(Duration::from_secs(10)).await?;
-    /// cluster.converged(Duration::from_secs(10)).await?;
+    /// cluster.converged().await?;
     ///
     /// let moves = cluster.what_if(WhatIf::new().with_node(NewNode::new("gary".parse()?, ["gate"]))).await?;
     /// assert_eq!(moves.len(), 1, "of four gates one goes over");
