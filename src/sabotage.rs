@@ -87,6 +87,8 @@ rules! {
     OneRefusal = "one-refusal", "4";
     /// A suspect is told of it once, whether or not it hears.
     ToldOnce = "told-once", "4";
+    /// What a member that was away says of others is taken for a verdict.
+    HearsayTaken = "hearsay-taken", "4";
     /// A node that is suspected does not refute it.
     NoIncarnation = "no-incarnation", "4";
     /// The return of a member that was Down goes unnoticed.
@@ -97,6 +99,8 @@ rules! {
     DownNotAnnouncedTo = "down-not-announced-to", "4";
     /// A member that flaps takes its roles back each time.
     EagerReturn = "eager-return", "4";
+    /// A member that answers too late hosts roles when it is alone in its view.
+    LateHosts = "late-hosts", "4";
     /// A former run of the own name, which the roster remembers, is taken for one that lives.
     NamesOfTheDead = "names-of-the-dead", "4";
     /// A node that leaves serves nobody any more.

@@ -1,12 +1,13 @@
 //! How long a cluster takes over what happens to it, over many seeds, in virtual time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use unisono::Preset;
 use unisono::engine::{Engine, EngineStats, Event, Liveness, Timing};
 use unisono::store::TableName;
 use unisono::testkit::{NodeIndex, NodeOptions, Rule, Simulation};
+use unisono::{Preset, ReplicaId};
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum What {
     FalseDown,
     /// A cut through the middle ends.
     Heal,
+    /// A cut that kept one node from all others ends.
+    Return,
     /// One more node comes.
     Join,
     /// All nodes start at once.
@@ -28,11 +31,12 @@ pub(crate) enum What {
 }
 
 impl What {
-    pub(crate) const ALL: [(&'static str, Self); 7] = [
+    pub(crate) const ALL: [(&'static str, Self); 8] = [
         ("crash", Self::Crash),
         ("kill", Self::Kill),
         ("false-down", Self::FalseDown),
         ("heal", Self::Heal),
+        ("return", Self::Return),
         ("join", Self::Join),
         ("many", Self::Many),
         ("restarts", Self::Restarts),
@@ -52,14 +56,26 @@ pub(crate) struct Measure {
 
 /// How exactly the time is measured.
 const TICK: Duration = Duration::from_millis(5);
+/// How long after a heal false verdicts are still counted.
+const AFTERMATH: Duration = Duration::from_secs(10);
 /// What has not happened by then does not.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What came of a heal.
+struct Healed {
+    /// When all were in one view again.
+    views: Duration,
+    /// When all agreed and held the same.
+    all: Duration,
+    /// How often members of one side took each other for dead.
+    false_downs: usize,
+}
 
 impl Measure {
     pub(crate) fn run(self, nodes: usize, first: u64, seeds: u64) -> Result<(), String> {
         println!("{:?}, {nodes} nodes, {} % loss, seeds {first}..{}", self.what, self.loss, first + seeds);
         let (mut one, mut all) = (Figures::default(), Figures::default());
-        let mut accused = 0;
+        let (mut accused, mut accusing) = (0, 0);
         for seed in first..first + seeds {
             match self.what {
                 What::Crash | What::Kill => {
@@ -68,10 +84,12 @@ impl Measure {
                     all.0.push(last);
                 }
                 What::FalseDown => accused += self.false_down(nodes, seed)?,
-                What::Heal => {
-                    let (views, rows) = self.heal(nodes, seed)?;
-                    one.0.push(views);
-                    all.0.push(rows);
+                What::Heal | What::Return => {
+                    let healed = self.heal(nodes, seed)?;
+                    one.0.push(healed.views);
+                    all.0.push(healed.all);
+                    accused += healed.false_downs;
+                    accusing += u64::from(healed.false_downs > 0);
                 }
                 What::Join => all.0.push(self.join(nodes, seed)?),
                 What::Many => {
@@ -85,7 +103,10 @@ impl Measure {
         match self.what {
             What::Crash | What::Kill => println!("first to know  {one}\neverybody      {all}"),
             What::FalseDown => println!("{accused} false verdicts in {seeds} times {} s", self.seconds),
-            What::Heal => println!("equal views    {one}\nconverged      {all}"),
+            What::Heal | What::Return => println!(
+                "equal views    {one}\nconverged      {all}\n{accused} false verdicts between members of one side, in \
+                 {accusing} of {seeds} seeds"
+            ),
             What::Join => println!("known to all   {all}"),
             What::Many => println!("converged      {all}"),
             What::Restarts => {}
@@ -152,16 +173,15 @@ impl Measure {
         Ok(simulation.nodes().into_iter().map(verdicts).sum())
     }
 
-    /// When all are in one view again, and when all agree and hold the same.
-    fn heal(self, nodes: usize, seed: u64) -> Result<(Duration, Duration), String> {
+    fn heal(self, nodes: usize, seed: u64) -> Result<Healed, String> {
         let mut simulation = self.at_rest(nodes, seed)?;
-        let (one, other) = {
-            let mut all = simulation.nodes();
-            let by = usize::try_from(seed).unwrap_or_default() % all.len();
-            all.rotate_left(by);
-            let other = all.split_off((1 + by % (nodes - 1)).min(nodes - 1));
-            (all, other)
-        };
+        let mut one = simulation.nodes();
+        let by = usize::try_from(seed).unwrap_or_default() % one.len();
+        one.rotate_left(by);
+        let kept = if self.what == What::Return { nodes - 1 } else { 1 + by % (nodes - 1) };
+        let other = one.split_off(kept);
+        let from: BTreeMap<NodeIndex, usize> =
+            simulation.nodes().into_iter().map(|node| (node, simulation.events(node).len())).collect();
         let cut = simulation.network().cut(&one, &other);
         simulation.run_for(Duration::from_secs(self.seconds));
         cut.heal();
@@ -169,7 +189,9 @@ impl Measure {
             simulation.alive().iter().all(|node| simulation.view(*node).len() == nodes)
         })?;
         let rest = await_all(&mut simulation, Simulation::all_converged)?;
-        Ok((views, views + rest))
+        simulation.run_for(AFTERMATH);
+        let false_downs = [one, other].iter().map(|side| verdicts_within(&simulation, side, &from)).sum();
+        Ok(Healed { views, all: views + rest, false_downs })
     }
 
     /// Each process writes a row of its own, which stays, and one that all share, and removes another.
@@ -218,6 +240,13 @@ impl Measure {
             simulation.alive().iter().all(|node| simulation.view(*node).len() == nodes)
         })
     }
+}
+
+/// How often a node of this side took another one of it for dead, since so many events of each.
+fn verdicts_within(simulation: &Simulation, side: &[NodeIndex], from: &BTreeMap<NodeIndex, usize>) -> usize {
+    let replicas: BTreeSet<ReplicaId> = side.iter().map(|node| simulation.store(*node).replica()).collect();
+    let is_false = |event: &&Event| matches!(event, Event::Down { replica, .. } if replicas.contains(replica));
+    side.iter().map(|node| simulation.events(*node)[from[node]..].iter().filter(is_false).count()).sum()
 }
 
 fn await_all(simulation: &mut Simulation, condition: impl Fn(&Simulation) -> bool) -> Result<Duration, String> {

@@ -28,7 +28,9 @@ cargo run --release --example simulate -- --nodes 100 --seeds 20 --measure NAME 
               real time that was; with --writes its applications write
   --measure   how long a cluster takes, in virtual time: until a crash or a kill is known, until a cut of --span seconds
               is healed, until one who joins is known to all, until many that start at once have converged; or how often
-              somebody is taken for dead in --span seconds: crash, kill, heal, join, many or false-down; or
+              somebody is taken for dead in --span seconds: crash, kill, heal, return (of one node that was cut off from
+              all), join, many or false-down; heal and return also count the members of one side that took each other
+              for dead; or
               what is left of --span processes that came one after the other: restarts. --loss is in
               percent";
 

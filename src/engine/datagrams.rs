@@ -36,6 +36,7 @@ impl Engine {
             return;
         }
         self.speech.hear(from, front.versions);
+        self.swim.heard_from(self.now.instant, envelope.sender);
         let outcome = match envelope.kind {
             kind::SWIM => wire::split_padded(body)
                 .and_then(|body| self.swim.handle_datagram(self.now.instant, body).map_err(|_| wire::Malformed)),

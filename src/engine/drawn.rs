@@ -41,10 +41,11 @@ impl Engine {
         };
         let living = || system.members().iter().filter(|(owner, _)| alive(**owner));
         // Who is unready builds only what nobody else can.
-        let ready = living().filter(|(_, info)| !info.unready && !info.leaves).flat_map(|(_, info)| &info.kinds);
+        let ready =
+            living().filter(|(_, info)| !info.unready && !info.leaves && !info.late).flat_map(|(_, info)| &info.kinds);
         let offered: BTreeSet<&String> = ready.collect();
         let candidate = |(replica, info): (&ReplicaId, &MemberInfo)| {
-            let builds = |kind: &&String| !info.leaves && (!info.unready || !offered.contains(kind));
+            let builds = |kind: &&String| !info.leaves && !info.late && (!info.unready || !offered.contains(kind));
             let kinds = info.kinds.iter().filter(builds).cloned().collect();
             Candidate {
                 node: info.node.clone(),

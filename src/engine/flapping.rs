@@ -11,6 +11,10 @@
 //!
 //! After a cut each side has found the other Down, and comes back to it. It is the one who was lost, and not the rest, who
 //! held most of the others as Down; or nobody, as one does who stood still.
+//!
+//! A member whose packets are late is Down to the others again and again, and so are they to it, though it hears them. Alone
+//! in its view it would start all roles beside those that run. So an unready member that hears others while it holds them as
+//! Down is *late*: it builds nothing at all, and ends what it runs. The others live, and their side runs the roles.
 
 use std::time::Duration;
 
@@ -33,9 +37,11 @@ const QUIET: Duration = Duration::from_secs(300);
 /// How this node came back, from being found Down, of late.
 #[derive(Debug, Default)]
 pub(super) struct Flapping {
+    /// When it began to come back the last time.
     last: Option<Instant>,
     wait: Option<Duration>,
     unready: bool,
+    late: bool,
     any_down: Lately,
     most_down: Lately,
 }
@@ -63,11 +69,15 @@ impl Lately {
 impl Flapping {
     /// This node was lost and came back. Returns for how long it is unready from now on, if it flaps.
     fn came_back(&mut self, now: Instant) -> Option<Duration> {
-        let since = self.last.replace(now).map(|last| now.since(last));
+        let since = self.last.map(|last| now.since(last));
+        if since.is_some_and(|since| since < ONE_TIME) {
+            return None;
+        }
+        self.last = Some(now);
         if since.is_none_or(|since| since > QUIET) {
             self.wait = None;
         }
-        if !since.is_some_and(|since| (ONE_TIME..=SOON).contains(&since)) {
+        if since.is_none_or(|since| since > SOON) {
             return None;
         }
         let wait = self.wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LAST_WAIT));
@@ -82,12 +92,34 @@ impl Engine {
         self.flapping.unready
     }
 
+    /// Whether this node builds nothing, since it answers too late.
+    pub(super) fn is_late(&self) -> bool {
+        self.flapping.late
+    }
+
+    /// Judges whether this node is late; says so when that changes.
+    pub(super) fn judge_lateness(&mut self) {
+        let late = self.flapping.unready && self.hears_the_down() && !self.sabotage.breaks(Rule::LateHosts);
+        if std::mem::replace(&mut self.flapping.late, late) != late && self.formed() && self.leaving.is_none() {
+            self.declare_self();
+        }
+    }
+
+    /// Whether a member that is held as Down was heard a short time ago. One that a cut keeps away was not heard for a whole
+    /// suspicion before it was found Down, so the cut is taken for lateness for another one at the most.
+    fn hears_the_down(&self) -> bool {
+        let lately = self.config.timing.membership.suspicion * 2;
+        let mut down = self.down_since.keys().filter(|replica| self.roster.is_admitted(**replica));
+        down.any(|replica| self.swim.heard(*replica).is_some_and(|heard| self.now.instant.since(heard) < lately))
+    }
+
     /// A member went Down, or came back.
     pub(super) fn count_down(&mut self) {
         let now = self.now.instant;
         let down = self.down_since.keys().filter(|replica| self.roster.is_admitted(**replica)).count();
         self.flapping.any_down.set(now, down > 0);
         self.flapping.most_down.set(now, down > self.roster.len_members() - down);
+        self.judge_lateness();
     }
 
     /// Others had found this node Down, and it came back to them. By now it may hold them as alive again.
@@ -100,6 +132,7 @@ impl Engine {
         if let Some(wait) = wait.filter(|_| self.formed() && self.leaving.is_none()) {
             self.flapping.unready = true;
             self.timers.set(Timer::Ready, now + wait);
+            self.judge_lateness();
             self.declare_self();
             self.event(Event::Unready { wait });
         }
@@ -107,6 +140,10 @@ impl Engine {
 
     /// It was quiet for as long as it takes.
     pub(super) fn ready_again(&mut self) {
+        if self.flapping.late {
+            self.timers.set(Timer::Ready, self.now.instant + FIRST_WAIT);
+            return;
+        }
         self.flapping.unready = false;
         if self.formed() && self.leaving.is_none() {
             self.declare_self();

@@ -159,6 +159,9 @@ impl Engine {
             return self.meet_island(sender, digest.spoken);
         }
         self.told_spoken(sender, digest.spoken);
+        if digest.members == self.swim.fingerprint() {
+            self.swim.exchanged(self.now.instant, sender, None);
+        }
         self.store.observe_reports(&std::mem::take(&mut digest.reports));
         let counts = self.gossip.live.contains(&sender);
         let outdated = self.peers.is_outdated(sender, digest.sent);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rand::RngExt;
 
 use super::message::{Message, Purpose, kind};
-use super::{Engine, Event};
+use super::{Engine, Event, TICK};
 use crate::id::ReplicaId;
 use crate::membership::{Change, Identity, Liveness, Record, SwimOutput, WatchOutput};
 use crate::replication::{self, Due};
@@ -92,7 +92,7 @@ impl Engine {
     /// cluster by those to whom it is news.
     pub(super) fn news_of_members(&mut self, sender: ReplicaId, records: Vec<Record>) {
         let before = self.swim.fingerprint();
-        self.swim.apply(self.now.instant, records.clone());
+        let records = self.swim.apply_news(self.now.instant, sender, records);
         if self.swim.fingerprint() != before && self.live().len() > replication::EAGER_TO_ALL {
             self.broadcast(&Message::News(records), Some(sender));
         }
@@ -106,6 +106,15 @@ impl Engine {
             self.swim.apply(self.now.instant, vec![record.clone()]);
             self.broadcast(&Message::News(vec![record]), Some(newcomer.replica));
         }
+    }
+
+    /// Notes which members of the roster have not been heard of for a while: what they say of others when they come is old.
+    pub(super) fn tend_hearsay(&mut self) {
+        let (now, swim) = (self.now.instant, &mut self.swim);
+        let unheard = self.silent_since.iter().filter(|(_, since)| now.since(**since) >= TICK);
+        unheard.for_each(|(replica, _)| swim.missing(now, *replica));
+        let roster = &self.roster;
+        swim.forget_unknown(|replica| roster.is_admitted(replica));
     }
 
     pub(super) fn address_of(&self, replica: ReplicaId) -> Option<SocketAddr> {

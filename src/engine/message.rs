@@ -200,6 +200,8 @@ pub(super) struct MemberInfo {
     pub(super) unready: bool,
     /// Whether it leaves: what runs there is to move.
     pub(super) leaves: bool,
+    /// Whether it answers too late to build any: it is Down to others, and they to it, again and again.
+    pub(super) late: bool,
 }
 
 /// The name of the table of members' own declarations.

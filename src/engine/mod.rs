@@ -366,6 +366,7 @@ impl Engine {
         self.close_hanging_streams();
         self.tend_mail();
         self.calm_down();
+        self.judge_lateness();
         self.exchange_members();
         self.update_clock_offset();
         self.publish_signals();
@@ -373,6 +374,7 @@ impl Engine {
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());
         self.said_down.retain(|replica| self.swim.member(*replica).is_some());
+        self.tend_hearsay();
         self.tend_schemas();
         if self.formed() {
             // Its own report counts too, and a node alone is asked for it by nobody.

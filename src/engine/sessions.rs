@@ -41,7 +41,7 @@ impl Engine {
     ) {
         let theirs = roster.as_ref().map(Roster::fingerprint);
         let tell_members = members.is_some();
-        self.meet(roster, members);
+        self.meet(peer, roster, members);
         let roster = theirs.filter(|theirs| *theirs != self.roster.fingerprint()).map(|_| self.roster.clone());
         let members = tell_members.then(|| self.swim.records());
         let foreign = self.foreign.contains(&peer) && !self.sabotage.breaks(Rule::TrustingIslands);
@@ -62,10 +62,9 @@ impl Engine {
         self.frame(stream, &Control::Pull { roster, members, knows, have, expected });
     }
 
-    pub(super) fn meet(&mut self, roster: Option<Roster>, members: Option<Vec<Record>>) {
-        if let Some(members) = members {
-            self.swim.apply(self.now.instant, members);
-        }
+    /// What the other side of a session told of rosters and members; nothing where it holds the same.
+    pub(super) fn meet(&mut self, peer: ReplicaId, roster: Option<Roster>, members: Option<Vec<Record>>) {
+        self.swim.exchanged(self.now.instant, peer, members);
         if let Some(roster) = roster {
             self.join_roster(&roster);
         }

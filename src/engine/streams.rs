@@ -235,7 +235,9 @@ impl Engine {
                 Ok(FrameBody::Control(Control::Pull { roster, members, knows, have, expected })),
                 StreamPhase::Asked(_),
             ) => {
-                self.meet(roster, members);
+                if let Some(peer) = state.peer {
+                    self.meet(peer, roster, members);
+                }
                 self.session_asked(stream, knows, &have, &expected)
             }
             _ => false,

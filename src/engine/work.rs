@@ -213,6 +213,7 @@ impl Engine {
             load: self.signals.load(),
             unready: self.is_unready(),
             leaves: self.leaving.is_some(),
+            late: self.is_late(),
         };
         self.put_own(self.work.system.tables.members.clone(), &[], &wire::encode(&info));
         self.work.redraw();

@@ -5,7 +5,7 @@
 //! ```
 
 use bytes::{Buf, BufMut, Bytes};
-use foca::{Codec, Header, Member, Message, PostcardCodec};
+use foca::{Codec, Header, Member, Message, PostcardCodec, State};
 
 use super::{Identity, Record};
 
@@ -16,6 +16,11 @@ use super::{Identity, Record};
 /// probe is 0; should it be the number of a probe of that member under way, the ack answers that one as truly.
 pub(super) fn ping(own: &Record, to: &Identity, about: Record) -> Option<Bytes> {
     datagram(own, to, Message::Ping(0), Some(about))
+}
+
+/// Asks a member for an answer.
+pub(super) fn question(own: &Record, to: &Identity) -> Option<Bytes> {
+    datagram(own, to, Message::Ping(0), None)
 }
 
 /// Tells a member something that it needs to know about somebody.
@@ -39,12 +44,21 @@ fn datagram(own: &Record, to: &Identity, message: Message<Identity>, about: Opti
     Some(bytes.into())
 }
 
-/// A datagram without those updates, and without the sender, that `wanted` does not want; for a full member list.
+/// Who sent a datagram.
+pub(super) fn source(mut bytes: &[u8]) -> Option<Identity> {
+    let header: Header<Identity> = PostcardCodec.decode_header(&mut bytes).ok()?;
+    Some(header.src)
+}
+
+/// A datagram without the updates that are not `wanted`. The sender is asked for as well, without a state.
 ///
 /// `None` if the sender is not wanted or the bytes are malformed; else the datagram and how many updates were left out.
-pub(super) fn thin_out(mut bytes: &[u8], mut wanted: impl FnMut(&Identity) -> bool) -> Option<(Bytes, u64)> {
+pub(super) fn thin_out(
+    mut bytes: &[u8],
+    mut wanted: impl FnMut(&Identity, Option<State>) -> bool,
+) -> Option<(Bytes, u64)> {
     let header: Header<Identity> = PostcardCodec.decode_header(&mut bytes).ok()?;
-    if !wanted(&header.src) {
+    if !wanted(&header.src, None) {
         return None;
     }
     let mut thin = Vec::with_capacity(bytes.len());
@@ -56,7 +70,7 @@ pub(super) fn thin_out(mut bytes: &[u8], mut wanted: impl FnMut(&Identity) -> bo
     let (mut kept, mut dropped) = (Vec::new(), 0);
     for _ in 0..bytes.get_u16() {
         let member: Member<Identity> = PostcardCodec.decode_member(&mut bytes).ok()?;
-        if wanted(member.id()) { kept.push(member) } else { dropped += 1 }
+        if wanted(member.id(), Some(member.state())) { kept.push(member) } else { dropped += 1 }
     }
     thin.put_u16(u16::try_from(kept.len()).ok()?);
     for member in &kept {

@@ -21,6 +21,7 @@ use crate::sabotage::{Rule, Sabotage};
 use crate::time::Instant;
 use crate::wire;
 
+mod hearsay;
 mod judge;
 mod outbid;
 mod settle;
@@ -67,6 +68,10 @@ pub struct SwimStats {
     pub records_dropped: u64,
     /// Suspects that were told directly.
     pub suspects_told: u64,
+    /// Accusations by members that were away, of others that were heard since.
+    pub accusations_refuted: u64,
+    /// The same of others that had to be asked.
+    pub accusations_checked: u64,
     /// How often we ran so late that judging others was put off.
     pub stalls: u64,
 }
@@ -90,6 +95,7 @@ pub struct Swim {
     accused: BTreeMap<ReplicaId, (Identity, Instant)>,
     left: bool,
     outbid: outbid::Outbid,
+    hearsay: hearsay::Hearsay,
     stats: SwimStats,
     sabotage: Sabotage,
     #[cfg(test)]
@@ -116,6 +122,7 @@ impl Swim {
             accused: BTreeMap::new(),
             left: false,
             outbid: outbid::Outbid::default(),
+            hearsay: hearsay::Hearsay::default(),
             stats: SwimStats::default(),
             sabotage: Sabotage::default(),
             #[cfg(test)]
@@ -147,13 +154,17 @@ impl Swim {
             return Ok(());
         }
         self.collector.now = now;
-        let thin;
+        let (thin, screened);
         let mut bytes = bytes;
+        if let Some(rest) = self.screen_datagram(bytes) {
+            screened = rest;
+            bytes = &screened;
+        }
         self.make_room();
         if self.members.len() + DATAGRAM_RECORDS > wire::MAX_MEMBERS {
             let mut room = wire::MAX_MEMBERS.saturating_sub(self.members.len());
             let (members, own) = (&self.members, self.foca.identity().address);
-            let Some((rest, dropped)) = direct::thin_out(bytes, |identity| {
+            let Some((rest, dropped)) = direct::thin_out(bytes, |identity, _| {
                 let known = identity.address == own || members.at(identity.address).is_some();
                 let fits = known || room > 0;
                 room -= usize::from(fits && !known);
@@ -169,7 +180,7 @@ impl Swim {
         let deaf;
         if self.sabotage.breaks(Rule::NoIncarnation) {
             let own = self.foca.identity().address;
-            deaf = direct::thin_out(bytes, |identity| identity.address != own);
+            deaf = direct::thin_out(bytes, |identity, _| identity.address != own);
             bytes = deaf.as_ref().map_or(bytes, |(bytes, _)| bytes);
         }
         let before = self.foca.identity().clone();
@@ -182,6 +193,7 @@ impl Swim {
         }
         if outcome.is_ok() {
             self.collector.heard = now;
+            source.iter().for_each(|source| self.hearsay.hear(now, source.replica));
         }
         self.settle();
         if let (true, Some(source)) = (renewed != *self.foca.identity(), source) {
@@ -217,6 +229,7 @@ impl Swim {
             self.settle();
         }
         self.tell_accused();
+        self.judge_accused();
         let outlasted = self.outbid.outlasted(now);
         self.outputs.extend(outlasted.map(|rival| SwimOutput::Contested { rival, keeps: true }));
     }
@@ -229,6 +242,7 @@ impl Swim {
         self.settle();
         if let Some(identity) = forgotten {
             self.members.forget_down(&identity);
+            self.hearsay.forget(identity.replica);
         }
     }
 
@@ -244,7 +258,9 @@ impl Swim {
     /// When [`handle_deadline`](Self::handle_deadline) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let told = self.accused.values().map(|(_, at)| *at).min();
-        [self.collector.next_deadline(), self.announce_down_at, told, self.silence_ends()].into_iter().flatten().min()
+        let due =
+            [self.collector.next_deadline(), self.announce_down_at, self.hearsay.next_deadline(), self.silence_ends()];
+        due.into_iter().flatten().chain(told).min()
     }
 
     /// What to do next.

@@ -29,6 +29,7 @@ impl Swim {
         if self.members.count(Liveness::Down) > 0 && !self.left && self.announce_down_at.is_none() {
             self.announce_down_at = Some(self.collector.now + self.collector.timing.announce_down);
         }
+        self.hearsay.follow(self.collector.now, &changes);
         self.outputs.extend(changes.into_iter().map(SwimOutput::Change));
         let mut queued = std::mem::take(&mut self.collector.queued);
         // A stranger is answered with no more than he said. To come back oneself goes before telling him that he must,

@@ -44,7 +44,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..1_500)) {
         exercise(&mut swim(), &bytes);
         // The slow path of a full list reads the same bytes.
-        let _ = direct::thin_out(&bytes, |_| true);
+        let _ = direct::thin_out(&bytes, |_, _| true);
     }
 
     #[test]
@@ -65,7 +65,7 @@ proptest! {
             bytes.extend(tail);
         }
         exercise(&mut swim(), &bytes);
-        let _ = direct::thin_out(&bytes, |_| false);
+        let _ = direct::thin_out(&bytes, |_, _| false);
     }
 
     #[test]
@@ -86,8 +86,8 @@ proptest! {
 #[test]
 fn a_thinned_datagram_is_the_same_where_all_are_wanted() {
     let bytes = datagram(2, Liveness::Suspect);
-    let (thin, dropped) = direct::thin_out(&bytes, |_| true).unwrap();
+    let (thin, dropped) = direct::thin_out(&bytes, |_, _| true).unwrap();
     assert_eq!((&thin[..], dropped), (&bytes[..], 0));
-    let (thin, dropped) = direct::thin_out(&bytes, |identity| identity.node.as_str() != "node-2").unwrap();
+    let (thin, dropped) = direct::thin_out(&bytes, |identity, _| identity.node.as_str() != "node-2").unwrap();
     assert!(thin.len() < bytes.len() && dropped == 1);
 }

@@ -1,6 +1,7 @@
 //! Scenarios of membership on virtual time.
 
 mod change;
+mod hearsay;
 mod hostile;
 mod lossy;
 mod network;

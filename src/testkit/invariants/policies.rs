@@ -18,6 +18,9 @@ use crate::roles::{ClaimState, PartitionPolicy};
 pub(crate) struct Policies {
     /// How many events of each node were looked at.
     events: BTreeMap<NodeIndex, usize>,
+    /// Which roster each node had at the last look. A start is judged by the roster that the node had then, and where it
+    /// met an island since, that is not known any more.
+    rosters: BTreeMap<NodeIndex, u64>,
 }
 
 impl Invariant for Policies {
@@ -37,6 +40,11 @@ impl Policies {
         for node in scene.simulation.alive() {
             let events = scene.simulation.events(node);
             let from = self.events.insert(node, events.len()).unwrap_or(0);
+            let roster = scene.simulation.engine(node).map(|engine| engine.roster().fingerprint());
+            let before = roster.and_then(|roster| self.rosters.insert(node, roster));
+            if before != roster {
+                continue;
+            }
             let started = |event: &Event| matches!(event, Event::RoleStarted { .. });
             if !events[from..].iter().any(started) {
                 continue;

@@ -63,6 +63,31 @@ pub(super) fn lossy_and_hasty(seed: u64, broken: &[sabotage::Rule]) -> Result<()
     nobody_down(&simulation)
 }
 
+/// A node that was cut off returns, and half of a cluster that was split: no two members of one side are Down to each other.
+pub(super) fn returning(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let size = 3 + usize::try_from(seed % 6).unwrap();
+    let (mut simulation, nodes) = start(seed, size, broken);
+    let (one, other) = nodes.split_at(if seed.is_multiple_of(2) { 1 } else { size / 2 });
+    let cut = simulation.network().cut(one, other);
+    simulation.run_for(15 * SECOND);
+    cut.heal();
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    simulation.run_for(10 * SECOND);
+    for side in [one, other] {
+        let of_side = |replica| side.iter().any(|node| simulation.store(*node).replica() == replica);
+        for node in side {
+            let down = simulation.events(*node).iter().find_map(|event| match event {
+                Event::Down { node, replica } if of_side(*replica) => Some(node),
+                _ => None,
+            });
+            if let Some(down) = down {
+                return Err(format!("{down} was found Down at {node:?}, and nothing was ever between them"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A node writes, the datagram is lost, and the node leaves: whoever stays fetches the write.
 pub(super) fn last_write_lost(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes) = start(seed, 3, broken);
@@ -234,6 +259,47 @@ pub(super) fn newcomer(seed: u64, broken: &[sabotage::Rule]) -> Result<(), Strin
 /// How often a node said of itself that it flaps.
 fn unready(simulation: &Simulation, node: NodeIndex) -> usize {
     simulation.events(node).iter().filter(|event| matches!(event, Event::Unready { .. })).count()
+}
+
+/// The packets of one of five are two seconds late: after a while it stops its roles by its own judgement, and when they
+/// are not late any more it hosts roles as before.
+pub(super) fn late(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
+    let mut simulation = Simulation::new(seed);
+    let roles: Vec<String> = (0..10).map(|number| format!("r{number}")).collect();
+    let nodes: Vec<NodeIndex> = (0..5)
+        .map(|number| {
+            let with_role = |options: NodeOptions, role: &String| options.role(RoleSpec::new(role.as_str()));
+            simulation.add(roles.iter().fold(options(&format!("n{number}"), broken), with_role))
+        })
+        .collect();
+    simulation.run_until(20 * SECOND, Simulation::all_converged).unwrap();
+    simulation.run_for(5 * SECOND);
+    let rule = Rule::delay(Delay::Fixed(2 * SECOND)).between(&nodes[..1], &nodes[1..]);
+    let slow = simulation.network().add(rule);
+    let (tick, mut doubled) = (Duration::from_millis(100), Duration::ZERO);
+    let downs = |simulation: &Simulation| {
+        let count = |node: &NodeIndex| {
+            simulation.events(*node).iter().filter(|event| matches!(event, Event::Down { .. })).count()
+        };
+        nodes.iter().map(count).collect::<Vec<_>>()
+    };
+    for step in 0..600_u32 {
+        simulation.run_for(tick);
+        let twice = roles.iter().any(|role| simulation.running(role).len() > 1);
+        if twice {
+            doubled += tick;
+        }
+        if twice && step >= 250 {
+            return Err(format!("a role ran twice {:?} after the packets became late", tick * step));
+        }
+    }
+    println!("seed {seed}: a role ran twice for {doubled:?} of 60 s, Down was told {:?} times", downs(&simulation));
+    slow.heal();
+    let hosts = |simulation: &Simulation| {
+        simulation.all_converged() && roles.iter().all(|role| simulation.running(role).len() == 1)
+    };
+    simulation.run_until(20 * SECOND, hosts).map_err(|timeout| format!("roles are not as before: {timeout}"))?;
+    Ok(())
 }
 
 /// All of three are cut off from each other again and again: each says that others should rather build roles, and since
