@@ -208,7 +208,8 @@
 //! A *role* is something that should run on a certain number of nodes, whichever these are: a [`RoleSpec`] with a name,
 //! a kind, arguments and a count. What is never promised first: **exclusivity across a partition**. Two sides that do not
 //! see each other may run a role at once, by any [`PartitionPolicy`] for as long as a cut goes unnoticed. What must not be
-//! used twice has to check the [`FencingToken`] of each start, which is above all earlier ones that were known. Within nodes
+//! used twice has to check the [`FencingToken`] of the instance. A start takes one above all that are known; when two sides
+//! meet, the instance that has been running for longest stays, and its token is raised in place. Within nodes
 //! that see each other and are converged there are as many instances as asked for, as far as there are places.
 //!
 //! Nodes that registered a factory for its kind with [`role_kind`](cluster::Builder::role_kind) and have the labels that it
@@ -227,7 +228,7 @@
 //!     .port(21_060)
 //!     .label("zone", "a")
 //!     .role_kind("gate", |context: RoleContext| async move {
-//!         // `context.arguments()` says which one, `context.token()` when it started.
+//!         // `context.arguments()` says which one, `context.token()` is for a resource that checks it.
 //!         context.stopped().await;
 //!         Ok(())
 //!     })
@@ -375,7 +376,7 @@
 //!   one side at most, once the cut was noticed and the others have stopped. Within one side that has converged there are at
 //!   most as many instances as were asked for, once those that were asked to stop have done so, and one more for each that
 //!   [makes before it breaks](Handover::MakeBeforeBreak). What must not be used twice at once has to check the
-//!   [`FencingToken`] and refuse lower ones.
+//!   [`FencingToken`] and refuse lower ones; its page says how a role uses one.
 //! - **A call that failed may have been carried out.** It is never carried out twice; whether once is not known where the
 //!   connection broke in the middle, and [`MessageError::is_unbegun`] says so. A cast may be lost.
 //! - **A state that is handed over may be lost** with the node that was to take it; what must not be is for a table.
@@ -435,7 +436,7 @@ pub use engine::{
 };
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{
-    Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, Move, NewNode, Obstacle,
+    Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, InstanceId, Move, NewNode, Obstacle,
     PartitionPolicy, Restarts, RoleSpec, RoleSpecError, Tenure, Weighed, WhatIf, WhatIfError,
 };
 pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};

@@ -115,6 +115,8 @@ rules! {
     StartBeforeStopped = "start-before-stopped", "6";
     /// A fencing token is not above those that were seen.
     TokenNotAbove = "token-not-above", "6";
+    /// The instance that stays after a heal keeps its token, though others had higher ones.
+    SurvivorNotRaised = "survivor-not-raised", "6";
     /// Placement depends on who computes it.
     UnsortedOrphans = "unsorted-orphans", "6";
     /// A row of a lower revision is left standing by who declared the higher.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use unisono::crdt::{Dot, Entry};
-use unisono::roles::{Claim, ClaimState, FencingToken};
+use unisono::roles::{Claim, ClaimState, FencingToken, InstanceId};
 use unisono::store::{Row, TableName, owner_key};
 use unisono::time::Stamp;
 use unisono::wire;
@@ -15,7 +15,7 @@ use crate::process::ROLE;
 /// A row of the choices that `byte` makes.
 pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
     let author = replica(byte());
-    let table = ["cars", "_roles", "@members", "@claims", "@agree"][usize::from(byte() % 5)];
+    let table = ["cars", "_roles", "@members", "@claims", "@agree", "_tokens"][usize::from(byte() % 6)];
     let name = if byte() % 4 == 0 { "siren" } else { ROLE };
     let value = match table {
         "_roles" => wire::encode(&spec(name, byte)),
@@ -25,12 +25,14 @@ pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
             wire::encode(&(format!("node-{}", byte() % 4), kinds, labels, byte(), byte() % 2 == 0, byte() % 2 == 0))
         }
         "@claims" => wire::encode(&claim(byte)),
+        "_tokens" => wire::encode(&Stamp(number(byte))),
         _ => vec![byte(); usize::from(byte())],
     };
     let key = match table {
         "@members" | "@agree" => owner_key(author, &[]),
         "@claims" => owner_key(author, name.as_bytes()),
         "_roles" => name.as_bytes().to_vec(),
+        "_tokens" => [name.as_bytes(), &number(byte).to_be_bytes(), &replica(byte()).0.to_be_bytes()].concat(),
         _ => vec![byte() % 8],
     };
     let seq = number(byte).max(1);
@@ -74,9 +76,10 @@ fn claim(byte: &mut impl FnMut() -> u8) -> Claim {
         4 => ClaimState::Yielding { to: replica(byte()) },
         _ => ClaimState::Failed { why: "x".repeat(byte().into()), until_ms: number(byte) },
     };
+    let started = InstanceId { stamp: Stamp(number(byte)), replica: replica(byte()) };
     let token = FencingToken { stamp: Stamp(number(byte)), replica: replica(byte()) };
     let handed = (byte() % 4 == 0).then(|| vec![7; byte().into()].into());
-    Claim { token, state, pinned: byte() % 2 == 0, handed }
+    Claim { started, token, state, pinned: byte() % 2 == 0, handed }
 }
 
 /// The two, those that took their places, and some that never were.

@@ -35,7 +35,6 @@ type Factory = Arc<dyn Fn(RoleContext) -> RoleFuture + Send + Sync>;
 #[derive(Clone)]
 pub struct RoleContext {
     spec: Arc<RoleSpec>,
-    token: FencingToken,
     line: RoleLine,
     cluster: Cluster,
     inbox: Arc<Inbox>,
@@ -78,10 +77,19 @@ impl RoleContext {
         &self.spec
     }
 
-    /// The fencing token of this start: above those of all earlier starts of the role that this node has seen. Hand it
-    /// to resources that must not be used by two instances at once, and let them refuse lower ones.
+    /// The current fencing token: above those of all other instances of the role that have ended, as far as the members
+    /// of a converged view know of them. Hand it to resources that must not be used by two instances at once, and let them
+    /// refuse lower ones. It may be raised while the task runs, so take it once for each read-modify-write:
+    /// [`FencingToken`] says how.
     pub fn token(&self) -> FencingToken {
-        self.token
+        self.line.token()
+    }
+
+    /// Waits until the fencing token is another than `former`, and returns it: at once, if it is already. For an instance
+    /// that a resource refuses, beside [`stopped`](Self::stopped); see [`FencingToken`]. It may never come. Cancel safe:
+    /// no change is missed, since it is the value that is compared.
+    pub async fn token_changed(&self, former: FencingToken) -> FencingToken {
+        self.line.token_other_than(former).await
     }
 
     /// The node that this runs on. This handle, and its clones, do not keep the node alive: when the application drops
@@ -174,7 +182,7 @@ impl RoleContext {
 
 impl fmt::Debug for RoleContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoleContext").field("spec", &self.spec).field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("RoleContext").field("spec", &self.spec).field("token", &self.token()).finish_non_exhaustive()
     }
 }
 
@@ -227,7 +235,7 @@ pub(super) struct Runner {
 
 impl RoleRunner for Runner {
     fn build(&mut self, start: &RoleStart, line: RoleLine) -> driver::RoleFuture {
-        let (spec, token) = (Arc::clone(&start.spec), start.token);
+        let spec = Arc::clone(&start.spec);
         let factory = self.factories.get(&spec.kind).cloned();
         let cluster = self.cluster.clone();
         // Until the task was polled once, and had the chance to say that it takes longer.
@@ -240,7 +248,7 @@ impl RoleRunner for Runner {
             // Closed when the task ends, in whatever way.
             let opened = cluster.node.post.open(&spec.name);
             let inbox = Arc::clone(opened.inbox());
-            let context = RoleContext { spec, token, line, cluster, inbox };
+            let context = RoleContext { spec, line, cluster, inbox };
             // The factory is called here and not above, so that its panic is the task's and not the driver's.
             let mut task = factory(context);
             let polled = poll_fn(|context| Poll::Ready(task.as_mut().poll(context))).await;

@@ -226,8 +226,12 @@ impl<M: Machine> EventLoop<M> {
                     None
                 }
                 Output::StartRole(start) => self.roles.start(&start).map(Input::Role),
-                Output::StopRole { role, token } => {
-                    self.roles.stop(role, token);
+                Output::RaiseToken { role, started, token } => {
+                    self.roles.raise(role, started, token);
+                    None
+                }
+                Output::StopRole { role, started } => {
+                    self.roles.stop(role, started);
                     None
                 }
                 Output::Status(status) => {

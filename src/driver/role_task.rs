@@ -4,6 +4,7 @@
 //!   StartRole ─▶ build ─▶ polled once ─▶ up ─▶ Running ─┬─ returns, fails, panics ─────────────▶ Failed
 //!                             │           └─────────────┤
 //!                             └─ returns, fails, panics ┴▶ Failed
+//!   RaiseToken ─▶ RoleLine::token
 //!   StopRole ─▶ asked ─┬─ ends in whatever way ─▶ Stopped
 //!                      └─ stop grace passes ────▶ aborted, Stopped
 //! ```
@@ -24,7 +25,7 @@ use super::guard::{called, caught};
 use super::latest::Latest;
 use super::role_line::RoleLine;
 use crate::engine::RoleReport;
-use crate::roles::{FencingToken, RoleStart};
+use crate::roles::{FencingToken, InstanceId, RoleStart};
 
 /// The future that is a role.
 pub type RoleFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -40,37 +41,43 @@ pub trait RoleRunner: Send + 'static {
 pub(crate) struct Roles {
     runner: Box<dyn RoleRunner>,
     stop_grace: Duration,
-    stops: BTreeMap<(String, FencingToken), Latest<bool>>,
+    running: BTreeMap<(String, InstanceId), Controls>,
     tasks: JoinSet<()>,
     /// What the tasks tell: two reports of each start at the most, in order.
     reports: mpsc::UnboundedReceiver<RoleReport>,
     sender: mpsc::UnboundedSender<RoleReport>,
 }
 
+/// What can be told to a task.
+struct Controls {
+    stop: Latest<bool>,
+    token: Latest<FencingToken>,
+}
+
 impl Roles {
     pub(crate) fn new(runner: Box<dyn RoleRunner>, stop_grace: Duration) -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
-        Self { runner, stop_grace, stops: BTreeMap::new(), tasks: JoinSet::new(), reports, sender }
+        Self { runner, stop_grace, running: BTreeMap::new(), tasks: JoinSet::new(), reports, sender }
     }
 
     /// Starts a role. What becomes of it is reported by [`next`](Self::next), unless nothing could be built. Nothing to do
     /// if the very same start runs already.
     pub(crate) fn start(&mut self, start: &RoleStart) -> Option<RoleReport> {
-        let (role, token) = (start.spec.name.clone(), start.token);
-        if self.stops.contains_key(&(role.clone(), token)) {
+        let (role, started) = (start.spec.name.clone(), start.started);
+        if self.running.contains_key(&(role.clone(), started)) {
             return None;
         }
-        let stop = Latest::new(false);
-        let line = RoleLine::new(stop.reader(), start.handed.clone());
+        let (stop, token) = (Latest::new(false), Latest::new(start.token));
+        let line = RoleLine::new(stop.reader(), token.reader(), start.handed.clone());
         let future = match called(|| self.runner.build(start, line.clone())) {
             Ok(future) => future,
-            Err(why) => return Some(RoleReport::Failed { role, token, why }),
+            Err(why) => return Some(RoleReport::Failed { role, started, why }),
         };
-        self.stops.insert((role.clone(), token), stop);
+        self.running.insert((role.clone(), started), Controls { stop, token });
         let stop_grace = start.spec.stop_grace_ms.map_or(self.stop_grace, Duration::from_millis);
-        let up = RoleReport::Running { role: role.clone(), token };
+        let up = RoleReport::Running { role: role.clone(), started };
         let task = attend(future, line.clone(), up, self.sender.clone());
-        let ended = supervise(role, token, task, line, stop_grace);
+        let ended = supervise(role, started, task, line, stop_grace);
         let reports = self.sender.clone();
         self.tasks.spawn(async move {
             // An error means that the driver is gone.
@@ -80,9 +87,16 @@ impl Roles {
     }
 
     /// Asks a role to end. Nothing to do when that start of it has ended: that was reported.
-    pub(crate) fn stop(&mut self, role: String, token: FencingToken) {
-        if let Some(stop) = self.stops.get(&(role, token)) {
-            stop.set(true);
+    pub(crate) fn stop(&mut self, role: String, started: InstanceId) {
+        if let Some(controls) = self.running.get(&(role, started)) {
+            controls.stop.set(true);
+        }
+    }
+
+    /// Tells a role its new fencing token. Nothing to do when that start of it has ended.
+    pub(crate) fn raise(&mut self, role: String, started: InstanceId, token: FencingToken) {
+        if let Some(controls) = self.running.get(&(role, started)) {
+            controls.token.set(token);
         }
     }
 
@@ -96,8 +110,8 @@ impl Roles {
         while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(context) {}
         let report = ready!(self.reports.poll_recv(context)).expect("this holds a sender");
         if !matches!(report, RoleReport::Running { .. }) {
-            let (role, token) = report.start();
-            self.stops.remove(&(role.to_owned(), token));
+            let (role, started) = report.start();
+            self.running.remove(&(role.to_owned(), started));
         }
         Poll::Ready(report)
     }
@@ -105,7 +119,7 @@ impl Roles {
     /// Drops all tasks, and returns when they are gone.
     pub(crate) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
-        self.stops.clear();
+        self.running.clear();
     }
 }
 
@@ -132,7 +146,7 @@ async fn attend(
 
 async fn supervise(
     role: String,
-    token: FencingToken,
+    started: InstanceId,
     future: impl Future<Output = Result<(), String>>,
     line: RoleLine,
     stop_grace: Duration,
@@ -155,8 +169,8 @@ async fn supervise(
         }
     };
     if line.is_stop_requested() {
-        return RoleReport::Stopped { role, token, handed: line.left(), aborted_after };
+        return RoleReport::Stopped { role, started, handed: line.left(), aborted_after };
     }
     tracing::warn!(role, why, "a role ended by itself");
-    RoleReport::Failed { role, token, why }
+    RoleReport::Failed { role, started, why }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{ClaimState, FencingToken, RoleSpec};
+use crate::roles::{ClaimState, FencingToken, InstanceId, RoleSpec};
 use crate::wire::Versions;
 
 /// Where this node stands.
@@ -128,7 +128,9 @@ pub struct RoleHost {
     pub node: NodeId,
     /// This run of it.
     pub replica: ReplicaId,
-    /// The fencing token of the instance.
+    /// Which start of the role it is: the lower, the longer it has been running.
+    pub started: InstanceId,
+    /// Its current fencing token.
     pub token: FencingToken,
     /// What it is doing: `starting`, `running`, `yielding`, `draining`, `stopped` or `failed`.
     pub state: ClaimState,
@@ -220,6 +222,14 @@ pub enum Event {
         /// Its fencing token.
         token: FencingToken,
     },
+    /// A role that runs here was given a higher fencing token in place: it stays, and others that have ended, or are about
+    /// to, had higher ones. So it is after a cut. See [`FencingToken`].
+    RoleTokenRaised {
+        /// Which.
+        role: String,
+        /// Its fencing token from now on.
+        token: FencingToken,
+    },
     /// A role stopped here, for the reason given.
     RoleStopped {
         /// Which.
@@ -291,7 +301,7 @@ pub enum Event {
         role: String,
         /// How many there were at the most.
         instances: u32,
-        /// For how long, from the start of the first that was one too many: by its fencing token if that was out of sight.
+        /// For how long, from the start of the first that was one too many: by its claim if that was out of sight.
         /// At least so long; a restart meanwhile makes it look shorter.
         lasted: Duration,
         /// Whether it is over.

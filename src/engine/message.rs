@@ -212,6 +212,8 @@ pub(super) const CLAIMS: &str = "@claims";
 pub(super) const AGREE: &str = "@agree";
 /// The name of the table of role specs.
 pub(super) const ROLES: &str = "_roles";
+/// The name of the table of fencing tokens that were given.
+pub(super) const TOKENS: &str = "_tokens";
 
 /// Puts a control message into a frame.
 pub(super) fn control_frame(control: &Control) -> Bytes {

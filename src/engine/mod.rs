@@ -57,6 +57,7 @@ mod strangers;
 mod streams;
 mod system;
 mod timers;
+mod tokens;
 mod visible;
 mod waiting;
 mod work;
@@ -377,6 +378,7 @@ impl Engine {
         self.tend_hearsay();
         self.tend_schemas();
         if self.formed() {
+            self.forget_tokens();
             // Its own report counts too, and a node alone is asked for it by nobody.
             self.store.report(self.now);
             self.store.collect(self.now);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Event, MailEvent, Status, StreamId};
 use crate::id::NodeId;
 use crate::membership::TimingError;
-use crate::roles::{FencingToken, RoleSpecError, RoleStart};
+use crate::roles::{FencingToken, InstanceId, RoleSpecError, RoleStart};
 
 /// What the engine asks of the driver. To be carried out in order; none of it may block.
 #[derive(Clone, Debug)]
@@ -46,7 +46,16 @@ pub enum Output {
     StopRole {
         /// The role.
         role: String,
-        /// The token it was started with.
+        /// Which start of it.
+        started: InstanceId,
+    },
+    /// Tell the task of a role its new fencing token.
+    RaiseToken {
+        /// The role.
+        role: String,
+        /// Which start of it.
+        started: InstanceId,
+        /// The token.
         token: FencingToken,
     },
     /// What this node sees of the cluster changed.

@@ -6,14 +6,14 @@ use super::drawn::Drawn;
 use super::event::Unplaced;
 use super::{Engine, Event};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{Candidate, ClaimState, FencingToken, Holding, PartitionPolicy, RoleSpec};
+use crate::roles::{Candidate, ClaimState, Holding, InstanceId, PartitionPolicy, RoleSpec};
 
 /// What was told already.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     unplaced: BTreeMap<String, Unplaced>,
     /// Who gave up which role, and which instance of it.
-    gave_up: BTreeMap<(String, ReplicaId), FencingToken>,
+    gave_up: BTreeMap<(String, ReplicaId), InstanceId>,
 }
 
 /// Whether a member can host a role at all: it can build it and has the labels that it asks for.
@@ -95,7 +95,7 @@ impl Told {
         for Holding { role, holder, claim } in &drawn.holdings {
             let key = (role.clone(), *holder);
             let ClaimState::Failed { why, until_ms } = &claim.state else { continue };
-            if self.gave_up.insert(key, claim.token) != Some(claim.token)
+            if self.gave_up.insert(key, claim.started) != Some(claim.started)
                 && let Some(node) = drawn.node(*holder)
             {
                 let (role, node, replica) = (role.clone(), node.clone(), *holder);
@@ -132,7 +132,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::{self, Claim, Picture};
+    use crate::roles::{self, Claim, FencingToken, Picture};
     use crate::time::Stamp;
 
     fn member(replica: u64, kinds: &[&str], zone: &str) -> Candidate {
@@ -147,8 +147,9 @@ mod tests {
 
     fn claim(role: &str, holder: u64, state: ClaimState) -> Holding {
         let holder = ReplicaId(holder);
+        let started = InstanceId { stamp: Stamp(1), replica: holder };
         let token = FencingToken { stamp: Stamp(1), replica: holder };
-        Holding { role: role.to_owned(), holder, claim: Claim { token, state, pinned: false, handed: None } }
+        Holding { role: role.to_owned(), holder, claim: Claim { started, token, state, pinned: false, handed: None } }
     }
 
     fn failed(why: &str) -> ClaimState {

@@ -177,7 +177,8 @@ impl Engine {
         let host = |holding: &Holding| {
             let (replica, claim) = (holding.holder, &holding.claim);
             let node = drawn.node(replica)?.clone();
-            Some(RoleHost { node, replica, token: claim.token, state: claim.state.clone() })
+            let (started, token) = (claim.started, claim.token);
+            Some(RoleHost { node, replica, started, token, state: claim.state.clone() })
         };
         let hosts_of = |role: &str| {
             let mut hosts: Vec<RoleHost> = drawn.claims_of(role).iter().filter_map(host).collect();

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES};
+use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES, TOKENS};
 use crate::convergence::Fingerprint;
 use crate::id::ReplicaId;
-use crate::roles::{Claim, RoleSpec};
+use crate::roles::{Claim, FencingToken, Given, InstanceId, RoleSpec, split_token_key};
 use crate::store::{Key, Store, TableName, split_owner_key};
 use crate::wire;
 
@@ -17,12 +17,17 @@ pub(super) struct Tables {
     pub(super) claims: TableName,
     pub(super) agree: TableName,
     pub(super) roles: TableName,
+    pub(super) tokens: TableName,
 }
 
 impl Tables {
+    fn all(&self) -> [&TableName; 5] {
+        [&self.members, &self.claims, &self.agree, &self.roles, &self.tokens]
+    }
+
     /// Whether the picture is drawn from this table; there are other reserved ones.
     pub(super) fn has(&self, table: &TableName) -> bool {
-        [&self.members, &self.claims, &self.agree, &self.roles].contains(&table)
+        self.all().contains(&table)
     }
 }
 
@@ -40,6 +45,7 @@ struct Decoded {
     reports: BTreeMap<ReplicaId, Fingerprint>,
     claims: BTreeMap<(String, ReplicaId), Claim>,
     roles: BTreeMap<Key, RoleSpec>,
+    given: Given,
 }
 
 /// What has to be read again.
@@ -51,7 +57,13 @@ enum Stale {
 impl System {
     pub(super) fn new() -> Self {
         let name = |name| TableName::new(name).expect("the names of system tables are well formed");
-        let tables = Tables { members: name(MEMBERS), claims: name(CLAIMS), agree: name(AGREE), roles: name(ROLES) };
+        let tables = Tables {
+            members: name(MEMBERS),
+            claims: name(CLAIMS),
+            agree: name(AGREE),
+            roles: name(ROLES),
+            tokens: name(TOKENS),
+        };
         Self { tables, decoded: Decoded::default(), stale: Stale::All }
     }
 
@@ -67,8 +79,8 @@ impl System {
         self.stale = Stale::All;
     }
 
-    /// Reads what may have changed. Every claim that is read goes through `see`.
-    pub(super) fn refresh(&mut self, store: &Store, mut see: impl FnMut(&str, &Claim)) {
+    /// Reads what may have changed. Every token that is read, in a claim or by itself, goes through `see`.
+    pub(super) fn refresh(&mut self, store: &Store, mut see: impl FnMut(&str, FencingToken, InstanceId)) {
         match std::mem::replace(&mut self.stale, Stale::Rows(BTreeSet::new())) {
             Stale::Rows(rows) => {
                 for (table, key) in rows {
@@ -83,8 +95,9 @@ impl System {
 
     /// Whether the rows that nobody but engines writes are in the store as they were read.
     fn is_true_to(&self, store: &Store) -> bool {
-        let Decoded { members, reports, claims, .. } = Decoded::read(&self.tables, store, &mut |_, _| {});
-        (&members, &reports, &claims) == (&self.decoded.members, &self.decoded.reports, &self.decoded.claims)
+        let Decoded { members, reports, claims, given, .. } = Decoded::read(&self.tables, store, &mut |_, _, _| {});
+        let Decoded { members: m, reports: r, claims: c, given: g, .. } = &self.decoded;
+        (&members, &reports, &claims, &given) == (m, r, c, g)
     }
 
     /// What each member says of itself.
@@ -102,6 +115,11 @@ impl System {
         &self.decoded.claims
     }
 
+    /// The fencing tokens that were given.
+    pub(super) fn given(&self) -> &Given {
+        &self.decoded.given
+    }
+
     /// The roles that are asked for.
     pub(super) fn roles(&self) -> impl Iterator<Item = &RoleSpec> {
         self.decoded.roles.values()
@@ -109,9 +127,9 @@ impl System {
 }
 
 impl Decoded {
-    fn read(tables: &Tables, store: &Store, see: &mut impl FnMut(&str, &Claim)) -> Self {
+    fn read(tables: &Tables, store: &Store, see: &mut impl FnMut(&str, FencingToken, InstanceId)) -> Self {
         let mut decoded = Self::default();
-        for table in [&tables.members, &tables.claims, &tables.agree, &tables.roles] {
+        for table in tables.all() {
             for (key, value) in store.table(table).snapshot().iter() {
                 decoded.put(tables, table, &key, Some(&value), see);
             }
@@ -126,18 +144,24 @@ impl Decoded {
         table: &TableName,
         key: &Key,
         value: Option<&[u8]>,
-        see: &mut impl FnMut(&str, &Claim),
+        see: &mut impl FnMut(&str, FencingToken, InstanceId),
     ) {
         if *table == tables.roles {
             // Under another key its name could stand there twice.
             let spec = decode(value).filter(|spec: &RoleSpec| spec.name.as_bytes() == &**key);
             return set(&mut self.roles, key.clone(), spec);
         }
+        if *table == tables.tokens {
+            let Some((role, token)) = split_token_key(key) else { return };
+            let started = decode(value).map(|stamp| InstanceId { stamp, replica: token.replica });
+            started.iter().for_each(|started| see(role, token, *started));
+            return self.given.set(role, token, started);
+        }
         let Some((owner, name)) = split_owner_key(key) else { return };
         if *table == tables.claims {
-            let (Ok(role), claim) = (String::from_utf8(name.to_vec()), decode(value)) else { return };
-            if let Some(claim) = &claim {
-                see(&role, claim);
+            let (Ok(role), claim) = (String::from_utf8(name.to_vec()), decode::<Claim>(value)) else { return };
+            if let Some(Claim { token, started, .. }) = &claim {
+                see(&role, *token, *started);
             }
             set(&mut self.claims, (role, owner), claim);
         } else if !name.is_empty() {

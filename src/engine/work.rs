@@ -16,7 +16,7 @@ use crate::convergence::Fingerprint;
 use crate::convergence::{Agreement, Edge};
 use crate::id::ReplicaId;
 use crate::replication::EAGER_TO_ALL;
-use crate::roles::{Claim, ClaimState, Permit, RoleReport, Supervisor, SupervisorOutput};
+use crate::roles::{Claim, ClaimState, Permit, RoleReport, Scene, Supervisor, SupervisorOutput};
 use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Key, Row, TableName, owner_key};
 use crate::time::{Instant, Now};
@@ -77,7 +77,9 @@ impl Work {
                 continue;
             }
             self.system.note(&row.table, &row.key);
-            let stale = if row.table == self.system.tables.agree { Stale::Agreement } else { Stale::Picture };
+            let tables = &self.system.tables;
+            let undrawn = row.table == tables.agree || row.table == tables.tokens;
+            let stale = if undrawn { Stale::Agreement } else { Stale::Picture };
             self.stale = self.stale.max(stale);
         }
     }
@@ -118,6 +120,12 @@ impl Work {
     pub(super) fn note_row(&mut self, table: &TableName, key: &Key) {
         self.system.note(table, key);
         self.redraw();
+    }
+
+    /// This row of the table of tokens changed.
+    pub(super) fn note_tokens(&mut self, table: &TableName, key: &Key) {
+        self.system.note(table, key);
+        self.stale = self.stale.max(Stale::Agreement);
     }
 
     /// Whether somebody claims a role, in the view or not.
@@ -184,11 +192,19 @@ impl Work {
                 return Some(format!("role {:?} is {state} at {at}", spec.name));
             }
             let running: BTreeSet<ReplicaId> = claims
+                .clone()
                 .filter(|holding| holding.claim.state == ClaimState::Running)
                 .map(|holding| holding.holder)
                 .collect();
             if running != hosts.iter().copied().collect() {
                 return Some(format!("role {:?} runs on {} of {} hosts", spec.name, running.len(), hosts.len()));
+            }
+            let ended = self.system.given().ended(&self.drawn.picture(), &self.drawn.assignment, &spec.name);
+            if let Some(low) = claims
+                .into_iter()
+                .find(|holding| ended > Some(holding.claim.token) && running.contains(&holding.holder))
+            {
+                return Some(format!("role {:?} is given a higher token at {}", spec.name, self.name_of(low.holder)));
             }
         }
         None
@@ -238,7 +254,11 @@ impl Engine {
 
     pub(super) fn role_report(&mut self, report: RoleReport) {
         let told = match &report {
-            RoleReport::Running { role, token } => Event::RoleStarted { role: role.clone(), token: *token },
+            RoleReport::Running { role, started } => {
+                // One that is not known is old, and there is nothing to tell of it.
+                let Some(token) = self.work.supervisor.token_of(role, *started) else { return };
+                Event::RoleStarted { role: role.clone(), token }
+            }
             RoleReport::Stopped { role, aborted_after: Some(after), .. } => {
                 Event::RoleAborted { role: role.clone(), after: *after }
             }
@@ -273,15 +293,21 @@ impl Engine {
             self.caught_up();
             self.agree();
             let (work, store, now) = (&mut self.work, &self.store, self.now);
-            let (permit, drawn) = (work.permit(), &work.drawn);
-            work.supervisor.decide(now, permit, &drawn.picture(), &drawn.assignment, &mut || store.tick(now));
+            let (permit, drawn, given) = (work.permit(), &work.drawn, work.system.given());
+            let scene = Scene { permit, picture: &drawn.picture(), assignment: &drawn.assignment, given };
+            work.supervisor.decide(now, &scene, &mut || store.tick(now));
         }
         while let Some(output) = self.work.supervisor.poll() {
             moved = true;
             match output {
                 SupervisorOutput::Claim { role, claim } => self.write_claim(&role, claim.as_ref()),
+                SupervisorOutput::Give { role, token, started } => self.give_token(&role, token, started),
                 SupervisorOutput::Start(start) => self.outputs.push_back(Output::StartRole(start)),
-                SupervisorOutput::Stop { role, token } => self.outputs.push_back(Output::StopRole { role, token }),
+                SupervisorOutput::Raise { role, started, token } => {
+                    self.event(Event::RoleTokenRaised { role: role.clone(), token });
+                    self.outputs.push_back(Output::RaiseToken { role, started, token });
+                }
+                SupervisorOutput::Stop { role, started } => self.outputs.push_back(Output::StopRole { role, started }),
             }
         }
         moved
@@ -305,7 +331,7 @@ impl Engine {
     pub(super) fn refresh(&mut self) {
         let Work { system, supervisor, .. } = &mut self.work;
         // Also claims of owners outside the view: every new token has to be above them.
-        system.refresh(&self.store, |role, claim| supervisor.see(role, claim.token));
+        system.refresh(&self.store, |role, token, started| supervisor.see(role, token, started));
     }
 
     /// Reports at once, as long as that does not happen all the time in a large cluster.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Candidate, Claim, ClaimState, FencingToken, Holding, Picture, RoleSpec, assign};
+use super::{Assignment, Candidate, Claim, ClaimState, FencingToken, Holding, InstanceId, Picture, RoleSpec, assign};
 use crate::id::{NodeId, ReplicaId};
 use crate::time::Stamp;
 
@@ -223,16 +223,18 @@ impl Supposed {
 
     /// What the claims are once everybody did what the assignment says, and no move is news any more.
     fn carry_out(&mut self, assignment: &Assignment) {
-        let newest = self.holdings.iter().map(|holding| holding.claim.token.stamp.0).max().unwrap_or_default();
+        let newest = self.holdings.iter().map(|holding| holding.claim.started.stamp.0).max().unwrap_or_default();
         let stamp = Stamp(newest.saturating_add(1));
         let failed = |h: &&Holding| matches!(h.claim.state, ClaimState::Failed { .. });
         let mut after: Vec<Holding> = self.holdings.iter().filter(failed).cloned().collect();
         for role in self.roles.iter().map(|spec| &spec.name) {
             for host in assignment.hosts(role) {
                 let stays = |h: &&Holding| h.role == *role && h.holder == *host && h.claim.holds();
-                let token = self.picture().of(role).iter().find(stays).map(|h| h.claim.token);
-                let token = token.unwrap_or(FencingToken { stamp, replica: *host });
-                let claim = Claim { token, state: ClaimState::Running, pinned: false, handed: None };
+                let started = self.picture().of(role).iter().find(stays).map(|h| h.claim.started);
+                let started = started.unwrap_or(InstanceId { stamp, replica: *host });
+                // Assignment does not read it.
+                let token = FencingToken { stamp, replica: *host };
+                let claim = Claim { started, token, state: ClaimState::Running, pinned: false, handed: None };
                 after.push(Holding { role: role.clone(), holder: *host, claim });
             }
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::Simulation;
 use super::host::{Host, NodeIndex};
 use crate::engine::{Event, Input, MailEvent, Reply, RoleReport, Status};
-use crate::roles::{FencingToken, RoleStart};
+use crate::roles::{FencingToken, InstanceId, RoleStart};
 
 /// Carries out what an engine asks of its application, and says what the application does. Dropped with its process.
 pub(super) trait Tenant: fmt::Debug + Send {
@@ -24,7 +24,10 @@ pub(super) trait Tenant: fmt::Debug + Send {
     fn start_role(&mut self, start: RoleStart) -> Option<RoleReport>;
 
     /// Asks the task of a role to end.
-    fn stop_role(&mut self, role: String, token: FencingToken);
+    fn stop_role(&mut self, role: String, started: InstanceId);
+
+    /// Tells the task of a role its new fencing token.
+    fn raise_token(&mut self, role: String, started: InstanceId, token: FencingToken);
 
     /// What the node sees changed.
     fn status(&mut self, status: Arc<Status>);
@@ -67,20 +70,20 @@ impl Host {
     pub(super) fn start_role(&mut self, start: RoleStart) -> Option<RoleReport> {
         let report = match &mut self.tenant {
             Some(tenant) => tenant.start_role(start)?,
-            None => RoleReport::Running { role: start.spec.name.clone(), token: start.token },
+            None => RoleReport::Running { role: start.spec.name.clone(), started: start.started },
         };
         self.note(&report);
         Some(report)
     }
 
     /// Asks a role's task to end; what to tell the engine, where the task was only pretended.
-    pub(super) fn stop_role(&mut self, role: String, token: FencingToken) -> Option<RoleReport> {
+    pub(super) fn stop_role(&mut self, role: String, started: InstanceId) -> Option<RoleReport> {
         if let Some(tenant) = &mut self.tenant {
-            tenant.stop_role(role, token);
+            tenant.stop_role(role, started);
             return None;
         }
         self.tasks.remove(&role);
-        Some(RoleReport::stopped(role, token))
+        Some(RoleReport::stopped(role, started))
     }
 
     pub(super) fn publish(&mut self, status: Arc<Status>) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::able::{self, Apart};
 use super::score::{self, Fit};
-use super::{Assignment, Candidate, FencingToken, Holding, Picture, RoleSpec, answered};
+use super::{Assignment, Candidate, Holding, InstanceId, Picture, RoleSpec, answered};
 use crate::id::{NodeId, ReplicaId};
 use crate::time::Stamp;
 
@@ -78,7 +78,7 @@ pub enum GivenUp {
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     /// Since when: that of its claim, or of the claim that names it.
-    pub(super) token: FencingToken,
+    pub(super) started: InstanceId,
     pub(super) why: Chosen,
     pub(super) pinned: bool,
 }
@@ -204,11 +204,11 @@ impl<'a> Board<'a> {
 
     pub(super) fn put(&mut self, row: usize, seat: Seat, why: Chosen) {
         let replica = self.candidates[seat].replica;
-        let token = FencingToken { stamp: Stamp(u64::MAX), replica };
+        let started = InstanceId { stamp: Stamp(u64::MAX), replica };
         // What was to go, and comes to where it is, is what it was.
         let back = self.rows[row].given_up.remove(&seat).is_some();
         let why = if back { Chosen::Incumbent } else { why };
-        self.rows[row].hosts.insert(seat, Host { token, why, pinned: false });
+        self.rows[row].hosts.insert(seat, Host { started, why, pinned: false });
         self.enter(row, seat);
     }
 
@@ -306,18 +306,18 @@ fn row<'a>(
     let mut hosts = BTreeMap::new();
     for holding in claims.iter().filter(|h| h.claim.holds()) {
         if let Some(seat) = seat(&holding.holder) {
-            let (token, pinned) = (holding.claim.token, holding.claim.pinned);
-            hosts.insert(seat, Host { token, why: Chosen::Incumbent, pinned });
+            let (started, pinned) = (holding.claim.started, holding.claim.pinned);
+            hosts.insert(seat, Host { started, why: Chosen::Incumbent, pinned });
         }
     }
     for holding in claims {
-        let token = holding.claim.token;
-        let Some(to) = holding.claim.successor().filter(|to| !answered(claims, token, *to)) else { continue };
+        let started = holding.claim.started;
+        let Some(to) = holding.claim.successor().filter(|to| !answered(claims, started, *to)) else { continue };
         if seat_of.contains_key(&holding.holder)
             && let Some(seat) = seat(&to)
         {
-            let reserved = hosts.entry(seat).or_insert(Host { token, why: Chosen::Reserved, pinned: false });
-            reserved.token = reserved.token.min(token);
+            let reserved = hosts.entry(seat).or_insert(Host { started, why: Chosen::Reserved, pinned: false });
+            reserved.started = reserved.started.min(started);
         }
     }
     Row { spec, able, wanted, held_back, hosts, waits: BTreeSet::new(), given_up: BTreeMap::new(), spread: None }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::able::{self, Obstacle};
 use super::board::{Board, Chosen, GivenUp, Seat};
-use super::{ClaimState, FencingToken, PartitionPolicy, Picture, RoleSpec};
+use super::{ClaimState, FencingToken, InstanceId, PartitionPolicy, Picture, RoleSpec};
 use crate::id::{NodeId, ReplicaId};
 
 /// Why a role is where it is, by the very decision that put it there: [`Cluster::explain`](crate::Cluster::explain).
@@ -53,7 +53,9 @@ pub struct HeldBack {
 pub struct Tenure {
     /// What the owner does with the role.
     pub state: ClaimState,
-    /// The fencing token of the instance.
+    /// Which instance it is; the lower, the longer it has been running.
+    pub started: InstanceId,
+    /// Its current fencing token.
     pub token: FencingToken,
     /// It was moved there a short time ago and is not to be moved again for balance.
     pub pinned: bool,
@@ -141,7 +143,12 @@ impl Board<'_> {
             given_up: row.given_up.get(&seat).cloned(),
             waits,
             obstacle,
-            claim: claim.map(|c| Tenure { state: c.state.clone(), token: c.token, pinned: c.pinned }),
+            claim: claim.map(|c| Tenure {
+                state: c.state.clone(),
+                started: c.started,
+                token: c.token,
+                pinned: c.pinned,
+            }),
             hosted: self.load[node],
             load: candidate.load,
             cost: fit.cost,

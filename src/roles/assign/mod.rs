@@ -49,7 +49,7 @@ pub(crate) use explain::explain;
 pub use explain::{Explanation, HeldBack, Tenure, Weighed};
 
 use super::standing::answered;
-use super::{Candidate, ClaimState, FencingToken, Holding, PartitionPolicy, Picture, RoleSpec};
+use super::{Candidate, ClaimState, FencingToken, Holding, InstanceId, PartitionPolicy, Picture, RoleSpec};
 use crate::id::ReplicaId;
 
 /// Which replicas should host which role.

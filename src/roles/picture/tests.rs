@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::NodeId;
-use crate::roles::FencingToken;
+use crate::roles::{FencingToken, InstanceId};
 use crate::time::Stamp;
 
 #[derive(Clone)]
@@ -23,7 +23,8 @@ impl Owned {
             load: 0,
         };
         let token = FencingToken { stamp: Stamp(5), replica: ReplicaId(1) };
-        let claim = Claim { token, state: ClaimState::Starting, pinned: false, handed: None };
+        let started = InstanceId { stamp: Stamp(5), replica: ReplicaId(1) };
+        let claim = Claim { started, token, state: ClaimState::Starting, pinned: false, handed: None };
         Self {
             candidates: vec![candidate(1), candidate(2)],
             roles: vec![RoleSpec::new("r").kind("k")],
@@ -75,7 +76,7 @@ fn whatever_assignment_could_see_changes_the_description() {
         base.with(|p| p.holdings.clear()),
         base.with(|p| p.holdings[0].role = "s".into()),
         base.with(|p| p.holdings[0].holder = ReplicaId(2)),
-        base.with(|p| p.holdings[0].claim.token.stamp = Stamp(6)),
+        base.with(|p| p.holdings[0].claim.started.stamp = Stamp(6)),
         base.with(|p| p.holdings[0].claim.pinned = true),
         base.with(state(ClaimState::Yielding { to })),
         base.with(state(ClaimState::Draining { to: None })),
@@ -94,6 +95,7 @@ fn what_assignment_treats_alike_is_described_alike() {
     let base = Owned::new();
     let alike = |one: Owned, other: Owned| assert_eq!(one.described(), other.described());
     alike(base.clone(), base.with(state(ClaimState::Running)));
+    alike(base.clone(), base.with(|p| p.holdings[0].claim.token.stamp = Stamp(6)));
     alike(base.clone(), base.with(|p| p.holdings[0].claim.handed = Some(vec![1].into())));
     let failed = |why: &str, until_ms| ClaimState::Failed { why: why.to_owned(), until_ms };
     alike(base.with(state(failed("one", 1))), base.with(state(failed("other", 2))));

@@ -11,19 +11,17 @@ use instance::{Instance, PINNED, Phase};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-pub use types::{Permit, RoleReport, RoleStart, SupervisorOutput};
+pub use types::{Permit, RoleReport, RoleStart, Scene, SupervisorOutput};
 
+use super::given::LAST_TOKEN;
 use super::standing::{Standing, answered};
-use super::{Assignment, FencingToken, Handover, Picture};
+use super::{FencingToken, Handover, InstanceId, Picture};
 use crate::id::ReplicaId;
 use crate::sabotage::{Rule, Sabotage};
 use crate::time::{Instant, Now, Stamp};
 
 /// How old a token must be for the clock alone to be above it, whatever its correction. Younger ones are remembered.
-const TOKEN_MEMORY: Duration = Duration::from_secs(3_600);
-
-/// No clock gets here (the year 6429): a token beyond is rubbish, and nothing could be above the highest of them.
-const LAST_TOKEN: Stamp = Stamp(u64::MAX / 2);
+pub(crate) const TOKEN_MEMORY: Duration = Duration::from_secs(3_600);
 
 /// The state machine for the roles of one node.
 ///
@@ -43,16 +41,27 @@ const LAST_TOKEN: Stamp = Stamp(u64::MAX / 2);
 /// ```
 ///
 /// A restart for a changed spec shows as Starting from the moment the old task is asked to end.
+///
+/// An instance that starts or runs where it is assigned, and has a lower fencing token than one that has ended, is given a
+/// higher one in place once the view has converged: after a cut the longest-running instance stays, and may have the lowest
+/// token of all. The others keep theirs, so that the resource goes on refusing them.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     own: ReplicaId,
     instances: BTreeMap<String, Instance>,
-    /// The highest token seen of each role, as far as the clock may lie below it.
-    highest: BTreeMap<String, Stamp>,
+    /// What was seen of each role, as far as the clock may lie below it.
+    highest: BTreeMap<String, Highest>,
     outputs: VecDeque<SupervisorOutput>,
     leaving: bool,
     random: SmallRng,
     sabotage: Sabotage,
+}
+
+/// The highest stamps seen of a role.
+#[derive(Clone, Copy, Debug, Default)]
+struct Highest {
+    started: Stamp,
+    token: Stamp,
 }
 
 impl Supervisor {
@@ -75,34 +84,32 @@ impl Supervisor {
         Self { sabotage, ..self }
     }
 
-    /// Takes note of a token, so that later ones of this node are above it. [`decide`](Self::decide) does so for the claims
-    /// in its picture; this is for those of owners outside the view, whose tasks may still run somewhere.
-    pub fn see(&mut self, role: &str, token: FencingToken) {
-        if token.stamp > LAST_TOKEN {
-            return;
+    /// Takes note of a token and the instance that has it, so that later ones of this node are above both.
+    /// [`decide`](Self::decide) does so for the claims in its picture; this is for those of owners outside the view, whose
+    /// tasks may still run somewhere, and for tokens of instances that have ended.
+    pub fn see(&mut self, role: &str, token: FencingToken, started: InstanceId) {
+        let highest = match self.highest.get_mut(role) {
+            Some(highest) => highest,
+            None => self.highest.entry(role.to_owned()).or_default(),
+        };
+        if token.stamp <= LAST_TOKEN {
+            highest.token = highest.token.max(token.stamp);
         }
-        if let Some(highest) = self.highest.get_mut(role) {
-            *highest = token.stamp.max(*highest);
-        } else {
-            self.highest.insert(role.to_owned(), token.stamp);
+        if started.stamp <= LAST_TOKEN {
+            highest.started = highest.started.max(started.stamp);
         }
     }
 
-    /// Compares what is with what should be, and starts, stops and moves as far as permitted. `assignment` must be that of
-    /// `picture`, and `stamps` draws from the clock of the store, which observed every claim in the picture.
+    /// Compares what is with what should be, and starts, stops, moves and raises as far as permitted. The assignment must be
+    /// that of the picture, and `stamps` draws from the clock of the store, which observed every claim in the picture.
     ///
     /// To be called also while nothing is permitted: a claim whose successor has come up is removed in any case.
-    pub fn decide(
-        &mut self,
-        now: Now,
-        permit: Permit,
-        picture: &Picture<'_>,
-        assignment: &Assignment,
-        stamps: &mut dyn FnMut() -> Stamp,
-    ) {
+    pub fn decide(&mut self, now: Now, scene: &Scene<'_>, stamps: &mut dyn FnMut() -> Stamp) {
+        let Scene { permit, picture, assignment, .. } = *scene;
         self.remember_tokens(now, picture);
         for role in self.instances.keys().cloned().collect::<Vec<_>>() {
-            self.follow_up(&role, permit, picture, assignment);
+            self.follow_up(&role, scene);
+            self.raise(&role, scene, stamps);
         }
         if self.leaving || permit < Permit::Start {
             return;
@@ -115,21 +122,23 @@ impl Supervisor {
             let standing = Standing::new(picture, assignment, &spec.name);
             let moved = standing.is_handed_to(self.own);
             if hasty || moved || standing.is_free_for(self.own) {
-                let token = self.token(&spec.name, stamps());
-                let mut instance = Instance::new(Arc::new(spec.clone()), token);
+                let start = self.start(&spec.name, stamps());
+                let mut instance = Instance::new(Arc::new(spec.clone()), start);
                 instance.pinned_until = moved.then(|| now.instant + PINNED);
                 instance.handed = picture.handed_to(&spec.name, self.own);
                 self.instances.insert(spec.name.clone(), instance);
-                self.launch(&spec.name, token);
+                self.launch(&spec.name, start);
             }
         }
     }
 
-    /// Takes in what became of a task. Reports about a token other than the present one are old and dropped.
+    /// Takes in what became of a task. Reports about a start other than the present one are old and dropped.
     pub fn report(&mut self, now: Now, event: &RoleReport) {
-        let (role, token) = event.start();
+        let (role, started) = event.start();
         let chance = self.random.random();
-        let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.token == token) else { return };
+        let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.started == started) else {
+            return;
+        };
         if let RoleReport::Stopped { handed, .. } = event {
             instance.handed.clone_from(handed);
         }
@@ -171,13 +180,18 @@ impl Supervisor {
             }
             match instance.phase {
                 Phase::Backoff { until } if until <= now.instant => {
-                    let token = self.token(&role, stamps());
-                    self.launch(&role, token);
+                    let start = self.start(&role, stamps());
+                    self.launch(&role, start);
                 }
                 Phase::Excluded { until, .. } if until <= now.instant => self.remove(&role),
                 _ => self.show(&role),
             }
         }
+    }
+
+    /// The current token of an instance of this node.
+    pub fn token_of(&self, role: &str, started: InstanceId) -> Option<FencingToken> {
+        self.instances.get(role).filter(|instance| instance.started == started).map(|instance| instance.token)
     }
 
     /// When to call [`handle_deadline`](Self::handle_deadline).
@@ -201,8 +215,8 @@ impl Supervisor {
     }
 
     /// Brings one role of this node in line with the picture.
-    fn follow_up(&mut self, role: &str, permit: Permit, picture: &Picture<'_>, assignment: &Assignment) {
-        let own = self.own;
+    fn follow_up(&mut self, role: &str, scene: &Scene<'_>) {
+        let (own, Scene { permit, picture, assignment, .. }) = (self.own, *scene);
         let Some(instance) = self.instances.get_mut(role) else { return };
         let settled = permit == Permit::Move;
         let wanted = assignment.wants(role, own);
@@ -210,8 +224,8 @@ impl Supervisor {
         let void = |to: &ReplicaId| !picture.has(*to) || (settled && !assignment.wants(role, *to));
         match &instance.phase {
             Phase::Stopped { to } => {
-                let token = instance.token;
-                if void(to) || answered(picture.of(role), token, *to) {
+                let started = instance.started;
+                if void(to) || answered(picture.of(role), started, *to) {
                     self.remove(role);
                 }
             }
@@ -223,16 +237,16 @@ impl Supervisor {
             }
             Phase::Yielding { .. } if self.sabotage.breaks(Rule::YieldsForEver) => {}
             Phase::Yielding { to } if picture.runs(role, *to) => {
-                let token = instance.token;
+                let started = instance.started;
                 instance.phase = Phase::Draining { to: None };
                 self.show(role);
-                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
+                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), started });
             }
             // It is as if nothing had been decided; what is decided now comes next.
             Phase::Yielding { to } if void(to) => {
                 instance.phase = Phase::Running;
                 self.show(role);
-                self.follow_up(role, permit, picture, assignment);
+                self.follow_up(role, scene);
             }
             Phase::Yielding { .. } | Phase::Draining { to: None } => {}
             _ if !settled => {}
@@ -255,11 +269,11 @@ impl Supervisor {
             }
             phase => {
                 let runs = matches!(phase, Phase::Starting | Phase::Running);
-                let token = instance.token;
+                let started = instance.started;
                 if picture.spec(role).is_some_and(|spec| instance.respec(spec)) && runs {
                     instance.phase = Phase::Restarting;
                     self.show(role);
-                    self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
+                    self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), started });
                 }
             }
         }
@@ -268,12 +282,12 @@ impl Supervisor {
     /// Gives a role up, for `to` to have it next.
     fn give_up(&mut self, role: &str, to: Option<ReplicaId>) {
         let Some(instance) = self.instances.get_mut(role) else { return };
-        let token = instance.token;
+        let started = instance.started;
         match (&instance.phase, to) {
             (Phase::Starting | Phase::Running | Phase::Yielding { .. }, _) => {
                 instance.phase = Phase::Draining { to };
                 self.show(role);
-                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
+                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), started });
             }
             (Phase::Restarting | Phase::Draining { .. }, _) => {
                 instance.phase = Phase::Draining { to };
@@ -289,13 +303,33 @@ impl Supervisor {
     }
 
     /// Claims, then starts.
-    fn launch(&mut self, role: &str, token: FencingToken) {
+    fn launch(&mut self, role: &str, (started, token): (InstanceId, FencingToken)) {
         let Some(instance) = self.instances.get_mut(role) else { return };
-        instance.token = token;
+        (instance.started, instance.token) = (started, token);
         instance.phase = Phase::Starting;
         let (spec, handed) = (Arc::clone(&instance.spec), instance.handed.take());
         self.show(role);
-        self.outputs.push_back(SupervisorOutput::Start(RoleStart { spec, token, handed }));
+        self.outputs.push_back(SupervisorOutput::Give { role: role.to_owned(), token, started });
+        self.outputs.push_back(SupervisorOutput::Start(RoleStart { spec, started, token, handed }));
+    }
+
+    /// Raises the token of an instance that is to stay, if one that has ended had a higher one.
+    fn raise(&mut self, role: &str, scene: &Scene<'_>, stamps: &mut dyn FnMut() -> Stamp) {
+        let Some(instance) = self.instances.get(role) else { return };
+        let (started, token) = (instance.started, instance.token);
+        let runs = matches!(instance.phase, Phase::Starting | Phase::Running);
+        let stays = runs && scene.permit == Permit::Move && scene.assignment.wants(role, self.own);
+        let ended = if stays { scene.given.ended(scene.picture, scene.assignment, role) } else { None };
+        if ended <= Some(token) || self.sabotage.breaks(Rule::SurvivorNotRaised) {
+            return;
+        }
+        let token = self.token(role, stamps());
+        let Some(instance) = self.instances.get_mut(role) else { return };
+        instance.token = token;
+        self.show(role);
+        let role = role.to_owned();
+        self.outputs.push_back(SupervisorOutput::Give { role: role.clone(), token, started });
+        self.outputs.push_back(SupervisorOutput::Raise { role, started, token });
     }
 
     /// Writes the claim, if it is not what is written already.
@@ -314,27 +348,40 @@ impl Supervisor {
         }
     }
 
-    /// A token above every token of the role seen. The clock alone sees to that, except above a token whose stamp was too
-    /// far ahead to advance the clock (the design, 3.11).
+    /// A new instance, younger than all of the role seen, and its token.
+    fn start(&mut self, role: &str, stamp: Stamp) -> (InstanceId, FencingToken) {
+        let seen = self.highest.get(role).map(|highest| highest.started);
+        let started = InstanceId { stamp: above(stamp, seen), replica: self.own };
+        let token = self.token(role, stamp);
+        self.see(role, token, started);
+        (started, token)
+    }
+
+    /// A token above every token of the role seen.
     fn token(&mut self, role: &str, stamp: Stamp) -> FencingToken {
-        let seen = self.highest.get(role).copied();
-        let stamp = seen.map_or(stamp, |seen| stamp.max(seen.next()));
+        let seen = self.highest.get(role).map(|highest| highest.token);
+        let stamp = above(stamp, seen);
         if self.sabotage.breaks(Rule::TokenNotAbove) {
             return FencingToken { stamp: seen.unwrap_or(stamp), replica: self.own };
         }
         assert!(seen.is_none_or(|seen| stamp > seen), "fencing tokens of {role} ran out");
-        self.highest.insert(role.to_owned(), stamp);
+        self.highest.entry(role.to_owned()).or_default().token = stamp;
         FencingToken { stamp, replica: self.own }
     }
 
     fn remember_tokens(&mut self, now: Now, picture: &Picture<'_>) {
         for holding in picture.holdings {
-            self.see(&holding.role, holding.claim.token);
+            self.see(&holding.role, holding.claim.token, holding.claim.started);
         }
         let memory_ms = u64::try_from(TOKEN_MEMORY.as_millis()).unwrap_or(u64::MAX);
         let young = now.wall_ms.saturating_sub(memory_ms);
-        self.highest.retain(|role, stamp| stamp.as_millis() >= young || picture.spec(role).is_some());
+        self.highest.retain(|role, highest| highest.token.as_millis() >= young || picture.spec(role).is_some());
     }
+}
+
+/// The clock alone is above what was seen, except where a stamp was too far ahead to advance it (`HybridClock::observe`).
+fn above(stamp: Stamp, seen: Option<Stamp>) -> Stamp {
+    seen.map_or(stamp, |seen| stamp.max(seen.next()))
 }
 
 #[cfg(test)]

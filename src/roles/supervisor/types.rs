@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::super::{Claim, FencingToken, RoleSpec};
+use super::super::{Assignment, Claim, FencingToken, Given, InstanceId, Picture, RoleSpec};
 
 /// What a node may do with its roles, by how far the view agrees.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,12 +19,27 @@ pub enum Permit {
     Move,
 }
 
+/// What a node decides on.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// What it may do.
+    pub permit: Permit,
+    /// The view, the roles and the claims.
+    pub picture: &'a Picture<'a>,
+    /// The assignment of that picture.
+    pub assignment: &'a Assignment,
+    /// The fencing tokens that are known to have been given.
+    pub given: &'a Given,
+}
+
 /// A task to be started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoleStart {
     /// What to run.
     pub spec: Arc<RoleSpec>,
-    /// The token of this start.
+    /// Which instance this start makes.
+    pub started: InstanceId,
+    /// Its first fencing token.
     pub token: FencingToken,
     /// What the instance whose place it takes left to it.
     pub handed: Option<Bytes>,
@@ -37,15 +52,15 @@ pub enum RoleReport {
     Running {
         /// The role.
         role: String,
-        /// The token it was started with.
-        token: FencingToken,
+        /// Which start of it.
+        started: InstanceId,
     },
     /// The task ended because it was asked to.
     Stopped {
         /// The role.
         role: String,
-        /// The token it was started with.
-        token: FencingToken,
+        /// Which start of it.
+        started: InstanceId,
         /// What it leaves to its successor.
         handed: Option<Bytes>,
         /// It did not end by itself, and was aborted after this stop grace.
@@ -55,8 +70,8 @@ pub enum RoleReport {
     Failed {
         /// The role.
         role: String,
-        /// The token it was started with.
-        token: FencingToken,
+        /// Which start of it.
+        started: InstanceId,
         /// Why, in words for the claim.
         why: String,
     },
@@ -72,29 +87,47 @@ pub enum SupervisorOutput {
         /// The claim.
         claim: Option<Claim>,
     },
+    /// Tell all members that a fencing token was given.
+    Give {
+        /// The role.
+        role: String,
+        /// The token.
+        token: FencingToken,
+        /// To which instance.
+        started: InstanceId,
+    },
     /// Start the task of a role.
     Start(RoleStart),
+    /// Tell the task of a role its new fencing token.
+    Raise {
+        /// The role.
+        role: String,
+        /// Which start of it.
+        started: InstanceId,
+        /// The token.
+        token: FencingToken,
+    },
     /// Ask the task of a role to end.
     Stop {
         /// The role.
         role: String,
-        /// The token it was started with.
-        token: FencingToken,
+        /// Which start of it.
+        started: InstanceId,
     },
 }
 
 impl RoleReport {
     /// The task ended when it was asked to, with nothing to hand over.
-    pub fn stopped(role: String, token: FencingToken) -> Self {
-        Self::Stopped { role, token, handed: None, aborted_after: None }
+    pub fn stopped(role: String, started: InstanceId) -> Self {
+        Self::Stopped { role, started, handed: None, aborted_after: None }
     }
 
     /// Which start of which role this is about.
-    pub fn start(&self) -> (&str, FencingToken) {
+    pub fn start(&self) -> (&str, InstanceId) {
         match self {
-            Self::Running { role, token } | Self::Stopped { role, token, .. } | Self::Failed { role, token, .. } => {
-                (role, *token)
-            }
+            Self::Running { role, started }
+            | Self::Stopped { role, started, .. }
+            | Self::Failed { role, started, .. } => (role, *started),
         }
     }
 }

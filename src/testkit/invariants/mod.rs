@@ -31,6 +31,7 @@ mod policies;
 mod quiescence;
 mod role_count;
 mod same_assignment;
+mod survivor;
 
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(agreement::Agreement),
         Box::<names::Names>::default(),
         Box::<fencing::Fencing>::default(),
+        Box::<survivor::Survivor>::default(),
         Box::<role_count::RoleCount>::default(),
         Box::<policies::Policies>::default(),
         Box::new(constraints::Constraints),

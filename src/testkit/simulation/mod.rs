@@ -30,7 +30,7 @@ use super::network::{Network, Way};
 use super::trace::{Recorder, Step, Trace};
 use crate::engine::Input;
 use crate::id::NodeId;
-use crate::roles::FencingToken;
+use crate::roles::InstanceId;
 use crate::store::{Store, TableName, WriteError};
 use crate::time::{Instant, Now};
 
@@ -71,7 +71,7 @@ pub(super) enum Happening {
     Task {
         host: usize,
         life: u64,
-        task: Box<(String, FencingToken, Turn)>,
+        task: Box<(String, InstanceId, Turn)>,
     },
     GiveUp {
         end: End,

@@ -2,6 +2,7 @@
 
 mod explain;
 mod faults;
+mod fencing;
 mod handover;
 mod roles;
 mod signals;

@@ -24,11 +24,13 @@ fn candidate(n: u64, kinds: &[&str]) -> Candidate {
 }
 
 fn claim(role: &str, holder: u64, stamp: u64, state: ClaimState) -> Holding {
-    let token = FencingToken { stamp: Stamp(stamp), replica: ReplicaId(holder) };
+    let started = InstanceId { stamp: Stamp(stamp), replica: ReplicaId(holder) };
+    // Who stays does not depend on it.
+    let token = FencingToken { stamp: Stamp(u64::MAX / 4 - stamp), replica: ReplicaId(holder) };
     Holding {
         role: role.to_owned(),
         holder: ReplicaId(holder),
-        claim: Claim { token, state, pinned: false, handed: None },
+        claim: Claim { started, token, state, pinned: false, handed: None },
     }
 }
 
