@@ -79,6 +79,8 @@ rules! {
     NoBucketRepair = "no-bucket-repair", "3.7";
     /// Sessions are started though nothing differs.
     RestlessRepair = "restless-repair", "3.4";
+    /// What all of a large cluster are to hear is told to members drawn by lot alone.
+    RandomOnly = "random-only", "12";
     /// A stamp of any future advances the clock.
     AnyFuture = "any-future", "3.11";
     /// A member that is Down is evicted from the roster at once.

@@ -119,6 +119,7 @@ impl Engine {
             answers: answers.map(|sent| (to, sent)),
             wall_ms: self.now.wall_ms,
             digest: self.store.digest(),
+            known: self.store.known(),
             roster: self.roster.fingerprint(),
             members: self.swim.fingerprint(),
             base_of_receiver: self.leaving.is_none().then(|| self.store.base_of(to)),
@@ -163,7 +164,7 @@ impl Engine {
             self.swim.exchanged(self.now.instant, sender, None);
         }
         self.store.observe_reports(&std::mem::take(&mut digest.reports));
-        let counts = self.gossip.live.contains(&sender);
+        let (counts, known) = (self.gossip.live.contains(&sender), digest.known);
         let outdated = self.peers.is_outdated(sender, digest.sent);
         self.peers.hear(self.now, (sender, self.own), counts, digest);
         if outdated {
@@ -176,7 +177,8 @@ impl Engine {
             }
             self.timers.set_earlier(Timer::Digest, self.now.instant + self.config.timing.digest_busy);
         }
-        let due = self.scheduler.compare(self.now.instant, sender, own, theirs);
+        let knows_more = self.store.known() > known;
+        let due = self.scheduler.compare(self.now.instant, sender, [own, theirs], knows_more);
         let due = due.or(self.sabotage.breaks(Rule::RestlessRepair).then_some(Due::Rows));
         let passed = |due: &Due| *due == Due::Buckets && self.sabotage.breaks(Rule::NoBucketRepair);
         if let Some(due) = due.filter(|due| !passed(due)) {

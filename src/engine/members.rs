@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use rand::RngExt;
 
+use super::gossip::Gossip;
 use super::message::{Message, Purpose, kind};
 use super::{Engine, Event, TICK};
 use crate::id::ReplicaId;
@@ -126,9 +128,19 @@ impl Engine {
         &self.gossip.live
     }
 
-    /// To everybody in a small cluster, else to a few at random.
+    /// Whom to tell something that all are to hear: everybody in a small cluster; in a large one the successor on the ring
+    /// of replica ids, and a few at random.
+    pub(super) fn targets(&mut self, except: Option<ReplicaId>) -> Vec<ReplicaId> {
+        let Gossip { live, peers, .. } = &mut self.gossip;
+        let behind = (Bound::Excluded(self.own), Bound::Unbounded);
+        let next = live.range(behind).chain(live.iter()).copied().find(|peer| Some(*peer) != except);
+        let next = next.filter(|_| !self.sabotage.breaks(Rule::RandomOnly));
+        replication::targets(peers, next, except, &mut self.random)
+    }
+
+    /// To everybody in a small cluster, else to a few.
     pub(super) fn broadcast(&mut self, message: &Message, except: Option<ReplicaId>) {
-        for peer in replication::targets(&mut self.gossip.peers, except, &mut self.random) {
+        for peer in self.targets(except) {
             self.send(peer, message);
         }
     }

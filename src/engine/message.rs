@@ -65,6 +65,8 @@ pub(super) struct DigestMessage {
     pub(super) wall_ms: u64,
     /// Contexts and fingerprints of the sender's map.
     pub(super) digest: Digest,
+    /// How many writes the sender knows: of two that differ, the one that knows fewer lacks some.
+    pub(super) known: u64,
     /// The fingerprint of the sender's roster.
     pub(super) roster: u64,
     /// The fingerprint of the sender's member list.

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
 mod architecture;
+mod at_rest;
 mod canaries;
 mod clocks;
 mod elsewhere;

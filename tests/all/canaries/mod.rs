@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::testkit::{Plan, Trial};
 
+use crate::at_rest::change_in_a_crowd;
 use crate::roles::lower_revision_came_later;
 use crate::scenarios::claim_given_up;
 use crate::schedule;
@@ -74,6 +75,7 @@ const CANARIES: &[Canary] = &[
     Canary { with: &[Rule::TrustingIslands], ..canary(Rule::BlindDigest, ISLANDS, "did not become one") },
     canary(Rule::ArrivalWins, Workload::Map(0), ""),
     canary(Rule::RestlessRepair, Workload::Engines(Plan::Hurt), "still repairs at rest"),
+    canary(Rule::RandomOnly, Workload::Story(change_in_a_crowd), "sessions were opened"),
     canary(Rule::OwnStampRemoval, Workload::Map(0), "must be"),
     canary(Rule::OwnStampPut, Workload::Engines(Plan::Skewed), "and knew"),
     canary(Rule::WallClockOnly, Workload::Map(0), "does not come after"),
