@@ -238,14 +238,15 @@
 //!     .await?;
 //! cluster.until(Duration::from_secs(10), |_| cluster.lookup("gate-1").len() == 1).await?;
 //! assert_eq!(cluster.roles()[1].unplaced, Some(Unplaced::NoKind)); // the siren
-//! assert!(cluster.remove_role("siren").await?);
+//! assert!(cluster.remove_role("siren").await?.changed);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! [`Cluster::add_role`] and [`Cluster::remove_role`] change the roles while the cluster runs, [`Cluster::roles`] and
-//! [`Cluster::lookup`] tell of them. Of specs that differ the higher [revision](field@RoleSpec::revision) stands
-//! ([`Event::RoleSpecDiffers`]); how well a role was served is measured ([`Event::RoleOverlap`], [`Event::RoleGap`]).
+//! [`Cluster::lookup`] tell of them. Such a change stands against the configurations of all nodes, also of those that start
+//! later, until one names a higher [revision](field@RoleSpec::revision) ([`Event::RoleSpecDiffers`],
+//! [`Event::RoleRemoved`]). How well a role was served is measured ([`Event::RoleOverlap`], [`Event::RoleGap`]).
 //!
 //! A role that moves ends before it starts elsewhere, and may [leave](RoleContext::hand_over) the next instance something;
 //! with [`Handover::MakeBeforeBreak`] the next one runs before the old one ends. [`Cluster::leave`] waits for that.
@@ -437,7 +438,8 @@ pub use engine::{
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{
     Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, InstanceId, Move, NewNode, Obstacle,
-    PartitionPolicy, Restarts, RoleSpec, RoleSpecError, Tenure, Weighed, WhatIf, WhatIfError,
+    Outranked, PartitionPolicy, Restarts, RoleChange, RoleOrigin, RoleSpec, RoleSpecError, Tenure, Weighed, WhatIf,
+    WhatIfError,
 };
 pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};
 pub use store::Origin;

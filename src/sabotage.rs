@@ -121,8 +121,12 @@ rules! {
     SurvivorNotRaised = "survivor-not-raised", "6";
     /// Placement depends on who computes it.
     UnsortedOrphans = "unsorted-orphans", "6";
-    /// A row of a lower revision is left standing by who declared the higher.
+    /// Of two specs of a role the one of the lower revision stands.
     LowerRevisionStands = "lower-revision-stands", "6";
+    /// A configuration stands above what was changed at run time in its revision.
+    ConfigurationStands = "configuration-stands", "6";
+    /// The removal of a role is a tombstone of its row.
+    RemovalNotKept = "removal-not-kept", "6";
     /// A superfluous instance is not stopped.
     NeverStopExtra = "never-stop-extra", "6";
     /// A role is placed anew each time, whoever has it.

@@ -17,8 +17,12 @@ pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
     let author = replica(byte());
     let table = ["cars", "_roles", "@members", "@claims", "@agree", "_tokens"][usize::from(byte() % 6)];
     let name = if byte() % 4 == 0 { "siren" } else { ROLE };
+    let revision = number(byte);
     let value = match table {
-        "_roles" => wire::encode(&spec(name, byte)),
+        "_roles" => {
+            let spec = (byte() % 4 > 0).then(|| spec(name, byte).revision(revision));
+            wire::encode(&(spec, Stamp(number(byte)), byte() % 2 == 0))
+        }
         "@members" => {
             let labels = [("zone", "a")].into_iter().take(usize::from(byte() % 2)).collect::<BTreeMap<_, _>>();
             let kinds = vec![ROLE; usize::from(byte() % 3)];
@@ -31,7 +35,7 @@ pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
     let key = match table {
         "@members" | "@agree" => owner_key(author, &[]),
         "@claims" => owner_key(author, name.as_bytes()),
-        "_roles" => name.as_bytes().to_vec(),
+        "_roles" => [name.as_bytes(), &revision.to_be_bytes(), &[byte() % 3]].concat(),
         "_tokens" => [name.as_bytes(), &number(byte).to_be_bytes(), &replica(byte()).0.to_be_bytes()].concat(),
         _ => vec![byte() % 8],
     };

@@ -65,9 +65,10 @@ pub struct Config {
     /// Whether to look for others by broadcast. Default: true. Without it, `peers` or a strategy has to find them.
     pub broadcast: bool,
     /// Roles that the cluster should keep running, whichever nodes can. Default: none. All nodes may name the same
-    /// ones. A node hosts those whose kind it registered. It asks for them when it is ready, also for one that was
-    /// [removed](crate::Cluster::remove_role) before it started; of two that differ the one of the higher
-    /// [`revision`](field@RoleSpec::revision) stands.
+    /// ones. A node hosts those whose kind it registered. It asks for them when it is ready. Of two specs that differ the one
+    /// of the higher [`revision`](field@RoleSpec::revision) stands; of one revision, what was [changed](crate::Cluster::add_role)
+    /// or [removed](crate::Cluster::remove_role) at run time, and else what was asked for last. When all nodes restart
+    /// together, nothing is left of changes at run time, and what is named here holds.
     pub roles: Vec<RoleSpec>,
     /// The labels of this node, which roles can ask for or be spread over, as in `zone = "a"`; in the environment
     /// `UNISONO_LABELS=zone=a,disk=ssd`. At most 64, each name and value of 1 to 128 bytes. Default: none.

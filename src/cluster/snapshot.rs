@@ -283,6 +283,7 @@ mod tests {
             assigned: unplaced.map_or_else(|| vec![host.node.clone()], |_| Vec::new()),
             unplaced,
             spec,
+            origin: Default::default(),
             hosts,
         };
         let status = Status {

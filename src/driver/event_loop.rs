@@ -256,7 +256,7 @@ impl<M: Machine> EventLoop<M> {
                         | Reply::Explained(_)
                         | Reply::Moves(_)
                         | Reply::Done
-                        | Reply::Role { .. }
+                        | Reply::Role(_)
                         | Reply::Denied(_) => {
                             self.face.reply(request, reply);
                         }

@@ -57,7 +57,7 @@ impl Engine {
         };
         let mut candidates: Vec<Candidate> = living().map(candidate).collect();
         candidates.sort_by(|one, other| (&one.node, one.replica).cmp(&(&other.node, other.replica)));
-        let mut specs: Vec<RoleSpec> = system.roles().cloned().collect();
+        let mut specs: Vec<RoleSpec> = system.roles().specs().cloned().collect();
         specs.sort();
         let in_view: BTreeSet<ReplicaId> = candidates.iter().map(|candidate| candidate.replica).collect();
         let holdings = system.claims().iter().filter(|((_, holder), _)| in_view.contains(holder));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{ClaimState, FencingToken, InstanceId, RoleSpec};
+use crate::roles::{ClaimState, FencingToken, InstanceId, RoleOrigin, RoleSpec};
 use crate::wire::Versions;
 
 /// Where this node stands.
@@ -54,8 +54,11 @@ pub struct Member {
 /// A role, who was found to host it, and what is wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RoleStatus {
-    /// What was asked for.
+    /// What is asked for: of all that was, what stands.
     pub spec: RoleSpec,
+    /// Whether a configuration asked for it, or a call at run time.
+    #[serde(default)]
+    pub origin: RoleOrigin,
     /// How many members of the view could host it: they registered its kind and have the labels that it requires. Below
     /// `spec.count` the role runs on fewer nodes than it asks for, at 0 on none, until more such nodes join.
     #[serde(default)]
@@ -244,14 +247,28 @@ pub enum Event {
         /// The stop grace.
         after: Duration,
     },
-    /// Another spec of a role stands than this node declared: that of a higher revision, or of the same and written later.
-    /// Said once of each change, by every node whose own differs. Usually an upgrade is under way; give specs that differ
-    /// different [revisions](field@RoleSpec::revision), so that the newer stands whatever the order.
+    /// Another spec of a role stands than this node declared: that of a higher revision, or of the same one and changed at run
+    /// time, or of the same one and written later. Said once of each change, by every node whose own differs. Either an upgrade
+    /// is under way, or an operator changed the role while the cluster ran, and configurations have not followed yet. Give
+    /// specs that differ different [revisions](field@RoleSpec::revision), so that the newer stands whatever the order.
     RoleSpecDiffers {
         /// Which.
         role: String,
         /// What stands, and is run.
         standing: Box<RoleSpec>,
+        /// Where that came from.
+        origin: RoleOrigin,
+        /// What this node declared, in its configuration or by [`Cluster::add_role`](crate::Cluster::add_role).
+        declared: Box<RoleSpec>,
+    },
+    /// A role that this node declared was removed at run time, now or before this node started, and is not run. A
+    /// configuration with a higher revision brings it back, or [`Cluster::add_role`](crate::Cluster::add_role). The node that
+    /// removed it does not say so.
+    RoleRemoved {
+        /// Which.
+        role: String,
+        /// The revision of the removal.
+        revision: u64,
         /// What this node declared, in its configuration or by [`Cluster::add_role`](crate::Cluster::add_role).
         declared: Box<RoleSpec>,
     },

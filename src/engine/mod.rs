@@ -45,6 +45,7 @@ mod placement;
 mod push;
 mod registry;
 mod reporting;
+mod role_rows;
 mod roster;
 mod rows;
 mod schemas;

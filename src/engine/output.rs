@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Event, MailEvent, Status, StreamId};
 use crate::id::NodeId;
 use crate::membership::TimingError;
-use crate::roles::{FencingToken, InstanceId, RoleSpecError, RoleStart};
+use crate::roles::{FencingToken, InstanceId, RoleChange, RoleSpecError, RoleStart};
 
 /// What the engine asks of the driver. To be carried out in order; none of it may block.
 #[derive(Clone, Debug)]
@@ -89,11 +89,8 @@ pub enum Reply {
     Stats(Box<super::EngineStats>),
     /// It is done.
     Done,
-    /// The roles are as was asked.
-    Role {
-        /// Whether they were not before.
-        changed: bool,
-    },
+    /// The roles are as was asked; and what that changed.
+    Role(Box<RoleChange>),
     /// It was not done, for this reason.
     Denied(Denial),
     /// This node left, and another member holds every write of its own.
@@ -125,16 +122,16 @@ pub enum Denial {
     /// The role cannot be.
     #[error(transparent)]
     Role(RoleSpecError),
-    /// A newer spec of the role stands.
+    /// A newer spec of the role stands, or a newer removal of it.
     #[error(
-        "the role {role:?} stands in revision {standing}, above {revision}; give it a higher one, or remove the role first"
+        "the role {role:?} stands or was removed in revision {standing}, above {revision}; ask with that one or a higher one"
     )]
     OlderRole {
         /// The role.
         role: String,
         /// The revision that was refused.
         revision: u64,
-        /// That of the spec that stands.
+        /// The one that stands.
         standing: u64,
     },
     /// The node leaves.

@@ -189,6 +189,13 @@ impl Engine {
             let assigned = drawn.assignment.hosts(&spec.name);
             RoleStatus {
                 spec: spec.clone(),
+                origin: self
+                    .work
+                    .system
+                    .roles()
+                    .standing(&spec.name)
+                    .map(|((_, origin), _)| origin)
+                    .unwrap_or_default(),
                 candidates: drawn.able(spec),
                 wanted: if drawn.is_held_back(spec) { 0 } else { spec.count },
                 assigned: assigned.iter().filter_map(|replica| drawn.node(*replica).cloned()).collect(),

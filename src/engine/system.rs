@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 
 use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES, TOKENS};
+use super::role_rows::RoleRows;
 use crate::convergence::Fingerprint;
 use crate::id::ReplicaId;
-use crate::roles::{Claim, FencingToken, Given, InstanceId, RoleSpec, split_token_key};
+use crate::roles::{Claim, FencingToken, Given, InstanceId, split_token_key};
+use crate::sabotage::Sabotage;
 use crate::store::{Key, Store, TableName, split_owner_key};
 use crate::wire;
 
@@ -36,6 +38,7 @@ pub(super) struct System {
     pub(super) tables: Tables,
     decoded: Decoded,
     stale: Stale,
+    sabotage: Sabotage,
 }
 
 /// What stands in the rows, as far as it can be read.
@@ -44,7 +47,7 @@ struct Decoded {
     members: BTreeMap<ReplicaId, MemberInfo>,
     reports: BTreeMap<ReplicaId, Fingerprint>,
     claims: BTreeMap<(String, ReplicaId), Claim>,
-    roles: BTreeMap<Key, RoleSpec>,
+    roles: RoleRows,
     given: Given,
 }
 
@@ -55,7 +58,7 @@ enum Stale {
 }
 
 impl System {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(sabotage: Sabotage) -> Self {
         let name = |name| TableName::new(name).expect("the names of system tables are well formed");
         let tables = Tables {
             members: name(MEMBERS),
@@ -64,7 +67,7 @@ impl System {
             roles: name(ROLES),
             tokens: name(TOKENS),
         };
-        Self { tables, decoded: Decoded::default(), stale: Stale::All }
+        Self { tables, decoded: Decoded::default(), stale: Stale::All, sabotage }
     }
 
     /// This row may have changed.
@@ -89,13 +92,14 @@ impl System {
                 }
                 debug_assert!(self.is_true_to(store));
             }
-            Stale::All => self.decoded = Decoded::read(&self.tables, store, &mut see),
+            Stale::All => self.decoded = Decoded::read(&self.tables, store, self.sabotage, &mut see),
         }
     }
 
     /// Whether the rows that nobody but engines writes are in the store as they were read.
     fn is_true_to(&self, store: &Store) -> bool {
-        let Decoded { members, reports, claims, given, .. } = Decoded::read(&self.tables, store, &mut |_, _, _| {});
+        let Decoded { members, reports, claims, given, .. } =
+            Decoded::read(&self.tables, store, self.sabotage, &mut |_, _, _| {});
         let Decoded { members: m, reports: r, claims: c, given: g, .. } = &self.decoded;
         (&members, &reports, &claims, &given) == (m, r, c, g)
     }
@@ -120,15 +124,20 @@ impl System {
         &self.decoded.given
     }
 
-    /// The roles that are asked for.
-    pub(super) fn roles(&self) -> impl Iterator<Item = &RoleSpec> {
-        self.decoded.roles.values()
+    /// What is asked for under each role's name.
+    pub(super) fn roles(&self) -> &RoleRows {
+        &self.decoded.roles
     }
 }
 
 impl Decoded {
-    fn read(tables: &Tables, store: &Store, see: &mut impl FnMut(&str, FencingToken, InstanceId)) -> Self {
-        let mut decoded = Self::default();
+    fn read(
+        tables: &Tables,
+        store: &Store,
+        sabotage: Sabotage,
+        see: &mut impl FnMut(&str, FencingToken, InstanceId),
+    ) -> Self {
+        let mut decoded = Self { roles: RoleRows::new(sabotage), ..Self::default() };
         for table in tables.all() {
             for (key, value) in store.table(table).snapshot().iter() {
                 decoded.put(tables, table, &key, Some(&value), see);
@@ -147,9 +156,7 @@ impl Decoded {
         see: &mut impl FnMut(&str, FencingToken, InstanceId),
     ) {
         if *table == tables.roles {
-            // Under another key its name could stand there twice.
-            let spec = decode(value).filter(|spec: &RoleSpec| spec.name.as_bytes() == &**key);
-            return set(&mut self.roles, key.clone(), spec);
+            return self.roles.put(key, value);
         }
         if *table == tables.tokens {
             let Some((role, token)) = split_token_key(key) else { return };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::timers::Timer;
 use super::{Command, Denial, Engine, Output, Reply};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::ClaimState;
+use crate::roles::{ClaimState, RoleChange};
 use crate::time::Instant;
 
 /// How often the others are asked while somebody waits.
@@ -77,8 +77,8 @@ impl Engine {
         self.outputs.push_back(Output::Reply { request, reply });
     }
 
-    fn reply_role(&mut self, request: u64, done: Result<bool, Denial>) {
-        let reply = done.map_or_else(Reply::Denied, |changed| Reply::Role { changed });
+    fn reply_role(&mut self, request: u64, done: Result<RoleChange, Denial>) {
+        let reply = done.map_or_else(Reply::Denied, |change| Reply::Role(Box::new(change)));
         self.outputs.push_back(Output::Reply { request, reply });
     }
 

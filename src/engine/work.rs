@@ -51,7 +51,7 @@ impl Work {
             supervisor: Supervisor::new(own, seed).sabotaged(sabotage),
             sabotage,
             drawn: Drawn::default(),
-            system: System::new(),
+            system: System::new(sabotage),
         }
     }
 
@@ -284,7 +284,7 @@ impl Engine {
         if stale == Stale::Picture {
             self.status.dirty = true;
             self.draw();
-            moved |= self.tend_roles();
+            self.tend_roles();
             self.tell_placement();
             self.measure_service();
             self.report_fingerprint();
@@ -292,6 +292,7 @@ impl Engine {
         if stale >= Stale::Agreement {
             self.caught_up();
             self.agree();
+            moved |= self.tidy_roles();
             let (work, store, now) = (&mut self.work, &self.store, self.now);
             let (permit, drawn, given) = (work.permit(), &work.drawn, work.system.given());
             let scene = Scene { permit, picture: &drawn.picture(), assignment: &drawn.assignment, given };

@@ -13,6 +13,7 @@
 
 mod assign;
 mod broken;
+mod change;
 mod claim;
 mod given;
 mod picture;
@@ -25,6 +26,7 @@ use assign::assign_as;
 pub(crate) use assign::explain;
 pub use assign::{Assignment, Chosen, Explanation, GivenUp, HeldBack, Obstacle, Tenure, Weighed, assign};
 pub(crate) use broken::assign_broken;
+pub use change::{Outranked, RoleChange, RoleOrigin};
 pub use claim::{Claim, ClaimState, FencingToken, InstanceId};
 pub use given::Given;
 pub(crate) use given::{split_token_key, token_key};

@@ -22,7 +22,7 @@ use unisono::sabotage::{Rule, Sabotage};
 use unisono::testkit::{Plan, Trial};
 
 use crate::at_rest::change_in_a_crowd;
-use crate::roles::lower_revision_came_later;
+use crate::roles::{count_changed, lower_revision_came_later, role_removed};
 use crate::scenarios::claim_given_up;
 use crate::schedule;
 
@@ -100,6 +100,8 @@ const CANARIES: &[Canary] = &[
     canary(Rule::SurvivorNotRaised, Workload::Engines(Plan::Hurt), "has ended"),
     canary(Rule::UnsortedOrphans, Workload::Engines(Plan::Hurt), "equal fingerprints mean equal assignments"),
     canary(Rule::LowerRevisionStands, Workload::Story(lower_revision_came_later), "stands at"),
+    canary(Rule::ConfigurationStands, Workload::Story(count_changed), "the configuration took over"),
+    canary(Rule::RemovalNotKept, Workload::Story(role_removed), "is back at"),
     canary(Rule::NeverStopExtra, Workload::Engines(Plan::Hurt), "in the converged component"),
     canary(Rule::NoStickiness, Workload::Story(placement::one_dies), "though only"),
     canary(Rule::NoBound, Workload::Story(placement::one_after_the_other), "is its share"),
