@@ -249,7 +249,8 @@
 //! [`Event::RoleRemoved`]). How well a role was served is measured ([`Event::RoleOverlap`], [`Event::RoleGap`]).
 //!
 //! A role that moves ends before it starts elsewhere, and may [leave](RoleContext::hand_over) the next instance something;
-//! with [`Handover::MakeBeforeBreak`] the next one runs before the old one ends. [`Cluster::leave`] waits for that.
+//! with [`Handover::MakeBeforeBreak`] the next one runs before the old one ends. [`Cluster::leave`] waits for that, and cuts no
+//! task off within its stop grace; [`Cluster::leave_within`] does, where the machine is taken away, and names what it cut.
 //!
 //! Any node can [call](RoleRef::call) a role, wherever it runs, once the role reads its [`Mailbox`]. A call to a role that
 //! moves waits for it within its timeout, and is never carried out twice; [`MessageError`] says whether it may have been
@@ -425,12 +426,13 @@ mod sabotage;
 pub mod testkit;
 
 pub use cluster::{
-    AddRoleError, CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError,
-    DistrServer, Events, ExplainError, Frozen, HandOverError, Index, Lagged, LeaveError, Mailbox, Message,
-    MessageError, MonitorConfig, NodeRef, OperateError, Ordered, Preset, ReadyError, RemoveRoleError, Responder,
-    RoleContext, RoleError, RoleProtocol, RoleRef, RoleResult, Scope, ServeError, ServerConfig, ServerContext,
-    ServerError, ServerHandle, ServerLookupError, ServerResult, ServerState, Snapshot, StartError, Starting, StopError,
-    Table, TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError, Watch, WriteError,
+    Aborted, AddRoleError, CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts,
+    ConvergeError, DistrServer, Events, ExplainError, Frozen, HandOverError, Index, Lagged, LeaveError, Mailbox,
+    Message, MessageError, MonitorConfig, NodeRef, OperateError, Ordered, Preset, ReadyError, RemoveRoleError,
+    Responder, RoleContext, RoleError, RoleProtocol, RoleRef, RoleResult, Scope, ServeError, ServerConfig,
+    ServerContext, ServerError, ServerHandle, ServerLookupError, ServerResult, ServerState, Snapshot, StartError,
+    Starting, StopError, Table, TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError, Watch,
+    WriteError,
 };
 pub use engine::{
     Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Unplaced, Visible,

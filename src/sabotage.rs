@@ -107,6 +107,8 @@ rules! {
     NamesOfTheDead = "names-of-the-dead", "4";
     /// A node that leaves serves nobody any more.
     LeaverServesNobody = "leaver-serves-nobody", "4";
+    /// A node that leaves cuts off what still runs when its patience is over, whatever the stop grace.
+    LeaveCutsOff = "leave-cuts-off", "6";
     /// Roles start, stop and move on a picture that nobody agreed on.
     AssignUnagreed = "assign-unagreed", "5";
     /// Agreed means that oneself sees it unchanged, whatever the others report.

@@ -31,7 +31,22 @@ pub(crate) async fn start(name: &str, options: &Options) -> Result<Lot, Box<dyn 
     Ok(here.get_or_init(|| lot).clone())
 }
 
-/// Runs a node until it is told to leave, its terminal ends, or somebody presses Ctrl-C.
+/// Waits for Ctrl-C, or for SIGTERM, with which orchestrators end a process.
+async fn interrupted() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+/// Runs a node until it is told to leave, its terminal ends, or the process is asked to end. In each case its gates finish
+/// what they have begun and move.
 pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let json = options.json;
     let say = move |line: Line| if json { println!("{}", line.json()) } else { println!("{line}") };
@@ -56,7 +71,8 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
     });
 
     let ready = cluster.ready(Duration::from_secs(30));
-    tokio::pin!(ready);
+    let interrupted = interrupted();
+    tokio::pin!(ready, interrupted);
     let mut is_ready = false;
     loop {
         tokio::select! {
@@ -101,7 +117,10 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
                 Some(Ok(Some(command))) => commands.send(Ok(command))?,
                 Some(Err(why)) => commands.send(Err(why))?,
             },
-            _ = tokio::signal::ctrl_c() => break,
+            result = &mut interrupted => {
+                result?;
+                break;
+            }
         }
     }
     say(Line::Gone { how: leave(cluster).await });

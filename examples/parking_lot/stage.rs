@@ -300,6 +300,15 @@ impl Stage {
         actor.stdin.write_all(b"leave\n").await.map_err(|why| format!("{node}: {why}"))?;
         Ok(Leaver { node: node.to_owned(), process: actor.process, _stdin: actor.stdin })
     }
+
+    /// Sends a node SIGTERM, as an orchestrator does, and waits for its process to end well.
+    #[allow(dead_code, reason = "the demo only kills")]
+    pub(crate) async fn terminate(&mut self, node: &str) -> Result<(), Failure> {
+        self.signal(node, "TERM").await?;
+        let actor = self.actors.remove(node).ok_or_else(|| format!("{node} was not started"))?;
+        self.seen.remove(node);
+        Leaver { node: node.to_owned(), process: actor.process, _stdin: actor.stdin }.ended().await
+    }
 }
 
 /// A node that was told to leave.

@@ -168,7 +168,9 @@ fn lie(stage: &mut Stage, at: usize, what: u8, script: &mut Script<'_>) {
             stage.hears(at, Input::Role(report));
         }
         8 => {
-            let command = Command::Leave { request: 7, patience_ms: script.byte().into() };
+            let deadline_ms = (script.byte() % 2 == 0).then(|| u64::from(script.byte()) * 10);
+            let (patience_ms, stop_grace_ms) = (script.byte().into(), script.byte().into());
+            let command = Command::Leave { request: 7, patience_ms, stop_grace_ms, deadline_ms };
             stage.hears(at, Input::Command(command));
         }
         9 => spoil(stage.nodes[at].streams.iter_mut().find(|input| matches!(input, Input::Frame { .. })), script),

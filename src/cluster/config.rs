@@ -78,8 +78,10 @@ pub struct Config {
     pub stop_grace_ms: u64,
     /// How long `converged()` waits, in milliseconds. Default: 10,000.
     pub converge_timeout_ms: u64,
-    /// How long `leave()` tries to hand over its roles and what only this node holds, in milliseconds. Default: 5,000. Roles
-    /// have half of it to come up elsewhere; then they are stopped, and start elsewhere when this node is gone.
+    /// How long `leave()` tries to hand over its roles and what only this node holds, in milliseconds. Default: 5,000. Half of it
+    /// is for roles to move; those that have not by then are asked to end, and start elsewhere when this node is gone. **What
+    /// tasks take to end within their stop grace is not part of it**, so it may be shorter than any stop grace: work is
+    /// not cut off by leaving, except by [`Cluster::leave_within`](crate::Cluster::leave_within).
     pub leave_patience_ms: u64,
     /// Whether and how often the node measures the CPU and the memory of its host, and how much they count where work is
     /// allocated. Default: every 30 s.

@@ -126,8 +126,9 @@ impl RoleContext {
     }
 
     /// Waits until the task is asked to end. It then has the stop grace
-    /// ([`Config::stop_grace_ms`](super::Config::stop_grace_ms)) to clean up and return `Ok(())`, and is aborted after
-    /// it. Cancel safe, and ready again whenever it is called after that.
+    /// ([`RoleSpec::stop_grace_ms`](field@RoleSpec::stop_grace_ms)) to clean up and return `Ok(())`, also while the node leaves,
+    /// and is aborted after it; less only where the node has to be gone by a deadline
+    /// ([`Cluster::leave_within`]). Cancel safe, and ready again whenever it is called after that.
     pub async fn stopped(&self) {
         self.line.stop_requested().await;
     }
@@ -245,6 +246,7 @@ impl RoleRunner for Runner {
             let Some(Some(cluster)) = cluster.wait_for(Option::is_some).await else {
                 return Err("the node did not start".to_owned());
             };
+            cluster.node.note_grace(spec.stop_grace_ms);
             // Closed when the task ends, in whatever way.
             let opened = cluster.node.post.open(&spec.name);
             let inbox = Arc::clone(opened.inbox());

@@ -234,6 +234,10 @@ impl<M: Machine> EventLoop<M> {
                     self.roles.stop(role, started);
                     None
                 }
+                Output::AbortRole { role, started } => {
+                    self.roles.abort(role, started);
+                    None
+                }
                 Output::Status(status) => {
                     self.publish(status);
                     None
@@ -247,19 +251,10 @@ impl<M: Machine> EventLoop<M> {
                     None
                 }
                 Output::Reply { request, reply } => {
-                    match reply {
-                        Reply::Left | Reply::LeftWithUnsaved(_) => self.left.push((request, reply)),
-                        Reply::Converged
-                        | Reply::Waiting(_)
-                        | Reply::Visible { .. }
-                        | Reply::Stats(_)
-                        | Reply::Explained(_)
-                        | Reply::Moves(_)
-                        | Reply::Done
-                        | Reply::Role(_)
-                        | Reply::Denied(_) => {
-                            self.face.reply(request, reply);
-                        }
+                    if reply.is_left() {
+                        self.left.push((request, reply));
+                    } else {
+                        self.face.reply(request, reply);
                     }
                     None
                 }
@@ -277,7 +272,8 @@ impl<M: Machine> EventLoop<M> {
     /// The node left. Whoever asked for it hears so when everything is closed: a new node can have the port then.
     async fn shut_down(mut self, sources: Sources) {
         drop(sources);
-        self.roles.shutdown().await;
+        // Those that were aborted and never come to an await are left to the runtime.
+        let _ = tokio::time::timeout(LAST_WORDS, self.roles.shutdown()).await;
         self.tasks.shutdown().await;
         self.streams.shutdown(LAST_WORDS).await;
         drop(self.datagrams);

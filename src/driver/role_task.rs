@@ -5,8 +5,8 @@
 //!                             │           └─────────────┤
 //!                             └─ returns, fails, panics ┴▶ Failed
 //!   RaiseToken ─▶ RoleLine::token
-//!   StopRole ─▶ asked ─┬─ ends in whatever way ─▶ Stopped
-//!                      └─ stop grace passes ────▶ aborted, Stopped
+//!   StopRole ─▶ asked ─┬─ ends in whatever way ──────────────▶ Stopped
+//!                      └─ stop grace passes, or AbortRole ───▶ aborted, Stopped
 //! ```
 //!
 //! To abort a task is to drop it at its next await. One that never comes to an await cannot be aborted; it is not reported as
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::guard::{called, caught};
-use super::latest::Latest;
+use super::latest::{Latest, Reader};
 use super::role_line::RoleLine;
 use crate::engine::RoleReport;
 use crate::roles::{FencingToken, InstanceId, RoleStart};
@@ -51,6 +51,7 @@ pub(crate) struct Roles {
 /// What can be told to a task.
 struct Controls {
     stop: Latest<bool>,
+    abort: Latest<bool>,
     token: Latest<FencingToken>,
 }
 
@@ -67,17 +68,19 @@ impl Roles {
         if self.running.contains_key(&(role.clone(), started)) {
             return None;
         }
-        let (stop, token) = (Latest::new(false), Latest::new(start.token));
-        let line = RoleLine::new(stop.reader(), token.reader(), start.handed.clone());
+        let controls =
+            Controls { stop: Latest::new(false), abort: Latest::new(false), token: Latest::new(start.token) };
+        let line = RoleLine::new(controls.stop.reader(), controls.token.reader(), start.handed.clone());
+        let abort = controls.abort.reader();
         let future = match called(|| self.runner.build(start, line.clone())) {
             Ok(future) => future,
             Err(why) => return Some(RoleReport::Failed { role, started, why }),
         };
-        self.running.insert((role.clone(), started), Controls { stop, token });
+        self.running.insert((role.clone(), started), controls);
         let stop_grace = start.spec.stop_grace_ms.map_or(self.stop_grace, Duration::from_millis);
         let up = RoleReport::Running { role: role.clone(), started };
         let task = attend(future, line.clone(), up, self.sender.clone());
-        let ended = supervise(role, started, task, line, stop_grace);
+        let ended = supervise(role, started, task, line, (stop_grace, abort));
         let reports = self.sender.clone();
         self.tasks.spawn(async move {
             // An error means that the driver is gone.
@@ -97,6 +100,14 @@ impl Roles {
     pub(crate) fn raise(&mut self, role: String, started: InstanceId, token: FencingToken) {
         if let Some(controls) = self.running.get(&(role, started)) {
             controls.token.set(token);
+        }
+    }
+
+    /// Aborts a role that was asked to end, whatever is left of its stop grace.
+    pub(crate) fn abort(&mut self, role: String, started: InstanceId) {
+        if let Some(controls) = self.running.get(&(role, started)) {
+            controls.stop.set(true);
+            controls.abort.set(true);
         }
     }
 
@@ -149,11 +160,13 @@ async fn supervise(
     started: InstanceId,
     future: impl Future<Output = Result<(), String>>,
     line: RoleLine,
-    stop_grace: Duration,
+    (stop_grace, abort): (Duration, Reader<bool>),
 ) -> RoleReport {
     let expired = async {
         line.stop_requested().await;
-        tokio::time::sleep(stop_grace).await;
+        let asked = tokio::time::Instant::now();
+        let aborted = tokio::time::timeout(stop_grace, abort.wait_for(|abort| *abort)).await;
+        aborted.map_or(stop_grace, |_| asked.elapsed())
     };
     let mut aborted_after = None;
     let why = tokio::select! {
@@ -163,8 +176,8 @@ async fn supervise(
             Ok(Err(why)) => why,
             Err(panic) => panic,
         },
-        () = expired => {
-            aborted_after = Some(stop_grace);
+        after = expired => {
+            aborted_after = Some(after);
             String::new()
         }
     };

@@ -240,11 +240,12 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// A role that was asked to stop here did not within its stop grace, and was aborted.
+    /// A role that was asked to stop here did not within its stop grace, or before the deadline of
+    /// [`Cluster::leave_within`](crate::Cluster::leave_within), and was aborted: what its task had not done by then is not done.
     RoleAborted {
         /// Which.
         role: String,
-        /// The stop grace.
+        /// How long the task had to end.
         after: Duration,
     },
     /// Another spec of a role stands than this node declared: that of a higher revision, or of the same one and changed at run

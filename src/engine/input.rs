@@ -140,8 +140,12 @@ pub enum Command {
     Leave {
         /// The number to answer with.
         request: u64,
-        /// How long to try to hand over, in milliseconds.
+        /// How long to try to hand over, in milliseconds; what role tasks take to end does not count.
         patience_ms: u64,
+        /// The stop grace of roles that name none, in milliseconds.
+        stop_grace_ms: u64,
+        /// By when all of it is to be over, in milliseconds from now: tasks that have not ended are aborted in time.
+        deadline_ms: Option<u64>,
     },
     /// Ask the cluster to run a role, in place of what was asked for under its name.
     AddRole {

@@ -378,6 +378,7 @@ impl Engine {
         self.said_down.retain(|replica| self.swim.member(*replica).is_some());
         self.tend_hearsay();
         self.tend_schemas();
+        self.tidy_roles();
         if self.formed() {
             self.forget_tokens();
             // Its own report counts too, and a node alone is asked for it by nobody.

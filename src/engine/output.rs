@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -58,6 +59,13 @@ pub enum Output {
         /// The token.
         token: FencingToken,
     },
+    /// End the task of a role now, though its stop grace is not over; it was asked to end before.
+    AbortRole {
+        /// The role.
+        role: String,
+        /// Which start of it.
+        started: InstanceId,
+    },
     /// What this node sees of the cluster changed.
     Status(Arc<Status>),
     /// Something happened that the application may want to know.
@@ -97,10 +105,24 @@ pub enum Reply {
     Left,
     /// This node left, but these own rows are known to no other member, as `table/key`.
     LeftWithUnsaved(Vec<String>),
+    /// This node left, and tasks of roles had to be aborted for it.
+    LeftWithAborted {
+        /// Which roles, and how long each task had to end.
+        aborted: Vec<(String, Duration)>,
+        /// These own rows are known to no other member, as `table/key`.
+        unsaved: Vec<String>,
+    },
     /// Why the role is where it is; `None` if nobody asked for one of that name.
     Explained(Option<Box<crate::roles::Explanation>>),
     /// What would move.
     Moves(Result<Vec<crate::roles::Move>, crate::roles::WhatIfError>),
+}
+
+impl Reply {
+    /// Whether the node has left with it.
+    pub(crate) fn is_left(&self) -> bool {
+        matches!(self, Self::Left | Self::LeftWithUnsaved(_) | Self::LeftWithAborted { .. })
+    }
 }
 
 /// Why a command was not carried out. Nothing was changed.

@@ -4,18 +4,21 @@
 //! A node declares its configuration once, when it becomes ready, and writes nothing where something stands that outranks
 //! it. After that nothing has to be defended: rows of different rank do not overwrite each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::role_rows::{Rank, RoleRow, RoleRows, key};
 use super::{Denial, Engine, Event};
 use crate::roles::{Outranked, RoleChange, RoleOrigin, RoleSpec, RoleSpecError};
 use crate::sabotage::Rule;
+use crate::store::Key;
 use crate::wire;
 
 /// What this node declares.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     declared: BTreeMap<String, Declared>,
+    /// Rows of roles that served no purpose when it was last looked.
+    superfluous: BTreeSet<Key>,
 }
 
 /// A role as this node wants it.
@@ -107,20 +110,27 @@ impl Engine {
         }
     }
 
-    /// Removes the rows that serve no purpose any more: one member does, once all agree on what stands. Returns whether there
-    /// were any.
-    pub(super) fn tidy_roles(&mut self) -> bool {
+    /// Removes the rows that serve no purpose any more: one member does, once all agree on what stands, and only at the second
+    /// look, so that what outranks a row has come to the others before its removal does.
+    pub(super) fn tidy_roles(&mut self) {
         let is_first = self.work.view().next() == Some(self.own);
         if self.leaving.is_some() || !is_first || !self.work.converged() {
-            return false;
+            return self.registry.superfluous.clear();
         }
+        let superfluous = self.work.system.roles().superfluous();
+        let before = std::mem::replace(&mut self.registry.superfluous, superfluous.clone());
         let table = self.work.roles_table().clone();
-        let mut removed = false;
-        for key in self.work.system.roles().superfluous() {
-            removed |= self.store.remove(self.now, &table, &key).is_ok_and(|row| row.is_some());
-            self.work.note_row(&table, &key);
+        for key in superfluous.intersection(&before) {
+            // An error means that the store is closed, and with it the node.
+            let _ = self.store.remove(self.now, &table, key);
+            self.work.note_row(&table, key);
         }
-        removed
+    }
+
+    /// What stands under each role's name, removals too.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn standing_roles(&self) -> impl Iterator<Item = (&str, (u64, RoleOrigin))> {
+        self.work.system.roles().all().map(|(role, rank, _)| (role, rank))
     }
 
     /// Asks for a role at run time; returns what that changed.
@@ -349,7 +359,10 @@ mod tests {
         assert_eq!(joining.add_role(gate(1, 0)), Err(Denial::NotReady));
         assert_eq!(joining.remove_role("gate"), Err(Denial::NotReady));
         let mut leaving = engine(true);
-        leaving.handle(NOW, Input::Command(Command::Leave { request: 1, patience_ms: 1_000 }));
+        leaving.handle(
+            NOW,
+            Input::Command(Command::Leave { request: 1, patience_ms: 1_000, stop_grace_ms: 1_000, deadline_ms: None }),
+        );
         assert_eq!(leaving.add_role(gate(1, 0)), Err(Denial::Leaving));
     }
 
@@ -384,7 +397,7 @@ mod tests {
         engine.remove_role("gate").unwrap();
         assert_eq!(rows(&engine), 3, "of the last revision the removal took the place of the spec");
         let mut now = NOW;
-        for _ in 0..200 {
+        for _ in 0..500 {
             now.instant = now.instant + std::time::Duration::from_millis(10);
             now.wall_ms += 10;
             engine.handle(now, Input::Deadline);

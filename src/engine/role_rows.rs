@@ -14,7 +14,7 @@
 //! configuration was known to name go before all others: a program that adds and removes a role for each of its jobs must
 //! not push the removal of a configured role out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,18 +93,23 @@ impl RoleRows {
         rows.iter().max_by_key(|(rank, _)| self.weight(**rank)).map(|(rank, row)| (*rank, row))
     }
 
+    /// What stands under each name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Rank, &RoleRow)> {
+        self.rows.iter().filter_map(|(role, rows)| self.highest(rows).map(|(rank, row)| (role.as_str(), rank, row)))
+    }
+
     /// The specs that stand, by name.
     pub(super) fn specs(&self) -> impl Iterator<Item = &RoleSpec> {
-        self.rows.values().filter_map(|rows| self.highest(rows)?.1.spec.as_ref())
+        self.all().filter_map(|(_, _, row)| row.spec.as_ref())
     }
 
     /// The keys of rows that serve no purpose any more: what does not stand, and the removals that are too many.
-    pub(super) fn superfluous(&self) -> Vec<Key> {
-        let mut keys = Vec::new();
+    pub(super) fn superfluous(&self) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::new();
         let mut removals = Vec::new();
-        for (role, rows) in &self.rows {
-            let Some((standing, row)) = self.highest(rows) else { continue };
-            keys.extend(rows.keys().filter(|rank| **rank != standing).map(|rank| key(role, *rank)));
+        for (role, standing, row) in self.all() {
+            let others = self.rows[role].keys().filter(|rank| **rank != standing);
+            keys.extend(others.map(|rank| key(role, *rank)));
             if row.spec.is_none() {
                 removals.push((row.configured, row.written, role, standing));
             }
@@ -175,11 +180,10 @@ mod tests {
                 let (rank, row) = &ranked[most - 1];
                 assert_eq!(rows.standing("gate"), Some((*rank, row)));
                 assert_eq!(rows.specs().collect::<Vec<_>>(), row.spec.iter().collect::<Vec<_>>());
-                let mut outranked: Vec<_> = ranked[..most - 1].iter().map(|(rank, _)| key("gate", *rank)).collect();
-                outranked.sort();
+                let outranked: BTreeSet<_> = ranked[..most - 1].iter().map(|(rank, _)| key("gate", *rank)).collect();
                 assert_eq!(rows.superfluous(), outranked);
                 outranked.iter().for_each(|key| rows.put(key, None));
-                assert_eq!((rows.standing("gate"), rows.superfluous()), (Some((*rank, row)), vec![]));
+                assert_eq!((rows.standing("gate"), rows.superfluous()), (Some((*rank, row)), BTreeSet::new()));
                 put(&mut rows, "gate", *rank, None);
                 assert_eq!(rows, RoleRows::default());
             }
@@ -208,12 +212,11 @@ mod tests {
             put(&mut rows, &name(number), (0, CHANGED), Some(&removal(2_000 - number, false)));
         }
         put(&mut rows, "stands", (0, CHANGED), Some(&RoleRow { spec: Some(RoleSpec::new("stands")), ..gate(1, 0) }));
-        let mut oldest: Vec<_> = (1_000..=1_200).map(|number| key(&name(number), (0, CHANGED))).collect();
-        let mut gone = rows.superfluous();
-        (oldest.sort(), gone.sort());
+        let oldest: BTreeSet<_> = (1_000..=1_200).map(|number| key(&name(number), (0, CHANGED))).collect();
+        let gone = rows.superfluous();
         assert_eq!(gone, oldest);
         gone.iter().for_each(|key| rows.put(key, None));
-        assert_eq!(rows.superfluous(), Vec::<Key>::new());
+        assert_eq!(rows.superfluous(), BTreeSet::new());
         assert!(rows.standing("configured").is_some() && rows.specs().count() == 1);
     }
 }

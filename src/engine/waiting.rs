@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::leave::Patience;
 use super::timers::Timer;
 use super::{Command, Denial, Engine, Output, Reply};
 use crate::id::{NodeId, ReplicaId};
@@ -52,8 +53,13 @@ impl Engine {
                 let done = self.evict_node(&node);
                 self.reply(request, done);
             }
-            Command::Leave { request, patience_ms } => {
-                self.begin_leaving(request, Duration::from_millis(patience_ms));
+            Command::Leave { request, patience_ms, stop_grace_ms, deadline_ms } => {
+                let patience = Patience {
+                    hand_over: Duration::from_millis(patience_ms),
+                    stop_grace: Duration::from_millis(stop_grace_ms),
+                    deadline: deadline_ms.map(Duration::from_millis),
+                };
+                self.begin_leaving(request, patience);
             }
             Command::AddRole { request, spec } => {
                 let done = self.add_role(*spec);

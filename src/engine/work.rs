@@ -16,7 +16,7 @@ use crate::convergence::Fingerprint;
 use crate::convergence::{Agreement, Edge};
 use crate::id::ReplicaId;
 use crate::replication::EAGER_TO_ALL;
-use crate::roles::{Claim, ClaimState, Permit, RoleReport, Scene, Supervisor, SupervisorOutput};
+use crate::roles::{Claim, ClaimState, InstanceId, Permit, RoleReport, RoleSpec, Scene, Supervisor, SupervisorOutput};
 use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Key, Row, TableName, owner_key};
 use crate::time::{Instant, Now};
@@ -100,6 +100,11 @@ impl Work {
     /// No role runs here.
     pub(super) fn idle(&self) -> bool {
         self.supervisor.idle()
+    }
+
+    /// The roles whose tasks may run here.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (&str, InstanceId, &RoleSpec)> {
+        self.supervisor.unfinished()
     }
 
     /// No role runs here, and whoever was to have one has it.
@@ -260,6 +265,7 @@ impl Engine {
                 Event::RoleStarted { role: role.clone(), token }
             }
             RoleReport::Stopped { role, aborted_after: Some(after), .. } => {
+                self.note_aborted(role, *after);
                 Event::RoleAborted { role: role.clone(), after: *after }
             }
             RoleReport::Stopped { role, .. } => {
@@ -292,7 +298,6 @@ impl Engine {
         if stale >= Stale::Agreement {
             self.caught_up();
             self.agree();
-            moved |= self.tidy_roles();
             let (work, store, now) = (&mut self.work, &self.store, self.now);
             let (permit, drawn, given) = (work.permit(), &work.drawn, work.system.given());
             let scene = Scene { permit, picture: &drawn.picture(), assignment: &drawn.assignment, given };

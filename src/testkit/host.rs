@@ -174,6 +174,8 @@ pub(super) struct Host {
     pub(super) failures: u64,
     /// The first role of which a second task was started while one ran.
     pub(super) doubled: Option<String>,
+    /// The first role whose task was cut off when the process left in order and did not say so.
+    pub(super) cut_off: Option<String>,
     /// The one signal that the application has, once it has one.
     pub(super) gauge: Option<Arc<Gauge>>,
     pub(super) accepted: u64,
@@ -211,6 +213,7 @@ impl Host {
             starts: 0,
             failures: 0,
             doubled: None,
+            cut_off: None,
             gauge: None,
             accepted: 0,
             oversized: None,

@@ -29,6 +29,9 @@ pub(super) trait Tenant: fmt::Debug + Send {
     /// Tells the task of a role its new fencing token.
     fn raise_token(&mut self, role: String, started: InstanceId, token: FencingToken);
 
+    /// Ends the task of a role that was asked to end and has no more time.
+    fn abort_role(&mut self, role: String, started: InstanceId);
+
     /// What the node sees changed.
     fn status(&mut self, status: Arc<Status>);
 
@@ -109,7 +112,10 @@ impl Host {
 
     /// Hands over the answer to a command; whether the node has left with it.
     pub(super) fn reply(&mut self, request: u64, reply: Reply) -> bool {
-        let left = matches!(reply, Reply::Left | Reply::LeftWithUnsaved(_));
+        let left = reply.is_left();
+        if left && !matches!(reply, Reply::LeftWithAborted { .. }) {
+            self.cut_off = self.pretended.keys().next().cloned();
+        }
         match self.tenant.take() {
             None => self.replies.push((request, reply)),
             Some(tenant) if left => tenant.left(request, reply),

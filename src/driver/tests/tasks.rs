@@ -145,6 +145,25 @@ async fn a_spec_may_have_a_stop_grace_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_role_can_be_aborted_before_its_grace_is_over() {
+    let mut node = Node::start(cluster_port(), with_roles(PATIENCE * 10)).await;
+    let abort = |role: &str| Output::AbortRole { role: role.to_owned(), started: started(1) };
+    node.give([start("stubborn", 1), start("gate", 1)]);
+    assert_eq!(report(&mut node).await, "stubborn@1 running");
+    assert_eq!(report(&mut node).await, "gate@1 running");
+    node.give([Output::StopRole { role: "gate".to_owned(), started: started(1) }, abort("unknown")]);
+    assert_eq!(report(&mut node).await, "gate@1 stopped");
+    node.give([
+        Output::StopRole { role: "stubborn".to_owned(), started: started(1) },
+        abort("gate"),
+        abort("stubborn"),
+    ]);
+    let ended = node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
+    let RoleReport::Stopped { role, aborted_after: Some(after), .. } = ended else { panic!("{ended:?}") };
+    assert!(role == "stubborn" && after < PATIENCE, "{after:?}");
+}
+
+#[tokio::test]
 async fn commands_are_answered_and_forgotten() {
     let mut node = Node::start(cluster_port(), Setup::default()).await;
     let commander = node.driver.commander();
@@ -186,15 +205,23 @@ async fn statuses_and_events_come_out() {
 #[tokio::test]
 async fn once_a_leave_is_answered_everything_is_closed() {
     let mut node = Node::start(cluster_port(), with_roles(PATIENCE)).await;
-    let mut leave =
-        node.driver.commander().request(|request| Command::Leave { request, patience_ms: 1 }).await.unwrap();
+    let mut leave = node
+        .driver
+        .commander()
+        .request(|request| Command::Leave { request, patience_ms: 1, stop_grace_ms: 1, deadline_ms: None })
+        .await
+        .unwrap();
     let request = |input| if let Input::Command(Command::Leave { request, .. }) = input { Some(request) } else { None };
     let request = node.input("the command", request).await;
     node.give([start("stubborn", 1), Output::Reply { request, reply: Reply::Left }]);
     assert_eq!(timeout(PATIENCE, leave.next()).await.unwrap(), Some(Reply::Left));
     let port = node.address.port();
     bind(&BindConfig { port: Some(port), ..on_loopback(port - 1) }).await.expect("the port is free");
-    let gone = node.driver.commander().request(|request| Command::Leave { request, patience_ms: 1 }).await;
+    let gone = node
+        .driver
+        .commander()
+        .request(|request| Command::Leave { request, patience_ms: 1, stop_grace_ms: 1, deadline_ms: None })
+        .await;
     assert_eq!(gone.err(), Some(Gone));
 }
 

@@ -59,8 +59,9 @@ pub struct RoleSpec {
     /// How often it is started again when it fails.
     #[serde(default)]
     pub restarts: Restarts,
-    /// How long its task may take to end when it is asked to, in milliseconds, before it is aborted. `None`: as long as the
-    /// node grants ([`Config::stop_grace_ms`](crate::Config::stop_grace_ms)).
+    /// How long its task may take to end when it is asked to, in milliseconds, before it is aborted; it has that long also
+    /// when its node [leaves](crate::Cluster::leave). `None`: as long as the node grants
+    /// ([`Config::stop_grace_ms`](crate::Config::stop_grace_ms)).
     #[serde(default)]
     pub stop_grace_ms: Option<u64>,
 }

@@ -15,7 +15,7 @@ pub use types::{Permit, RoleReport, RoleStart, Scene, SupervisorOutput};
 
 use super::given::LAST_TOKEN;
 use super::standing::{Standing, answered};
-use super::{FencingToken, Handover, InstanceId, Picture};
+use super::{FencingToken, Handover, InstanceId, Picture, RoleSpec};
 use crate::id::ReplicaId;
 use crate::sabotage::{Rule, Sabotage};
 use crate::time::{Instant, Now, Stamp};
@@ -160,14 +160,26 @@ impl Supervisor {
         self.show(role);
     }
 
-    /// Gives up every role, to nobody in particular, and starts none any more: this node leaves.
+    /// Gives up every role, and starts none any more: this node leaves. What is being handed to a successor still is; the
+    /// other roles are given up to nobody in particular.
     ///
-    /// The others place these roles again once this node is no longer among their candidates.
+    /// The others place these once this node is no longer among their candidates.
     pub fn stop_all(&mut self, _now: Now) {
         self.leaving = true;
         for role in self.instances.keys().cloned().collect::<Vec<_>>() {
-            self.give_up(&role, None);
+            let is_handed = |i: &Instance| matches!(i.phase, Phase::Draining { to: Some(_) });
+            if !self.instances.get(&role).is_some_and(is_handed) {
+                self.give_up(&role, None);
+            }
         }
+    }
+
+    /// The roles whose tasks may run, each with the start of its task.
+    pub fn unfinished(&self) -> impl Iterator<Item = (&str, InstanceId, &RoleSpec)> {
+        let runs =
+            |i: &Instance| !matches!(i.phase, Phase::Backoff { .. } | Phase::Stopped { .. } | Phase::Excluded { .. });
+        let running = self.instances.iter().filter(move |(_, instance)| runs(instance));
+        running.map(|(role, instance)| (role.as_str(), instance.started, &*instance.spec))
     }
 
     /// Restarts what is due, and lifts exclusions that are over.

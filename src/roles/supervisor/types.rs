@@ -63,7 +63,7 @@ pub enum RoleReport {
         started: InstanceId,
         /// What it leaves to its successor.
         handed: Option<Bytes>,
-        /// It did not end by itself, and was aborted after this stop grace.
+        /// It did not end by itself, and was aborted when it had had so long to end.
         aborted_after: Option<Duration>,
     },
     /// The task ended by itself.

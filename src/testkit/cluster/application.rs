@@ -84,6 +84,10 @@ impl Tenant for Application {
         self.roles.raise(role, started, token);
     }
 
+    fn abort_role(&mut self, role: String, started: InstanceId) {
+        self.roles.abort(role, started);
+    }
+
     fn status(&mut self, status: Arc<Status>) {
         self.face.publish(status);
     }

@@ -12,6 +12,7 @@
 
 mod agreement;
 mod caps;
+mod changes_stand;
 mod constraints;
 mod dots;
 mod equal_context;
@@ -97,6 +98,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<names::Names>::default(),
         Box::<fencing::Fencing>::default(),
         Box::<survivor::Survivor>::default(),
+        Box::<changes_stand::ChangesStand>::default(),
         Box::<role_count::RoleCount>::default(),
         Box::<policies::Policies>::default(),
         Box::new(constraints::Constraints),

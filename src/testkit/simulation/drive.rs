@@ -218,6 +218,7 @@ impl Simulation {
             Output::StartRole(start) => self.start_task(host, start),
             Output::RaiseToken { role, started, token } => self.raise_task(host, role, started, token),
             Output::StopRole { role, started } => self.stop_task(host, role, started),
+            Output::AbortRole { role, started } => self.abort_task(host, role, started),
             Output::Status(status) => self.hosts[host].publish(status),
             Output::Event(event) => self.hosts[host].tell(event),
             Output::Mail(event) => self.hosts[host].mail(event),

@@ -112,6 +112,19 @@ impl Simulation {
         }
     }
 
+    /// Ends a role's task that has no more time.
+    pub(super) fn abort_task(&mut self, host: usize, role: String, started: InstanceId) {
+        let there = &mut self.hosts[host];
+        if let Some(tenant) = &mut there.tenant {
+            return tenant.abort_role(role, started);
+        }
+        if there.pretended.get(&role).is_some_and(|task| task.started == started) {
+            there.forget(&role);
+            let report = RoleReport::Stopped { role, started, handed: None, aborted_after: Some(Duration::ZERO) };
+            self.input(host, Duration::ZERO, Input::Role(report));
+        }
+    }
+
     fn turn(&mut self, host: usize, after: Duration, role: String, started: InstanceId, turn: Turn) {
         let life = self.hosts[host].life;
         self.schedule(after, Happening::Task { host, life, task: Box::new((role, started, turn)) });
@@ -165,6 +178,11 @@ impl Simulation {
     /// How many pretended tasks were started and how many of them failed, on all hosts.
     pub fn task_counts(&self) -> (u64, u64) {
         self.hosts.iter().fold((0, 0), |(starts, failures), host| (starts + host.starts, failures + host.failures))
+    }
+
+    /// A role whose task was still running when a node left in order, although it did not say that it aborted any.
+    pub fn cut_off(&self, node: NodeIndex) -> Option<&str> {
+        self.hosts[node.0].cut_off.as_deref()
     }
 
     /// A role that a node started while another task of it ran there.

@@ -15,6 +15,10 @@ impl Course {
             let mut replies = self.simulation.replies(leaver.node).iter().skip(leaver.replies);
             let reply = replies.find(|(request, _)| *request == 0).map(|(_, reply)| reply.clone());
             self.log.note(self.simulation.elapsed(), format_args!("{:?} left: {reply:?}, lost {lost:?}", leaver.node));
+            if let Some(role) = self.simulation.cut_off(leaver.node) {
+                let why = format!("{:?} says {reply:?}, and its task of {role:?} still ran", leaver.node);
+                return Err(("a node that leaves cuts no work off", why));
+            }
             let own = self.simulation.store(leaver.node).replica();
             // What it handed over may have gone with its new holder meanwhile.
             let others_stayed = self.harm.ended_at < leaver.since && gone.len() == 1;

@@ -4,6 +4,7 @@ mod explain;
 mod faults;
 mod fencing;
 mod handover;
+mod leaving;
 mod roles;
 mod signals;
 mod story;
