@@ -114,6 +114,8 @@ fn specs_of_two_islands_resolve_alike_everywhere_by_revision_and_then_by_time() 
             cluster.assert_converged().await;
             let revision = first.max(second);
             assert_eq!(standing(&nodes), [Some((stands, revision)); 4], "{first} and {second}");
+            // What does not stand is removed once, soon.
+            cluster.advance(10 * SECOND).await;
             let writes = |node: &Cluster| node.digest();
             let before: Vec<_> = nodes.iter().map(writes).collect();
             cluster.advance(10 * SECOND).await;
