@@ -26,7 +26,7 @@ use self::streams::{End, Pipe};
 pub use self::tasks::Habits;
 pub(super) use self::tasks::{Pretended, Turn};
 use super::host::{Host, NodeIndex, NodeOptions};
-use super::network::{Network, Way};
+use super::network::{Carrier, Network, Way};
 use super::trace::{Recorder, Step, Trace};
 use crate::engine::Input;
 use crate::id::NodeId;
@@ -272,11 +272,11 @@ impl Simulation {
     }
 
     /// Whether anything gets from one host to another.
-    pub(super) fn way(&self, from: usize, to: usize) -> Way {
+    pub(super) fn way(&self, carrier: Carrier, from: usize, to: usize) -> Way {
         if !self.hosts[from].plugged || !self.hosts[to].plugged {
             return Way::Silent;
         }
-        self.network.way(NodeIndex(from), NodeIndex(to))
+        self.network.way(carrier, NodeIndex(from), NodeIndex(to))
     }
 }
 
