@@ -97,6 +97,8 @@ rules! {
     ForgetDown = "forget-down", "4";
     /// What discovery finds is passed over once somebody was heard.
     DiscoveryStops = "discovery-stops", "4 and 9";
+    /// A newcomer waits for one member at a time, and makes a cluster of its own though others were not asked.
+    OneSponsorAtATime = "one-sponsor-at-a-time", "3.8";
     /// Nobody is announced to who is Down.
     DownNotAnnouncedTo = "down-not-announced-to", "4";
     /// A member that flaps takes its roles back each time.

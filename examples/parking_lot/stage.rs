@@ -275,11 +275,16 @@ impl Stage {
         Ok(at)
     }
 
+    /// The number of a node's process.
+    pub(crate) fn pid(&self, node: &str) -> Result<u32, Failure> {
+        let pid = self.actors.get(node).and_then(|actor| actor.process.id());
+        pid.ok_or_else(|| format!("{node} does not run"))
+    }
+
     /// Sends a signal to a node, as `kill -STOP` does, and returns when that was.
     #[allow(dead_code, reason = "the demo only kills")]
     pub(crate) async fn signal(&self, node: &str, signal: &str) -> Result<Instant, Failure> {
-        let pid = self.actors.get(node).and_then(|actor| actor.process.id());
-        let pid = pid.ok_or_else(|| format!("{node} does not run"))?;
+        let pid = self.pid(node)?;
         let at = Instant::now();
         let sent = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().await;
         match sent {

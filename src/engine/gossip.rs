@@ -149,7 +149,10 @@ impl Engine {
 
     /// Somebody says where it stands.
     pub(super) fn digest(&mut self, from: SocketAddr, sender: ReplicaId, mut digest: DigestMessage) {
-        if !self.formed() || self.swim.member(sender).is_none() {
+        if !self.formed() {
+            return self.sponsor_heard(sender);
+        }
+        if self.swim.member(sender).is_none() {
             return;
         }
         let theirs = Compared { digest: digest.digest, roster: digest.roster };

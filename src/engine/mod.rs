@@ -272,6 +272,12 @@ impl Engine {
         self.roster.len()
     }
 
+    /// Whether a run is known and not held Down.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn knows(&self, replica: ReplicaId) -> bool {
+        self.swim.member(replica).is_some_and(|(_, liveness)| liveness != crate::membership::Liveness::Down)
+    }
+
     /// Who belongs to the cluster, as far as this node knows.
     #[cfg(feature = "testkit")]
     pub(crate) fn roster(&self) -> &Roster {

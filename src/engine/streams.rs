@@ -187,7 +187,12 @@ impl Engine {
     }
 
     pub(super) fn close_watch(&mut self, target: ReplicaId) {
-        if let Some(stream) = self.streams.find(true, Purpose::Watch, target) {
+        self.close_outgoing(Purpose::Watch, target);
+    }
+
+    /// Closes a stream that this node opened, in order: nothing waits for it any more.
+    pub(super) fn close_outgoing(&mut self, purpose: Purpose, target: ReplicaId) {
+        if let Some(stream) = self.streams.find(true, purpose, target) {
             self.streams.open.remove(&stream);
             self.outputs.push_back(Output::Close { stream });
         }
@@ -372,6 +377,9 @@ impl Engine {
         if state.purpose == Purpose::Mail {
             state.phase = StreamPhase::Mail;
             return self.mail_welcomed(identity.replica, stream);
+        }
+        if state.purpose == Purpose::Join {
+            self.join_welcomed(identity.replica);
         }
         self.session_welcomed(stream, identity.replica, roster, members);
     }

@@ -198,10 +198,15 @@ impl Scheduler {
         self.pulling.len() < PULLS_AT_ONCE && !self.pulling.contains_key(&peer)
     }
 
-    /// Whether a session with somebody outside the roster may start now: at most one a second, as it may end as it began.
+    /// Whether a session with a member outside the roster may start now: at most one a second, as it may end as it began.
+    /// The second counts from the last one that started: digests, which ask, come more often than that.
     pub fn may_meet(&mut self, now: Instant, peer: ReplicaId) -> bool {
         self.met.retain(|_, at| now.since(*at) < PERSISTENT);
-        self.may_pull(peer) && self.met.insert(peer, now).is_none()
+        let may = self.may_pull(peer) && !self.met.contains_key(&peer);
+        if may {
+            self.met.insert(peer, now);
+        }
+        may
     }
 
     /// A session with `peer` was started. Returns whether it is over a difference that does not hold still.
@@ -267,6 +272,15 @@ mod tests {
         assert_eq!(at_once, 3);
         let later = sessions(&mut scheduler, 500, 10_500, same);
         assert!((9..=10).contains(&later), "{later} in ten seconds");
+    }
+
+    /// Islands whose first meeting failed never met again, as long as digests came more often than once a second.
+    #[test]
+    fn islands_meet_once_a_second_however_often_they_hear_of_each_other() {
+        let mut scheduler = Scheduler::default();
+        let mut meets = |ms: u64| scheduler.may_meet(Instant::from_nanos(ms * 1_000_000), ReplicaId(2));
+        let met: Vec<u64> = (0..5_000).step_by(300).filter(|ms| meets(*ms)).collect();
+        assert_eq!(met, [0, 1_200, 2_400, 3_600, 4_800]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod canaries;
 mod clocks;
 mod elsewhere;
 mod engines;
+mod joining;
 mod messages;
 mod operate;
 mod parking;

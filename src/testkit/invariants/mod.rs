@@ -19,6 +19,7 @@ mod equal_context;
 mod false_down;
 mod fencing;
 mod final_value;
+mod founding;
 mod join_laws;
 mod known_is_held;
 mod load_bound;
@@ -96,6 +97,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<false_down::FalseDown>::default(),
         Box::new(agreement::Agreement),
         Box::<names::Names>::default(),
+        Box::<founding::Founding>::default(),
         Box::<fencing::Fencing>::default(),
         Box::<survivor::Survivor>::default(),
         Box::<changes_stand::ChangesStand>::default(),

@@ -10,6 +10,7 @@
 
 #[cfg(feature = "sabotage")]
 mod canary;
+mod carriers;
 mod facts;
 mod harm;
 mod notes;
@@ -28,6 +29,7 @@ pub(crate) use settled::{Component, Pair};
 pub(crate) use story::{Story, Written};
 pub use violation::Violation;
 
+use self::carriers::Carriers;
 use self::harm::Harm;
 use self::palette::Palette;
 use self::plan::Profile;
@@ -171,6 +173,7 @@ struct Course {
     story: Story,
     facts: Facts,
     harm: Harm,
+    carriers: Carriers,
     memory: Memory,
     invariants: Vec<Box<dyn Invariant>>,
     /// What each node held when it was looked at last.
@@ -204,6 +207,7 @@ impl Course {
             story: Story::new(table),
             facts,
             harm: Harm::default(),
+            carriers: Carriers::new(trial.seed, profile.plan != Plan::Lossy),
             memory: Memory::default(),
             palette,
             invariants: invariants::all(),
@@ -252,6 +256,7 @@ impl Course {
             self.note_leavers()?;
             let action = self.profile.draw(&mut self.rng);
             self.act(action)?;
+            self.hurt_carriers();
         }
         self.mend()?;
         let healed_after = self.await_health()?;
@@ -303,6 +308,7 @@ impl Course {
                 self.note_calm();
                 self.note_components();
                 self.ask(|invariant, scene| invariant.look(scene))?;
+                self.facts.founded.clear();
             }
         }
         Ok(())

@@ -22,6 +22,7 @@ use unisono::sabotage::{Rule, Sabotage};
 use unisono::testkit::{Plan, Trial};
 
 use crate::at_rest::change_in_a_crowd;
+use crate::joining::silent_sponsor;
 use crate::roles::{count_changed, lower_revision_came_later, role_removed};
 use crate::scenarios::claim_given_up;
 use crate::schedule;
@@ -87,6 +88,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::NoIncarnation, Workload::Story(stories::lossy), "was found Down"),
     canary(Rule::ForgetDown, Workload::Engines(Plan::Hurt), "heals"),
     canary(Rule::DiscoveryStops, Workload::Story(stories::two_clusters), "did not become one"),
+    canary(Rule::OneSponsorAtATime, Workload::Story(silent_sponsor), "made a cluster of its own"),
     canary(Rule::DownNotAnnouncedTo, Workload::Story(stories::silent_discovery), "did not become one"),
     canary(Rule::EagerReturn, Workload::Story(stories::flapping), "back at once"),
     canary(Rule::LateHosts, Workload::Story(stories::late), "ran twice"),
@@ -203,6 +205,7 @@ const JUDGES: &[(&str, &[Rule], Plan)] = &[
     ("members that can reach each other do not take each other for dead", &[Rule::HearsayTaken], Plan::Hurt),
     ("agreed is only what every member of the view reports", &[Rule::SelfAgreement], Plan::Hurt),
     ("no name is said to be taken that only one live process has", &[Rule::NamesOfTheDead], Plan::Hurt),
+    ("no node makes a cluster of its own beside one that it can join", &[Rule::OneSponsorAtATime], Plan::Hurt),
     ("a start has a token above all that its node saw", &[Rule::TokenNotAbove], Plan::Hurt),
     ("what runs has a token above those of all that have ended", &[Rule::SurvivorNotRaised], Plan::Hurt),
     ("a converged component runs every role as often as asked for", &[Rule::NeverStopExtra], Plan::Hurt),
