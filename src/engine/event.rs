@@ -165,6 +165,13 @@ pub struct Status {
     pub roles: Vec<RoleStatus>,
 }
 
+impl Status {
+    /// Whether no other member is known that is not Down.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.members.iter().all(|member| member.replica == self.replica || member.liveness == Liveness::Down)
+    }
+}
+
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Letter;
-use crate::id::NodeId;
+use crate::id::{NodeId, ReplicaId};
 use crate::roles::{RoleReport, RoleSpec};
 
 /// A stream between two nodes, as one node counts them: the engine numbers those it opens with even numbers, the
@@ -29,6 +29,13 @@ pub enum Input {
     Discovered {
         /// The advertised address of the node.
         address: SocketAddr,
+    },
+    /// A beacon of a node of this cluster was heard. Hearing it again is welcome.
+    Beacon {
+        /// The advertised address of the node.
+        address: SocketAddr,
+        /// Which run of it calls.
+        replica: ReplicaId,
     },
     /// A strategy heard a node of another cluster. Hearing it again is harmless: it is told of once an hour.
     Stranger {

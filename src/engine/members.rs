@@ -18,6 +18,9 @@ use crate::wire;
 /// About how many members of a large cluster answer when a known address is heard of again.
 const LOOKERS: u32 = 8;
 
+/// One of so many times an address of a live member is announced to: discovery looks often, for the sake of others.
+const LOOKS: u32 = 4;
+
 impl Engine {
     /// Carries out what foca and the watchers want; returns whether anything happened that others may react to.
     pub(super) fn drain_membership(&mut self) -> bool {
@@ -55,6 +58,11 @@ impl Engine {
 
     /// An address at which a member may listen.
     pub(super) fn discovered(&mut self, address: SocketAddr) {
+        self.look_at(address, LOOKS);
+    }
+
+    /// Announces this node at an address; where a member is alive, by lot: in one of `seldom` times at the most.
+    fn look_at(&mut self, address: SocketAddr, seldom: u32) {
         // A process that was killed and started again at once is still held for its former self. But not everybody has
         // to look after everybody: of a large cluster, about as many as would do.
         if self.sabotage.breaks(Rule::DiscoveryStops) && !self.live().is_empty() {
@@ -64,9 +72,21 @@ impl Engine {
             return;
         }
         let known = self.is_live_address(address);
-        let look = if known { self.looks_after_one() } else { self.guard.may_greet(self.now.instant) };
+        let look = if known {
+            self.looks_after_one() && self.random.random_ratio(1, seldom)
+        } else {
+            self.guard.may_greet(self.now.instant)
+        };
         if look {
             self.swim.announce(self.now.instant, address);
+        }
+    }
+
+    /// A run calls at an address. One that is held there as alive has nothing to say that its digests do not.
+    pub(super) fn beacon(&mut self, address: SocketAddr, replica: ReplicaId) {
+        let held = self.swim.member(replica);
+        if held.is_none_or(|(identity, liveness)| identity.address != address || liveness != Liveness::Alive) {
+            self.look_at(address, 1);
         }
     }
 

@@ -231,6 +231,7 @@ impl Engine {
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
             Input::Discovered { address } => self.discovered(address),
+            Input::Beacon { address, replica } => self.beacon(address, replica),
             Input::Stranger { address, cluster } => self.other_cluster(address, cluster),
             Input::Accepted { stream, from } => self.stream_accepted(stream, from),
             Input::Connected { stream } => self.stream_connected(stream),

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::simulation::{Habits, Pretended};
 use super::tenant::Tenant;
+use crate::discovery::Pace;
 use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
@@ -183,6 +187,11 @@ pub(super) struct Host {
     pub(super) oversized: Option<(usize, usize)>,
     /// When the scheduler wakes the engine next.
     pub(super) wake_at: Option<Instant>,
+    /// When discovery sends its beacons, and what it draws for that.
+    pub(super) pace: Pace,
+    pub(super) lots: SmallRng,
+    /// When the scheduler sends the next beacon.
+    pub(super) call_at: Option<Instant>,
     /// The process stands still.
     pub(super) paused: bool,
     /// What reached the host meanwhile.
@@ -218,12 +227,23 @@ impl Host {
             accepted: 0,
             oversized: None,
             wake_at: None,
+            pace: Pace::start(Instant::ZERO, true),
+            lots: SmallRng::seed_from_u64(0),
+            call_at: None,
             paused: false,
             backlog: VecDeque::new(),
             plugged: true,
             replies: Vec::new(),
             tenant: None,
         }
+    }
+
+    /// A new process looks for others, with lots of its own.
+    pub(super) fn start_calling(&mut self, now: Instant, seed: u64) {
+        let address = xxh3_64_with_seed(self.address.to_string().as_bytes(), seed);
+        self.lots = SmallRng::seed_from_u64(address.wrapping_add(self.life));
+        self.pace = Pace::start(now, true);
+        self.call_at = None;
     }
 
     /// The moment of the simulation at which the monotone clock of the process shows so much.

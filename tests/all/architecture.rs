@@ -78,10 +78,11 @@ const CLUSTER: &[&str] = &[
     "wire",
 ];
 
-/// The engine and all below. For what is above it, see `WHOLE_NODES`.
+/// The engine and all below, and the pace of discovery's beacons. For what is above it, see `WHOLE_NODES`.
 const TESTKIT: &[&str] = &[
     "convergence",
     "crdt",
+    "discovery",
     "engine",
     "id",
     "membership",

@@ -67,6 +67,12 @@ pub(super) enum Happening {
         host: usize,
         life: u64,
     },
+    /// A beacon reaches a host.
+    Call {
+        host: usize,
+        is_alone: bool,
+        input: Input,
+    },
     /// A pretended role task of this process.
     Task {
         host: usize,
