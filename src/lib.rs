@@ -213,9 +213,11 @@
 //! that see each other and are converged there are as many instances as asked for, as far as there are places.
 //!
 //! Nodes that registered a factory for its kind with [`role_kind`](cluster::Builder::role_kind) and have the labels that it
-//! asks for are candidates, and all nodes compute from the same facts which of them run it, at most one instance each. Roles
-//! stay where they are while that is possible, and move when their node dies or leaves, or holds more than a quarter above
-//! its share and another has room. A task that ends by itself is started again, after some failures elsewhere.
+//! asks for are candidates, and all nodes compute from the same facts which of them run it, at most one instance each. A new
+//! instance goes to the least busy of them: hosted roles count, and the load that a node published last. Roles stay where they
+//! are while that is possible, and move when their node dies or leaves. Once no node has come or gone for ten seconds, some
+//! move until no node hosts two more than another that is not busier; [`Balance`] says otherwise, for those who would rather
+//! have them stay. A task that ends by itself is started again, after some failures elsewhere.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -439,9 +441,9 @@ pub use engine::{
 };
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{
-    Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, InstanceId, Move, NewNode, Obstacle,
-    Outranked, PartitionPolicy, Restarts, RoleChange, RoleOrigin, RoleSpec, RoleSpecError, Tenure, Weighed, WhatIf,
-    WhatIfError,
+    Balance, Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, InstanceId, Move, NewNode,
+    Obstacle, Outranked, PartitionPolicy, Restarts, RoleChange, RoleOrigin, RoleSpec, RoleSpecError, Tenure, Weighed,
+    WhatIf, WhatIfError,
 };
 pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};
 pub use store::Origin;

@@ -123,7 +123,7 @@ rules! {
     TokenNotAbove = "token-not-above", "6";
     /// The instance that stays after a heal keeps its token, though others had higher ones.
     SurvivorNotRaised = "survivor-not-raised", "6";
-    /// Placement depends on who computes it.
+    /// Placement depends on who computes it, and the fingerprint does not say what it came to.
     UnsortedOrphans = "unsorted-orphans", "6";
     /// Of two specs of a role the one of the lower revision stands.
     LowerRevisionStands = "lower-revision-stands", "6";
@@ -137,6 +137,10 @@ rules! {
     NoStickiness = "no-stickiness", "6";
     /// A node keeps what it has, however much that is.
     NoBound = "no-bound", "6";
+    /// New instances go anywhere, however busy the nodes are.
+    LoadsIgnored = "loads-ignored", "6";
+    /// Roles are moved for balance while members come and go.
+    HastyBalance = "hasty-balance", "6";
     /// A role runs on every side, whatever its policy.
     NoPolicy = "no-policy", "6";
     /// A role runs anywhere, whatever its constraints.

@@ -16,7 +16,7 @@ use super::monitor::MonitorConfig;
 use super::timing::TimingConfig;
 use crate::engine::Timing;
 use crate::id::NodeId;
-use crate::roles::RoleSpec;
+use crate::roles::{Balance, RoleSpec};
 
 /// The settings of a node. Every field has a default, so `Config::default()` is a node on the loopback network.
 ///
@@ -70,6 +70,9 @@ pub struct Config {
     /// or [removed](crate::Cluster::remove_role) at run time, and else what was asked for last. When all nodes restart
     /// together, nothing is left of changes at run time, and what is named here holds.
     pub roles: Vec<RoleSpec>,
+    /// Whether running roles are moved to make the nodes host alike. One value counts for the whole cluster; see [`Balance`] for
+    /// which, where nodes differ. Default: [`Balance::Even`].
+    pub balance: Balance,
     /// The labels of this node, which roles can ask for or be spread over, as in `zone = "a"`; in the environment
     /// `UNISONO_LABELS=zone=a,disk=ssd`. At most 64, each name and value of 1 to 128 bytes. Default: none.
     pub labels: BTreeMap<String, String>,
@@ -177,6 +180,7 @@ impl Default for Config {
             peers: Vec::new(),
             broadcast: true,
             roles: Vec::new(),
+            balance: Balance::default(),
             labels: BTreeMap::new(),
             stop_grace_ms: 5_000,
             converge_timeout_ms: 10_000,

@@ -146,6 +146,9 @@ fn log_role(event: &Event) {
         Event::RoleRemoved { role, revision, .. } => {
             tracing::warn!(role, revision, "a role that this node declares was removed at run time and is not run");
         }
+        Event::BalanceDiffers { standing, declared } => {
+            tracing::warn!(%standing, %declared, "another balance counts in this cluster than this node is configured with");
+        }
         Event::RoleUnplaced { role, kind, why } => {
             tracing::warn!(role, kind, %why, "no node can host a role");
         }

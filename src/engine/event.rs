@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{ClaimState, FencingToken, InstanceId, RoleOrigin, RoleSpec};
+use crate::roles::{Balance, ClaimState, FencingToken, InstanceId, RoleOrigin, RoleSpec};
 use crate::wire::Versions;
 
 /// Where this node stands.
@@ -279,6 +279,14 @@ pub enum Event {
         revision: u64,
         /// What this node declared, in its configuration or by [`Cluster::add_role`](crate::Cluster::add_role).
         declared: Box<RoleSpec>,
+    },
+    /// Another [`Balance`] counts in this cluster than this node is configured with: that of the member that moves the least.
+    /// Said once of each change, by every node whose own differs. Usually a configuration is being rolled out.
+    BalanceDiffers {
+        /// What counts.
+        standing: Balance,
+        /// What this node is configured with.
+        declared: Balance,
     },
     /// No member of the view has a place for a role, or now for another reason. Every node says so.
     RoleUnplaced {

@@ -313,6 +313,7 @@ mod tests {
         let (kinds, roles) = (BTreeSet::new(), Vec::new());
         let config = EngineConfig {
             labels: Default::default(),
+            balance: Default::default(),
             cluster,
             identity,
             timing,

@@ -11,6 +11,7 @@ use crate::crdt::{Context, Dot, Roster, codec};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::{Identity, Record};
 use crate::replication::EAGER_TO_ALL;
+use crate::roles::Balance;
 use crate::store::{BucketHashes, Digest, Report, TableName};
 use crate::time::{Instant, Stamp};
 use crate::wire::{self, Malformed, Versions};
@@ -196,8 +197,11 @@ pub(super) struct MemberInfo {
     pub(super) kinds: Vec<String>,
     /// Its labels.
     pub(super) labels: BTreeMap<String, String>,
-    /// How busy it is, in buckets.
-    pub(super) load: u8,
+    /// Whether it wants running roles to be moved for balance; of all members, that counts which moves the least.
+    pub(super) balance: Balance,
+    /// It is the first of the view, there is something to move for balance, and members have neither come nor gone for long
+    /// enough.
+    pub(super) calm: bool,
     /// Whether others should rather build them, as long as there are any who can.
     pub(super) unready: bool,
     /// Whether it leaves: what runs there is to move.

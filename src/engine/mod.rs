@@ -19,6 +19,7 @@
 //!
 //! [`Engine`] holds the subsystems; each file beside this one is the part of the engine that deals with one of them.
 
+mod calm;
 mod config;
 mod datagrams;
 mod departed;
@@ -379,6 +380,7 @@ impl Engine {
         self.exchange_members();
         self.update_clock_offset();
         self.publish_signals();
+        self.tell_calm();
         self.tell_lasting();
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());

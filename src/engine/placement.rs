@@ -6,11 +6,12 @@ use super::drawn::Drawn;
 use super::event::Unplaced;
 use super::{Engine, Event};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{Candidate, ClaimState, Holding, InstanceId, PartitionPolicy, RoleSpec};
+use crate::roles::{Balance, Candidate, ClaimState, Holding, InstanceId, PartitionPolicy, RoleSpec};
 
 /// What was told already.
 #[derive(Debug, Default)]
 pub(super) struct Told {
+    balance: Option<Balance>,
     unplaced: BTreeMap<String, Unplaced>,
     /// Who gave up which role, and which instance of it.
     gave_up: BTreeMap<(String, ReplicaId), InstanceId>,
@@ -69,6 +70,13 @@ impl Drawn {
 }
 
 impl Told {
+    /// Whether it is news that another balance counts than this node is configured with.
+    fn balance(&mut self, drawn: &Drawn, declared: Balance) -> Option<Event> {
+        let standing = Some(drawn.balance).filter(|standing| *standing != declared);
+        let news = std::mem::replace(&mut self.balance, standing) != standing;
+        standing.filter(|_| news).map(|standing| Event::BalanceDiffers { standing, declared })
+    }
+
     /// What is new about roles without a place.
     fn places(&mut self, drawn: &Drawn) -> Vec<Event> {
         let mut told = Vec::new();
@@ -124,6 +132,7 @@ impl Engine {
         }
         let drawn = self.work.drawn();
         let mut told = self.told_roles.places(drawn);
+        told.extend(self.told_roles.balance(drawn, self.config.balance));
         told.extend(self.told_roles.failures(drawn, |role, holder| self.work.has_claim(role, holder)));
         told.into_iter().for_each(|event| self.event(event));
     }
@@ -132,7 +141,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::{self, Claim, FencingToken, Picture};
+    use crate::roles::{self, Claim, FencingToken};
     use crate::time::Stamp;
 
     fn member(replica: u64, kinds: &[&str], zone: &str) -> Candidate {
@@ -158,9 +167,8 @@ mod tests {
 
     fn drawn(candidates: Vec<Candidate>, spec: RoleSpec, holdings: Vec<Holding>) -> Drawn {
         let mut drawn = Drawn { candidates, roles: vec![spec], holdings, ..Drawn::default() };
-        let picture =
-            Picture { candidates: &drawn.candidates, roles: &drawn.roles, holdings: &drawn.holdings, roster: 1 };
-        drawn.assignment = roles::assign(&picture);
+        drawn.roster = 1;
+        drawn.assignment = roles::assign(&drawn.picture());
         drawn
     }
 

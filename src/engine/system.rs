@@ -10,6 +10,7 @@ use crate::convergence::Fingerprint;
 use crate::id::ReplicaId;
 use crate::roles::{Claim, FencingToken, Given, InstanceId, split_token_key};
 use crate::sabotage::Sabotage;
+use crate::signals;
 use crate::store::{Key, Store, TableName, split_owner_key};
 use crate::wire;
 
@@ -20,11 +21,13 @@ pub(super) struct Tables {
     pub(super) agree: TableName,
     pub(super) roles: TableName,
     pub(super) tokens: TableName,
+    /// How busy each member is.
+    pub(super) signals: TableName,
 }
 
 impl Tables {
-    fn all(&self) -> [&TableName; 5] {
-        [&self.members, &self.claims, &self.agree, &self.roles, &self.tokens]
+    fn all(&self) -> [&TableName; 6] {
+        [&self.members, &self.claims, &self.agree, &self.roles, &self.tokens, &self.signals]
     }
 
     /// Whether the picture is drawn from this table; there are other reserved ones.
@@ -49,6 +52,7 @@ struct Decoded {
     claims: BTreeMap<(String, ReplicaId), Claim>,
     roles: RoleRows,
     given: Given,
+    loads: BTreeMap<ReplicaId, u8>,
 }
 
 /// What has to be read again.
@@ -66,6 +70,7 @@ impl System {
             agree: name(AGREE),
             roles: name(ROLES),
             tokens: name(TOKENS),
+            signals: name(signals::TABLE),
         };
         Self { tables, decoded: Decoded::default(), stale: Stale::All, sabotage }
     }
@@ -98,10 +103,11 @@ impl System {
 
     /// Whether the rows that nobody but engines writes are in the store as they were read.
     fn is_true_to(&self, store: &Store) -> bool {
-        let Decoded { members, reports, claims, given, .. } =
+        let Decoded { members, reports, claims, given, loads, .. } =
             Decoded::read(&self.tables, store, self.sabotage, &mut |_, _, _| {});
-        let Decoded { members: m, reports: r, claims: c, given: g, .. } = &self.decoded;
-        (&members, &reports, &claims, &given) == (m, r, c, g)
+        let own = &self.decoded;
+        (&members, &reports, &claims) == (&own.members, &own.reports, &own.claims)
+            && (&given, &loads) == (&own.given, &own.loads)
     }
 
     /// What each member says of itself.
@@ -122,6 +128,11 @@ impl System {
     /// The fencing tokens that were given.
     pub(super) fn given(&self) -> &Given {
         &self.decoded.given
+    }
+
+    /// The bucket of the load that a member published last; 0 if it published none.
+    pub(super) fn load(&self, member: ReplicaId) -> u8 {
+        self.decoded.loads.get(&member).copied().unwrap_or_default()
     }
 
     /// What is asked for under each role's name.
@@ -175,6 +186,8 @@ impl Decoded {
             // One row each is what a member has to say here.
         } else if *table == tables.agree {
             set(&mut self.reports, owner, decode(value));
+        } else if *table == tables.signals {
+            set(&mut self.loads, owner, value.map(signals::load_in));
         } else if *table == tables.members {
             set(&mut self.members, owner, decode(value));
         }

@@ -224,6 +224,7 @@ mod tests {
             timing: Timing::local(),
             kinds: Default::default(),
             labels: Default::default(),
+            balance: Default::default(),
             roles: Vec::new(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,

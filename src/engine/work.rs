@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use super::calm::Calm;
 use super::drawn::Drawn;
 use super::message::MemberInfo;
 use super::reporting::Reporting;
@@ -31,13 +32,15 @@ pub(super) struct Work {
     supervisor: Supervisor,
     pub(super) drawn: Drawn,
     pub(super) system: System,
+    pub(super) calm: Calm,
     sabotage: Sabotage,
 }
 
-/// What has to be done anew. Reports come from everybody and change nothing but the agreement; the picture is dear.
+/// What has to be done anew. Loads mostly matter to nothing, reports change nothing but the agreement; the picture is dear.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Stale {
     Nothing,
+    Loads,
     Agreement,
     Picture,
 }
@@ -52,6 +55,7 @@ impl Work {
             sabotage,
             drawn: Drawn::default(),
             system: System::new(sabotage),
+            calm: Calm::default(),
         }
     }
 
@@ -62,6 +66,11 @@ impl Work {
     /// Something changed that the picture is drawn from.
     pub(super) fn redraw(&mut self) {
         self.stale = Stale::Picture;
+    }
+
+    /// This node published another load.
+    pub(super) fn reload(&mut self) {
+        self.stale = self.stale.max(Stale::Loads);
     }
 
     /// Rows of the system tables may have changed of which nothing was said.
@@ -78,8 +87,11 @@ impl Work {
             }
             self.system.note(&row.table, &row.key);
             let tables = &self.system.tables;
-            let undrawn = row.table == tables.agree || row.table == tables.tokens;
-            let stale = if undrawn { Stale::Agreement } else { Stale::Picture };
+            let stale = match () {
+                () if row.table == tables.agree || row.table == tables.tokens => Stale::Agreement,
+                () if row.table == tables.signals => Stale::Loads,
+                () => Stale::Picture,
+            };
             self.stale = self.stale.max(stale);
         }
     }
@@ -231,7 +243,8 @@ impl Engine {
             node,
             kinds,
             labels: self.config.labels.clone(),
-            load: self.signals.load(),
+            balance: self.config.balance,
+            calm: self.work.calm.told,
             unready: self.is_unready(),
             leaves: self.leaving.is_some(),
             late: self.is_late(),
@@ -240,11 +253,12 @@ impl Engine {
         self.work.redraw();
     }
 
-    fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) {
+    /// Writes a row of this node's own into a system table. Returns whether the store took it.
+    pub(super) fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) -> bool {
         self.work.system.note(&table, &Key::from(owner_key(self.own, name)));
-        if self.store.put_own(self.now, &table, name, value).is_err() {
-            self.stats.own_writes_refused += 1;
-        }
+        let taken = self.store.put_own(self.now, &table, name, value).is_ok();
+        self.stats.own_writes_refused += u64::from(!taken);
+        taken
     }
 
     pub(super) fn work_deadline(&mut self) {
@@ -285,11 +299,15 @@ impl Engine {
             return false;
         }
         let mut moved = false;
-        let stale =
+        let mut stale =
             if self.may_catch_up() { std::mem::replace(&mut self.work.stale, Stale::Nothing) } else { Stale::Nothing };
+        if (Stale::Loads..Stale::Picture).contains(&stale) && self.read_loads() {
+            stale = Stale::Picture;
+        }
         if stale == Stale::Picture {
             self.status.dirty = true;
             self.draw();
+            moved |= self.work.is_stale();
             self.tend_roles();
             self.tell_placement();
             self.measure_service();
@@ -323,7 +341,7 @@ impl Engine {
         self.work.redraw();
         let table = self.work.system.tables.claims.clone();
         match claim {
-            Some(claim) => self.put_own(table, role.as_bytes(), &wire::encode(claim)),
+            Some(claim) => drop(self.put_own(table, role.as_bytes(), &wire::encode(claim))),
             None => {
                 self.work.system.note(&table, &Key::from(owner_key(self.own, role.as_bytes())));
                 if self.store.remove_own(self.now, &table, role.as_bytes()).is_err() {

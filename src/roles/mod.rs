@@ -12,6 +12,7 @@
 //! travel or how agreement is found. The states of a claim are drawn at [`Supervisor`].
 
 mod assign;
+mod balance;
 mod broken;
 mod change;
 mod claim;
@@ -22,9 +23,11 @@ mod standing;
 mod supervisor;
 mod what_if;
 
-use assign::assign_as;
+pub(crate) use assign::Notes;
+use assign::assign_noted;
 pub(crate) use assign::explain;
 pub use assign::{Assignment, Chosen, Explanation, GivenUp, HeldBack, Obstacle, Tenure, Weighed, assign};
+pub use balance::Balance;
 pub(crate) use broken::assign_broken;
 pub use change::{Outranked, RoleChange, RoleOrigin};
 pub use claim::{Claim, ClaimState, FencingToken, InstanceId};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Claim, ClaimState, InstanceId, PartitionPolicy, RoleSpec};
+use super::{Balance, Claim, ClaimState, InstanceId, PartitionPolicy, RoleSpec};
 use bytes::Bytes;
 
 use crate::id::{NodeId, ReplicaId};
@@ -19,7 +19,7 @@ pub struct Candidate {
     pub kinds: BTreeSet<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// How busy it is, in buckets each a quarter above the one below: 0 for idle. It says so itself, with hysteresis.
+    /// How busy it said it is, apart from hosted roles, in buckets each a quarter above the one below: 0 for idle.
     pub load: u8,
 }
 
@@ -45,6 +45,10 @@ pub struct Picture<'a> {
     pub holdings: &'a [Holding],
     /// How many nodes belong to the cluster, those that are Down included.
     pub roster: usize,
+    /// Whether running roles are moved for balance.
+    pub balance: Balance,
+    /// Members have neither come nor gone for [`Balance::CALM`].
+    pub calm: bool,
 }
 
 impl Picture<'_> {
@@ -53,6 +57,9 @@ impl Picture<'_> {
     ///
     /// What assignment treats alike is given alike: Starting and Running, the reason and end of an exclusion, and fencing
     /// tokens. So a task that has come up, or a token that is raised, does not cost the cluster its agreement.
+    ///
+    /// Loads and calm are left out, since they change at any time and mostly matter to nothing: the fingerprint covers the
+    /// [assignment](super::Assignment::describe) that followed from them instead.
     pub fn describe(&self, mut piece: impl FnMut(bool, &[u8])) {
         piece(true, b"view");
         for candidate in self.candidates {
@@ -67,13 +74,14 @@ impl Picture<'_> {
                 piece(false, label.as_bytes());
                 piece(false, value.as_bytes());
             }
-            piece(false, &[candidate.load]);
         }
         // Rosters change more often than views; they only matter where somebody counts them.
         if self.roles.iter().any(|spec| spec.partition == PartitionPolicy::Majority) {
             piece(true, b"roster");
             piece(false, &(self.roster as u64).to_be_bytes());
         }
+        piece(true, b"balance");
+        piece(false, &[self.balance as u8]);
         piece(true, b"roles");
         for spec in self.roles {
             piece(false, &wire::encode(spec));

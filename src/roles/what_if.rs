@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, Candidate, Claim, ClaimState, FencingToken, Holding, InstanceId, Picture, RoleSpec, assign};
+use super::{
+    Assignment, Balance, Candidate, Claim, ClaimState, FencingToken, Holding, InstanceId, Picture, RoleSpec, assign,
+};
 use crate::id::{NodeId, ReplicaId};
 use crate::time::Stamp;
 
 /// How often the assignment is carried out until it must have come to rest. Roles that are kept apart make way one step at a
-/// time; everything else rests after one.
-const STEPS: usize = 64;
+/// time, and a tenth of all instances moves at a time for balance; everything else rests after one.
+const STEPS: usize = 256;
 
 /// What to suppose, for [`Cluster::what_if`](crate::Cluster::what_if): one change, or several at once.
 ///
@@ -152,16 +154,19 @@ impl WhatIf {
 }
 
 /// A picture that owns what is in it.
+#[derive(Clone)]
 struct Supposed {
     candidates: Vec<Candidate>,
     roles: Vec<RoleSpec>,
     holdings: Vec<Holding>,
     roster: usize,
+    balance: Balance,
 }
 
 impl Supposed {
     fn picture(&self) -> Picture<'_> {
-        Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings, roster: self.roster }
+        let Self { candidates, roles, holdings, roster, balance } = self;
+        Picture { candidates, roles, holdings, roster: *roster, balance: *balance, calm: true }
     }
 
     fn change(&mut self, change: &Change) -> Result<(), WhatIfError> {
@@ -249,13 +254,14 @@ impl Supposed {
 }
 
 /// The moves that a change would bring once all came to rest, by role: every instance that is not where the present
-/// assignment has it. Exclusions stay, pins are over.
+/// assignment has it. Exclusions stay, pins are over, and the cluster is calm.
 pub(crate) fn what_if(picture: &Picture<'_>, change: &WhatIf) -> Result<Vec<Move>, WhatIfError> {
     let mut supposed = Supposed {
         candidates: picture.candidates.to_vec(),
         roles: picture.roles.to_vec(),
         holdings: picture.holdings.to_vec(),
         roster: picture.roster,
+        balance: picture.balance,
     };
     let mut now = names(&supposed.candidates, &supposed.roles, &assign(picture));
     // What the present assignment is about to do is done first: a change meets a cluster at rest.

@@ -15,7 +15,7 @@ use crate::discovery::Pace;
 use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
-use crate::roles::RoleSpec;
+use crate::roles::{Balance, RoleSpec};
 use crate::sabotage::{Rule, Sabotage};
 use crate::signals::Gauge;
 use crate::store::{Store, StoreConfig};
@@ -37,6 +37,7 @@ pub struct NodeOptions {
     pub(super) timing: Timing,
     pub(super) kinds: BTreeSet<String>,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) balance: Balance,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
@@ -62,6 +63,7 @@ impl NodeOptions {
             timing: Timing::lan(),
             kinds: BTreeSet::new(),
             labels: BTreeMap::new(),
+            balance: Balance::default(),
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
@@ -93,6 +95,13 @@ impl NodeOptions {
         self.kinds.insert(spec.kind.clone());
         self.roles.retain(|role| role.name != spec.name);
         self.roles.push(spec);
+        self
+    }
+
+    /// Sets whether running roles are to be moved for balance.
+    #[must_use]
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.balance = balance;
         self
     }
 
@@ -291,6 +300,7 @@ impl Host {
             timing: self.options.timing.clone(),
             kinds: self.options.kinds.clone(),
             labels: self.options.labels.clone(),
+            balance: self.options.balance,
             roles: self.options.roles.clone(),
             tombstone_quota: self.options.tombstone_quota,
             departed_authors: self.options.departed_authors,

@@ -59,13 +59,17 @@ pub(super) fn unfit(spec: &RoleSpec, candidate: &Candidate) -> Option<Obstacle> 
     })
 }
 
-/// The candidates that suit each role, claims aside. Roles of one kind and the same labels are looked at once.
-pub(super) fn suited<'a>(roles: &[&'a RoleSpec], candidates: &[&Candidate]) -> Vec<Vec<Seat>> {
-    let mut known: BTreeMap<(&'a str, &'a BTreeMap<String, String>), Vec<Seat>> = BTreeMap::new();
+/// The candidates that suit each role, claims aside, and the least load among them. Roles of one kind and the same labels are
+/// looked at once.
+pub(super) fn suited<'a>(roles: &[&'a RoleSpec], candidates: &[&Candidate]) -> Vec<(Vec<Seat>, u8)> {
+    let mut known: BTreeMap<(&'a str, &'a BTreeMap<String, String>), (Vec<Seat>, u8)> = BTreeMap::new();
     let one = |spec: &&'a RoleSpec| {
-        let found = known
-            .entry((&spec.kind, &spec.requires))
-            .or_insert_with(|| (0..candidates.len()).filter(|seat| unfit(spec, candidates[*seat]).is_none()).collect());
+        let found = known.entry((&spec.kind, &spec.requires)).or_insert_with(|| {
+            let seats = (0..candidates.len()).filter(|seat| unfit(spec, candidates[*seat]).is_none());
+            let seats: Vec<Seat> = seats.collect();
+            let least = seats.iter().map(|seat| candidates[*seat].load).min().unwrap_or_default();
+            (seats, least)
+        });
         found.clone()
     };
     roles.iter().map(one).collect()

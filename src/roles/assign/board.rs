@@ -1,12 +1,14 @@
 //! The board on which an assignment is made: who can host each role, who does, and how much each node has.
 
+use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::able::{self, Apart};
-use super::score::{self, Fit};
-use super::{Assignment, Candidate, Holding, InstanceId, Picture, RoleSpec, answered};
+use super::score;
+use super::{Assignment, Balance, Candidate, Holding, InstanceId, Notes, Picture, RoleSpec, answered};
 use crate::id::{NodeId, ReplicaId};
 use crate::time::Stamp;
 
@@ -26,6 +28,11 @@ pub enum Chosen {
     Placed,
     /// Another node had too much.
     Shed {
+        /// That node.
+        from: NodeId,
+    },
+    /// Another node had two instances more or above, and the cluster is calm.
+    Evened {
         /// That node.
         from: NodeId,
     },
@@ -60,6 +67,11 @@ pub enum GivenUp {
         /// Who is to have it.
         to: NodeId,
     },
+    /// Another node has two instances fewer or less, and the cluster is calm.
+    Evened {
+        /// Who is to have it.
+        to: NodeId,
+    },
     /// Another part of the cluster has two instances fewer.
     Spread {
         /// Who is to have it.
@@ -88,6 +100,11 @@ impl Host {
         self.why == Chosen::Incumbent
     }
 
+    /// Neither on its way nor missing.
+    pub(super) fn is_settled(&self) -> bool {
+        matches!(self.why, Chosen::Incumbent | Chosen::Reserved)
+    }
+
     /// What is pinned or on its way is moved for no balance.
     pub(super) fn may_move(&self) -> bool {
         !self.pinned && self.why != Chosen::Reserved
@@ -99,6 +116,8 @@ pub(super) struct Row<'a> {
     pub(super) spec: &'a RoleSpec,
     /// Who can build it, has the labels and is not excluded.
     pub(super) able: Vec<Seat>,
+    /// The load of the least busy of those that have the kind and the labels.
+    pub(super) base: u8,
     /// How many instances can run: at most one per node that is able.
     pub(super) wanted: usize,
     /// The policy keeps it from running on this side.
@@ -129,6 +148,12 @@ pub(super) struct Board<'a> {
     pub(super) zones: Vec<Vec<usize>>,
     pub(super) cap: usize,
     pub(super) nodes: usize,
+    /// The nodes that can host anything at all.
+    pub(super) useful: BTreeSet<usize>,
+    pub(super) balance: Balance,
+    /// See [`Notes`].
+    pub(super) uneven: bool,
+    weighed: Cell<bool>,
     who: Option<ReplicaId>,
 }
 
@@ -152,16 +177,19 @@ impl<'a> Board<'a> {
         let labels: BTreeSet<&str> = roles.iter().filter_map(|spec| spec.spread_over.as_deref()).collect();
         let zones = labels.iter().map(|label| zones(label, candidates, &node_of)).collect();
         let mut rows = Vec::with_capacity(roles.len());
-        for (spec, suited) in roles.iter().zip(able::suited(roles, candidates)) {
+        for (spec, (suited, base)) in roles.iter().zip(able::suited(roles, candidates)) {
             let spread = spec.spread_over.as_deref().and_then(|own| labels.iter().position(|label| *label == own));
             let held_back = !able::may_run(spec.partition, nodes, picture.roster);
             let claims = picture.of(&spec.name);
-            rows.push(Row { spread, held_back, ..row(spec, suited, claims, &seat_of, &node_of, held_back) });
+            rows.push(Row { spread, base, ..row(spec, suited, claims, &seat_of, &node_of, held_back) });
         }
         // The mean is over those that can host anything at all: members without a factory are no place to move to.
         let useful: BTreeSet<usize> = rows.iter().flat_map(|row| &row.able).map(|seat| node_of[*seat]).collect();
         let wanted: usize = rows.iter().map(|row| row.wanted).sum();
-        let cap = (5 * wanted).div_ceil(4 * useful.len().max(1));
+        let cap = match picture.balance {
+            Balance::Even => wanted.div_ceil(useful.len().max(1)),
+            Balance::Sticky | Balance::Off => (5 * wanted).div_ceil(4 * useful.len().max(1)),
+        };
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|index| places(&rows[*index].able, &node_of));
         let mut board = Self {
@@ -175,6 +203,10 @@ impl<'a> Board<'a> {
             zones,
             cap,
             nodes,
+            useful,
+            balance: picture.balance,
+            uneven: false,
+            weighed: Cell::new(false),
             who,
         };
         for index in 0..board.rows.len() {
@@ -186,10 +218,30 @@ impl<'a> Board<'a> {
         board
     }
 
-    pub(super) fn fit(&self, row: usize, seat: Seat) -> Fit {
-        let candidate = self.candidates[seat];
-        let hash = score::hash(&self.rows[row].spec.name, &candidate.node);
-        Fit::new(self.who.map_or(hash, |who| hash.wrapping_mul(who.0 | 1)), candidate.load)
+    /// How well a node suits a role among equally busy ones: the least is the best.
+    pub(super) fn suits(&self, row: usize, seat: Seat) -> Reverse<u64> {
+        let hash = score::hash(&self.rows[row].spec.name, &self.candidates[seat].node);
+        Reverse(self.who.map_or(hash, |who| hash.wrapping_mul(who.0 | 1)))
+    }
+
+    /// How busy a node is for a role, counted in roles: those that it is to host, and what its load weighs.
+    pub(super) fn busy(&self, row: usize, seat: Seat) -> u64 {
+        self.load[self.node_of[seat]] as u64 + self.load_of(seat, self.rows[row].base)
+    }
+
+    /// What the load of a node weighs in roles; see [`score::in_roles`].
+    pub(super) fn load_of(&self, seat: Seat, base: u8) -> u64 {
+        self.weighed.set(true);
+        score::in_roles(self.candidates[seat].load, base)
+    }
+
+    pub(super) fn notes(&self) -> Notes {
+        Notes { weighed: self.weighed.get(), uneven: self.uneven }
+    }
+
+    /// The seats of a node.
+    pub(super) fn seats_of(&self, node: usize) -> std::ops::Range<Seat> {
+        self.node_of.partition_point(|of| *of < node)..self.node_of.partition_point(|of| *of <= node)
     }
 
     pub(super) fn name(&self, seat: Seat) -> NodeId {
@@ -320,5 +372,6 @@ fn row<'a>(
             reserved.started = reserved.started.min(started);
         }
     }
-    Row { spec, able, wanted, held_back, hosts, waits: BTreeSet::new(), given_up: BTreeMap::new(), spread: None }
+    let (waits, given_up) = (BTreeSet::new(), BTreeMap::new());
+    Row { spec, able, base: 0, wanted, held_back, hosts, waits, given_up, spread: None }
 }

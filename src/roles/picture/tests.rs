@@ -11,6 +11,8 @@ struct Owned {
     roles: Vec<RoleSpec>,
     holdings: Vec<Holding>,
     roster: usize,
+    balance: Balance,
+    calm: bool,
 }
 
 impl Owned {
@@ -30,13 +32,15 @@ impl Owned {
             roles: vec![RoleSpec::new("r").kind("k")],
             holdings: vec![Holding { role: "r".into(), holder: ReplicaId(1), claim }],
             roster: 2,
+            balance: Balance::Even,
+            calm: false,
         }
     }
 
     fn described(&self) -> Vec<(bool, Vec<u8>)> {
         let mut pieces = Vec::new();
-        let Self { candidates, roles, holdings, roster } = self;
-        let picture = Picture { candidates, roles, holdings, roster: *roster };
+        let Self { candidates, roles, holdings, roster, balance, calm } = self;
+        let picture = Picture { candidates, roles, holdings, roster: *roster, balance: *balance, calm: *calm };
         picture.describe(|section, piece| pieces.push((section, piece.to_vec())));
         pieces
     }
@@ -61,7 +65,7 @@ fn whatever_assignment_could_see_changes_the_description() {
         base.with(|p| p.candidates[0].kinds.clear()),
         base.with(|p| p.candidates[0].labels.clear()),
         base.with(|p| drop(p.candidates[0].labels.insert("zone".into(), "b".into()))),
-        base.with(|p| p.candidates[0].load = 1),
+        base.with(|p| p.balance = Balance::Sticky),
         base.with(|p| drop(p.candidates.pop())),
         base.with(|p| p.roles.clear()),
         base.with(|p| p.roles[0].count = 2),
@@ -99,6 +103,9 @@ fn what_assignment_treats_alike_is_described_alike() {
     alike(base.clone(), base.with(|p| p.holdings[0].claim.handed = Some(vec![1].into())));
     let failed = |why: &str, until_ms| ClaimState::Failed { why: why.to_owned(), until_ms };
     alike(base.with(state(failed("one", 1))), base.with(state(failed("other", 2))));
+    // What follows from these is in the description of the assignment.
+    alike(base.clone(), base.with(|p| p.candidates[0].load = 1));
+    alike(base.clone(), base.with(|p| p.calm = true));
     alike(base.clone(), base.with(|p| p.roster = 3));
     let majority = base.with(|p| p.roles[0].partition = PartitionPolicy::Majority);
     assert_ne!(majority.described(), majority.with(|p| p.roster = 3).described());

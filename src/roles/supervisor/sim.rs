@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::super::{Candidate, Claim, ClaimState, Given, Holding, Restarts, RoleSpec, assign};
 use super::*;
 use crate::id::NodeId;
+use crate::roles::Balance;
 use crate::time::HybridClock;
 
 #[path = "sim_checks.rs"]
@@ -342,7 +343,14 @@ impl World {
         self.carry_out(id)?;
         let node = self.nodes.get_mut(&id).unwrap();
         let (candidates, holdings) = node.sees();
-        let picture = Picture { candidates: &candidates, roles: &node.specs.1, holdings: &holdings, roster: 0 };
+        let picture = Picture {
+            candidates: &candidates,
+            roles: &node.specs.1,
+            holdings: &holdings,
+            roster: 0,
+            balance: Balance::Sticky,
+            calm: true,
+        };
         let mut hash = Xxh3::new();
         picture.describe(|section, bytes| {
             hash.update(&[u8::from(section), u8::try_from(bytes.len()).unwrap()]);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::super::{Candidate, Claim, ClaimState, Given, Holding, Restarts, RoleSpec, assign};
 use super::*;
 use crate::id::NodeId;
+use crate::roles::Balance;
 
 const ME: ReplicaId = ReplicaId(1);
 const OTHER: ReplicaId = ReplicaId(2);
@@ -65,7 +66,14 @@ impl Bench {
         let holdings: Vec<_> = seen
             .map(|((role, holder), claim)| Holding { role: role.clone(), holder: *holder, claim: claim.clone() })
             .collect();
-        let picture = Picture { candidates: &candidates, roles: &self.specs, holdings: &holdings, roster: 0 };
+        let picture = Picture {
+            candidates: &candidates,
+            roles: &self.specs,
+            holdings: &holdings,
+            roster: 0,
+            balance: Balance::Sticky,
+            calm: true,
+        };
         let (now, stamp) = (self.now(), &mut self.stamp);
         let mut draw = || {
             *stamp += 1;

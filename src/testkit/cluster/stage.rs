@@ -126,11 +126,12 @@ impl Stage {
         if self.running(name).is_some() {
             return None;
         }
-        let Plan { cluster, timing, kinds, labels, roles, runner, stop_grace, handle, .. } = plan;
+        let Plan { cluster, timing, kinds, labels, balance, roles, runner, stop_grace, handle, .. } = plan;
         let there = self.places.get(name).map(|place| (place.index, place.wall.clone()));
         let skew_ms = there.as_ref().map_or(0, |(index, _)| self.simulation.hosts[index.0].options.skew_ms);
         // The plan was checked with this name.
-        let options = NodeOptions { cluster, timing, kinds, labels, roles, skew_ms, ..NodeOptions::named(name) };
+        let options =
+            NodeOptions { cluster, timing, kinds, labels, balance, roles, skew_ms, ..NodeOptions::named(name) };
         let (index, wall) = match there {
             Some((index, wall)) => {
                 self.simulation.hosts[index.0].options = options;

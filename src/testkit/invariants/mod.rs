@@ -16,6 +16,7 @@ mod changes_stand;
 mod constraints;
 mod dots;
 mod equal_context;
+mod evenness;
 mod false_down;
 mod fencing;
 mod final_value;
@@ -105,6 +106,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<policies::Policies>::default(),
         Box::new(constraints::Constraints),
         Box::new(load_bound::LoadBound),
+        Box::new(evenness::Evenness),
         Box::new(only_orphans_move::OnlyOrphansMove),
         Box::new(no_move_without_cause::NoMoveWithoutCause),
         Box::new(same_assignment::SameAssignment),

@@ -39,6 +39,7 @@ use super::rng::Rng;
 use super::trace::Trace;
 use super::{Habits, NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
 use crate::engine::Phase;
+use crate::roles::Balance;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::Rule;
 use crate::store::{Digest, TableName};
@@ -50,6 +51,9 @@ const HEALED_WITHIN: Duration = Duration::from_secs(40);
 
 /// How long it must stay well, looked at twice.
 const STAYS_WELL: Duration = Duration::from_millis(1_500);
+
+/// How long some clusters are left alone after that: long enough for calm to bring evenness.
+const LEFT_ALONE: Duration = Balance::CALM.saturating_add(Duration::from_secs(14));
 
 /// How long what a node writes by itself may take to everybody, and how often that may happen before all is well again.
 const UNDER_WAY: Duration = Duration::from_millis(500);
@@ -240,6 +244,7 @@ impl Course {
         #[cfg(feature = "sabotage")]
         let options = self.broken.iter().fold(options, |options, rule| options.sabotage(*rule));
         self.facts.processes += 1;
+        let options = options.balance(self.palette.balance);
         let options = options.habits(self.palette.habits).label("zone", self.palette.zone());
         let options = self.palette.roles.iter().fold(options, |options, role| options.role(role.clone()));
         let now = self.simulation.elapsed();
@@ -260,8 +265,9 @@ impl Course {
         }
         self.mend()?;
         let healed_after = self.await_health()?;
-        for _ in 0..2 {
-            self.pass(STAYS_WELL)?;
+        let alone = self.palette.left_alone.then_some(LEFT_ALONE);
+        for span in [STAYS_WELL, STAYS_WELL].into_iter().chain(alone) {
+            self.pass(span)?;
             // Departed authors are forgotten by and by, which takes writes; who gave a role up takes it on again some time.
             for _ in 0..UNDER_WAY_TIMES {
                 if self.ill().is_some() {

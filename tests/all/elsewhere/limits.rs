@@ -74,6 +74,7 @@ fn engine(name: &str, number: u16) -> Engine {
         timing: Timing::lan(),
         kinds: Default::default(),
         labels: Default::default(),
+        balance: Default::default(),
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,
