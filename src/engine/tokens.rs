@@ -1,5 +1,5 @@
-//! Fencing tokens that were given, as rows of a system table: written with each start and each raise, removed when they say
-//! nothing any more.
+//! Fencing tokens that were given, as rows of a system table: written with each start and each raise, and removed once they
+//! say nothing any more.
 
 use super::Engine;
 use crate::roles::{FencingToken, InstanceId, TOKEN_MEMORY, token_key};
@@ -7,21 +7,18 @@ use crate::store::Key;
 use crate::wire;
 
 impl Engine {
-    /// Tells all members that a token was given, and removes those that it makes obsolete.
+    /// Tells all members that a token was given.
     pub(super) fn give_token(&mut self, role: &str, token: FencingToken, started: InstanceId) {
         let table = self.work.system.tables.tokens.clone();
         let key = token_key(role, token);
         let wrote = self.store.put(self.now, &table, &key, &wire::encode(&started.stamp)).is_ok();
         self.stats.own_writes_refused += u64::from(!wrote);
         self.work.note_tokens(&table, &Key::from(key));
-        let (drawn, given) = (&self.work.drawn, self.work.system.given());
-        let Some(ended) = given.ended(&drawn.picture(), &drawn.assignment, role) else { return };
-        let obsolete: Vec<FencingToken> = given.obsolete(role, ended).collect();
-        obsolete.into_iter().for_each(|token| self.remove_token(role, token));
     }
 
-    /// Removes the tokens of roles that are not asked for and that no node claims any more, once the clock alone is above
-    /// them. The first member of a converged view does so for all. To be called from time to time.
+    /// Removes the tokens below that of an instance which has ended: those that stay are above it, and so is what comes.
+    /// Of roles that are not asked for and that no node claims, all go once the clock alone is above them. The first member
+    /// of a converged view does so for all. To be called from time to time.
     pub(super) fn forget_tokens(&mut self) {
         let is_first = self.work.view().next() == Some(self.own);
         if !is_first || !self.work.converged() || self.leaving.is_some() {
@@ -29,16 +26,20 @@ impl Engine {
         }
         let memory_ms = u64::try_from(TOKEN_MEMORY.as_millis()).unwrap_or(u64::MAX);
         let young = self.store.estimated(self.now).as_millis().saturating_sub(memory_ms);
-        let mut old = Vec::new();
-        for (role, tokens) in self.work.system.given().iter() {
-            let asked = self.work.drawn.roles.binary_search_by(|spec| spec.name.as_str().cmp(role)).is_ok();
-            if !asked && !self.work.system.claims().keys().any(|(claimed, _)| claimed == role) {
-                old.extend(
-                    tokens.filter(|token| token.stamp.as_millis() < young).map(|token| (role.to_owned(), token)),
-                );
+        let (drawn, system) = (&self.work.drawn, &self.work.system);
+        let (picture, given) = (drawn.picture(), system.given());
+        let mut gone: Vec<(String, FencingToken)> = Vec::new();
+        for (role, tokens) in given.iter() {
+            let mut note = |token| gone.push((role.to_owned(), token));
+            if let Some(ended) = given.ended(&picture, &drawn.assignment, role) {
+                given.obsolete(role, ended).for_each(&mut note);
+            }
+            let asked = drawn.roles.binary_search_by(|spec| spec.name.as_str().cmp(role)).is_ok();
+            if !asked && !system.claims().keys().any(|(claimed, _)| claimed == role) {
+                tokens.filter(|token| token.stamp.as_millis() < young).for_each(&mut note);
             }
         }
-        old.into_iter().for_each(|(role, token)| self.remove_token(&role, token));
+        gone.into_iter().for_each(|(role, token)| self.remove_token(&role, token));
     }
 
     fn remove_token(&mut self, role: &str, token: FencingToken) {
@@ -47,5 +48,59 @@ impl Engine {
         let removed = self.store.remove(self.now, &table, &key).is_ok();
         self.stats.own_writes_refused += u64::from(!removed);
         self.work.note_tokens(&table, &Key::from(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Input;
+    use crate::engine::tests::{NOW, OWN, engine};
+    use crate::roles::RoleSpec;
+    use crate::time::{Now, Stamp};
+
+    /// The instance that was started so many milliseconds after the beginning, with its first token.
+    fn gives(engine: &mut Engine, role: &str, at_ms: u64) {
+        let (stamp, replica) = (Stamp::from_millis(NOW.wall_ms + at_ms), OWN);
+        engine.give_token(role, FencingToken { stamp, replica }, InstanceId { stamp, replica });
+        engine.handle(NOW, Input::StoreChanged);
+    }
+
+    fn given(engine: &Engine, role: &str) -> Vec<u64> {
+        let tokens = engine.work.system.given().iter().filter(|(given, _)| *given == role);
+        tokens.flat_map(|(_, tokens)| tokens.map(|token| token.stamp.as_millis() - NOW.wall_ms)).collect()
+    }
+
+    fn after(engine: &mut Engine, minutes: u64) {
+        let passed = Duration::from_secs(60 * minutes);
+        let wall_ms = NOW.wall_ms + 60_000 * minutes;
+        for settled in [Duration::ZERO, Duration::from_secs(10), Duration::from_secs(20)] {
+            let wall_ms = wall_ms + u64::try_from(settled.as_millis()).unwrap();
+            engine.handle(Now { instant: NOW.instant + passed + settled, wall_ms }, Input::Deadline);
+        }
+    }
+
+    #[test]
+    fn of_those_that_have_ended_only_the_highest_is_kept() {
+        let mut engine = engine(true);
+        (1..=5).for_each(|at_ms| gives(&mut engine, "gate", at_ms));
+        gives(&mut engine, "lamp", 1);
+        assert_eq!(given(&engine, "gate"), [1, 2, 3, 4, 5]);
+        after(&mut engine, 0);
+        assert_eq!((given(&engine, "gate"), given(&engine, "lamp")), (vec![5], vec![1]));
+    }
+
+    #[test]
+    fn tokens_of_roles_that_nobody_asks_for_are_kept_for_an_hour() {
+        let mut engine = engine(true);
+        engine.add_role(RoleSpec::new("gate")).unwrap();
+        gives(&mut engine, "gate", 1);
+        gives(&mut engine, "lamp", 1);
+        after(&mut engine, 59);
+        assert_eq!((given(&engine, "gate"), given(&engine, "lamp")), (vec![1], vec![1]));
+        after(&mut engine, 61);
+        assert_eq!((given(&engine, "gate"), given(&engine, "lamp")), (vec![1], vec![]));
     }
 }

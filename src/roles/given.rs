@@ -8,8 +8,8 @@
 //!
 //! Each token is a row of its own in a system table, whose key is the role and the token. So concurrent writes never
 //! replace each other, the highest is the same in whatever order rows arrive and islands meet, and it stays when the node
-//! that wrote it is gone. A row below one of an instance that has ended says nothing any more, and the next node that
-//! writes one for the role removes it. What remains is one row for each instance that lives, and one more.
+//! that wrote it is gone. A row below one of an instance that has ended says nothing any more, and the first member of a
+//! converged view removes it. What remains is one row for each instance that lives, and one more.
 
 use std::collections::BTreeMap;
 

@@ -9,6 +9,7 @@ mod canaries;
 mod clocks;
 mod elsewhere;
 mod engines;
+mod fenced;
 mod joining;
 mod messages;
 mod operate;
