@@ -98,7 +98,7 @@ impl Given {
 mod tests {
     use super::*;
     use crate::id::NodeId;
-    use crate::roles::{Candidate, Claim, ClaimState, RoleSpec, assign};
+    use crate::roles::{Balance, Candidate, Claim, ClaimState, RoleSpec, assign};
 
     fn token(stamp: u64, replica: u64) -> FencingToken {
         FencingToken { stamp: Stamp(stamp), replica: ReplicaId(replica) }
@@ -128,7 +128,8 @@ mod tests {
             load: 0,
         };
         let roles = [RoleSpec::new("r").count(count)];
-        let picture = Picture { candidates: &[1, 2, 3].map(node), roles: &roles, holdings, roster: 3 };
+        let (candidates, balance) = ([1, 2, 3].map(node), Balance::Sticky);
+        let picture = Picture { candidates: &candidates, roles: &roles, holdings, roster: 3, balance, calm: true };
         given.ended(&picture, &assign(&picture), "r").map(|token| token.stamp.0)
     }
 
