@@ -68,8 +68,8 @@ pub(crate) fn car_park(builder: Builder, rules: Rules, here: Here) -> Builder {
         // Two gates do no harm for a moment, since neither admits anybody; none would.
         spec.handover(Handover::MakeBeforeBreak).stop_grace(ATTENTION)
     });
-    // The first node runs all gates and keeps them; the others take over what it had when it dies. A moving gate helps nobody here:
-    // it would close for a moment, and one node can drive all of them.
+    // The first node runs all gates and keeps them; the others take over what it had when it dies. To spread them would gain
+    // nothing: one node can drive all of them.
     let builder = attendant::add_to(builder.balance(Balance::Off), rules);
     let builder = builder.handler(CARS, move |(): (), _| std::future::ready(here.get().map(|lot| lot.cars().len())));
     gates.fold(builder.role_kind("gate", move |context| gate(context, rules)), Builder::role)

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::board::{Board, GivenUp, Host, Seat};
 use super::{Balance, Chosen};
 
+/// What a node gives up first: the role that suits it least.
+type Unfit = Reverse<Reverse<u64>>;
+
 impl Board<'_> {
     /// Evens out the zones of every role that is spread: as long as one has two instances more than another that could take
     /// one, one moves. Returns whether any did.
@@ -138,7 +141,7 @@ impl Board<'_> {
     }
 
     /// What could be moved away from each node above the cap.
-    fn above_the_cap(&self) -> BTreeMap<usize, Vec<(Reverse<Reverse<u64>>, usize, Seat)>> {
+    fn above_the_cap(&self) -> BTreeMap<usize, Vec<(Unfit, usize, Seat)>> {
         let mut hosted: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         for (row, of) in self.rows.iter().enumerate() {
             for (seat, host) in &of.hosts {

@@ -66,7 +66,7 @@ pub(super) fn one_dies(seed: u64, broken: &[Rule]) -> Result<(), String> {
     Ok(())
 }
 
-/// The first runs everything; each that comes takes its share once it is calm, and nobody has more than ⌈mean⌉.
+/// The first runs everything; each that comes takes its share once it is calm, and no node has more than ⌈mean⌉.
 pub(super) fn one_after_the_other(seed: u64, broken: &[Rule]) -> Result<(), String> {
     let mut stage = Stage::new(seed, broken);
     for number in 1..=5 {

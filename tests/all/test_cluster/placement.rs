@@ -122,7 +122,8 @@ fn a_node_that_is_busy_for_two_seconds_is_given_nothing() {
 fn a_load_that_moves_costs_no_agreement_and_no_move() {
     TestCluster::run(3, |cluster| async move {
         start(&cluster, &["larry", "gary", "mary"], 10, Balance::Even).await;
-        cluster.advance(Duration::from_secs(60)).await;
+        // By then what was moved is free to move again.
+        cluster.advance(Duration::from_secs(130)).await;
         let before = hosts(&cluster, 10);
         let agreed = |cluster: &TestCluster| cluster.node("larry").status().fingerprint.clone();
         let fingerprint = agreed(&cluster);
