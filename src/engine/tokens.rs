@@ -17,37 +17,56 @@ impl Engine {
     }
 
     /// Removes the tokens below that of an instance which has ended: those that stay are above it, and so is what comes.
-    /// Of roles that are not asked for and that no node claims, all go once the clock alone is above them. The first member
-    /// of a converged view does so for all. To be called from time to time.
+    /// The first member of a converged view does so for all. Returns whether anything was removed.
+    pub(super) fn remove_obsolete_tokens(&mut self) -> bool {
+        if !self.tends_tokens() {
+            return false;
+        }
+        let (drawn, given) = (&self.work.drawn, self.work.system.given());
+        let picture = drawn.picture();
+        let mut obsolete: Vec<(String, FencingToken)> = Vec::new();
+        for (role, _) in given.iter() {
+            let ended = given.ended(&picture, &drawn.assignment, role);
+            let below = ended.into_iter().flat_map(|ended| given.obsolete(role, ended));
+            obsolete.extend(below.map(|token| (role.to_owned(), token)));
+        }
+        obsolete.into_iter().fold(false, |any, (role, token)| any | self.remove_token(&role, token))
+    }
+
+    /// Removes the tokens of roles that are not asked for and that no node claims, once the clock alone is above them. To
+    /// be called from time to time.
     pub(super) fn forget_tokens(&mut self) {
-        let is_first = self.work.view().next() == Some(self.own);
-        if !is_first || !self.work.converged() || self.leaving.is_some() {
+        if !self.tends_tokens() {
             return;
         }
         let memory_ms = u64::try_from(TOKEN_MEMORY.as_millis()).unwrap_or(u64::MAX);
         let young = self.store.estimated(self.now).as_millis().saturating_sub(memory_ms);
         let (drawn, system) = (&self.work.drawn, &self.work.system);
-        let (picture, given) = (drawn.picture(), system.given());
-        let mut gone: Vec<(String, FencingToken)> = Vec::new();
-        for (role, tokens) in given.iter() {
-            let mut note = |token| gone.push((role.to_owned(), token));
-            if let Some(ended) = given.ended(&picture, &drawn.assignment, role) {
-                given.obsolete(role, ended).for_each(&mut note);
-            }
+        let mut old: Vec<(String, FencingToken)> = Vec::new();
+        for (role, tokens) in system.given().iter() {
             let asked = drawn.roles.binary_search_by(|spec| spec.name.as_str().cmp(role)).is_ok();
             if !asked && !system.claims().keys().any(|(claimed, _)| claimed == role) {
-                tokens.filter(|token| token.stamp.as_millis() < young).for_each(&mut note);
+                let tokens = tokens.filter(|token| token.stamp.as_millis() < young);
+                old.extend(tokens.map(|token| (role.to_owned(), token)));
             }
         }
-        gone.into_iter().for_each(|(role, token)| self.remove_token(&role, token));
+        for (role, token) in old {
+            self.remove_token(&role, token);
+        }
     }
 
-    fn remove_token(&mut self, role: &str, token: FencingToken) {
+    /// Whether it falls to this node to remove tokens.
+    fn tends_tokens(&self) -> bool {
+        self.work.view().next() == Some(self.own) && self.work.converged() && self.leaving.is_none()
+    }
+
+    fn remove_token(&mut self, role: &str, token: FencingToken) -> bool {
         let table = self.work.system.tables.tokens.clone();
         let key = token_key(role, token);
         let removed = self.store.remove(self.now, &table, &key).is_ok();
         self.stats.own_writes_refused += u64::from(!removed);
         self.work.note_tokens(&table, &Key::from(key));
+        removed
     }
 }
 

@@ -209,22 +209,29 @@ impl Work {
                 return Some(format!("role {:?} is {state} at {at}", spec.name));
             }
             let running: BTreeSet<ReplicaId> = claims
-                .clone()
                 .filter(|holding| holding.claim.state == ClaimState::Running)
                 .map(|holding| holding.holder)
                 .collect();
             if running != hosts.iter().copied().collect() {
                 return Some(format!("role {:?} runs on {} of {} hosts", spec.name, running.len(), hosts.len()));
             }
-            let ended = self.system.given().ended(&self.drawn.picture(), &self.drawn.assignment, &spec.name);
-            if let Some(low) = claims
-                .into_iter()
-                .find(|holding| ended > Some(holding.claim.token) && running.contains(&holding.holder))
-            {
-                return Some(format!("role {:?} is given a higher token at {}", spec.name, self.name_of(low.holder)));
+            if let Some(why) = self.unsettled_tokens(&spec.name, &running) {
+                return Some(why);
             }
         }
         None
+    }
+
+    /// An instance of a role whose token is about to be raised, or tokens that are about to be removed.
+    fn unsettled_tokens(&self, role: &str, running: &BTreeSet<ReplicaId>) -> Option<String> {
+        let (drawn, given) = (&self.drawn, self.system.given());
+        let ended = given.ended(&drawn.picture(), &drawn.assignment, role)?;
+        let mut claims = drawn.claims_of(role).iter();
+        if let Some(low) = claims.find(|holding| ended > holding.claim.token && running.contains(&holding.holder)) {
+            return Some(format!("role {role:?} is given a higher token at {}", self.name_of(low.holder)));
+        }
+        let obsolete = given.obsolete(role, ended).next();
+        obsolete.map(|token| format!("the token {token} of role {role:?} is about to be forgotten"))
     }
 }
 
@@ -320,6 +327,7 @@ impl Engine {
             let (permit, drawn, given) = (work.permit(), &work.drawn, work.system.given());
             let scene = Scene { permit, picture: &drawn.picture(), assignment: &drawn.assignment, given };
             work.supervisor.decide(now, &scene, &mut || store.tick(now));
+            moved |= self.remove_obsolete_tokens();
         }
         while let Some(output) = self.work.supervisor.poll() {
             moved = true;
