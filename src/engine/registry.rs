@@ -79,11 +79,10 @@ impl Registry {
 impl Engine {
     /// Asks for the roles that this node is configured with, unless what stands outranks them.
     pub(super) fn declare_roles(&mut self) {
-        self.refresh();
         let declared: Vec<RoleSpec> = self.registry.declared.values().map(|declared| declared.spec.clone()).collect();
+        let rows = self.role_rows();
         for spec in declared {
             let rank = (spec.revision, RoleOrigin::Configuration);
-            let rows = self.work.system.roles();
             let is_due = rows.standing(&spec.name).is_none_or(|(standing, row)| {
                 rows.outranks(rank, standing) || (rank == standing && row.spec.as_ref() != Some(&spec))
             });
@@ -137,9 +136,9 @@ impl Engine {
     pub(super) fn add_role(&mut self, spec: RoleSpec) -> Result<RoleChange, Denial> {
         self.may_change_roles()?;
         spec.validate()?;
-        self.refresh();
         let rank = (spec.revision, RoleOrigin::RunTime);
-        let standing = self.work.system.roles().standing(&spec.name);
+        let rows = self.role_rows();
+        let standing = rows.standing(&spec.name);
         let mut change = RoleChange { changed: true, outranked: None };
         let mut configured = false;
         if let Some((standing, row)) = standing {
@@ -166,8 +165,8 @@ impl Engine {
     pub(super) fn remove_role(&mut self, role: &str) -> Result<RoleChange, Denial> {
         self.may_change_roles()?;
         self.registry.declared.remove(role);
-        self.refresh();
-        let standing = self.work.system.roles().standing(role).filter(|(_, row)| row.spec.is_some());
+        let rows = self.role_rows();
+        let standing = rows.standing(role).filter(|(_, row)| row.spec.is_some());
         let Some(((revision, origin), row)) = standing else { return Ok(RoleChange::default()) };
         let change = RoleChange { changed: true, outranked: Some(outranked((revision, origin), row)) };
         let configured = row.configured;
@@ -180,6 +179,11 @@ impl Engine {
             self.write_role(role, (revision, RoleOrigin::RunTime), None, configured)
         };
         if wrote { Ok(change) } else { Err(Denial::Leaving) }
+    }
+
+    /// As they are in the store: what came or was written in this turn may not have been looked at yet.
+    fn role_rows(&self) -> RoleRows {
+        RoleRows::read(&self.store, self.work.roles_table(), self.sabotage)
     }
 
     fn may_change_roles(&self) -> Result<(), Denial> {

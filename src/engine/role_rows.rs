@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::roles::{RoleOrigin, RoleSpec};
 use crate::sabotage::{Rule, Sabotage};
-use crate::store::Key;
+use crate::store::{Key, Store, TableName};
 use crate::time::Stamp;
 use crate::wire;
 
@@ -51,6 +51,13 @@ pub(super) struct RoleRows {
 impl RoleRows {
     pub(super) fn new(sabotage: Sabotage) -> Self {
         Self { rows: BTreeMap::new(), sabotage }
+    }
+
+    /// The rows that a store holds in this moment.
+    pub(super) fn read(store: &Store, table: &TableName, sabotage: Sabotage) -> Self {
+        let mut rows = Self::new(sabotage);
+        store.table(table).snapshot().iter().for_each(|(key, value)| rows.put(&key, Some(&value)));
+        rows
     }
 
     /// Takes over what is in a row now: nothing, where it is gone or cannot be read.
