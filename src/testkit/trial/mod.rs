@@ -46,8 +46,8 @@ use crate::store::{Digest, TableName};
 use crate::time::Instant;
 
 /// Within this virtual time everything heals once nothing hurts any more. Nodes that never met are found by the beacons
-/// of those that have company, which come every 30 s.
-const HEALED_WITHIN: Duration = Duration::from_secs(40);
+/// of their groups, of which each sends one within 6 s.
+const HEALED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long it must stay well, looked at twice.
 const STAYS_WELL: Duration = Duration::from_millis(1_500);
