@@ -160,8 +160,12 @@ impl Engine {
         }
         let awaited = self.join.awaited(now).count();
         if !is_kept_out && self.may_found(&there) {
-            // Whoever is asked at this moment may have got a cluster since it was asked before.
-            if awaited == 0 {
+            // A member that is asked at this moment may have got a cluster since it was asked before. One that failed
+            // had its time.
+            let is_awaited = |(replica, since): (&ReplicaId, &Instant)| {
+                now.since(*since) < ANSWER_WITHIN && !self.join.is(*replica, Answer::Failed)
+            };
+            if !self.join.asking.iter().any(is_awaited) {
                 return self.form_alone();
             }
             return self.timers.set_earlier(Timer::Join, now + RETRY);

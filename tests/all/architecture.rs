@@ -165,7 +165,7 @@ fn the_checker_finds_planted_edges() {
     assert!(found("cluster/mod.rs", "use crate::driver::Driver;").is_empty());
     assert!(found("lib.rs", "pub use crate::cluster::Cluster;").is_empty());
     assert!(found("testkit/cluster/stage.rs", "use crate::{cluster::Cluster, driver::Clock};").is_empty());
-    assert_eq!(found("testkit/cluster/stage.rs", "use crate::discovery::Strategy;"), ["discovery"]);
+    assert_eq!(found("testkit/network/mod.rs", "use crate::cluster::Config;"), ["cluster"]);
     assert_eq!(found("testkit/tenant.rs", "use crate::driver::Clock;"), ["driver"]);
 }
 
