@@ -81,6 +81,8 @@ rules! {
     RestlessRepair = "restless-repair", "3.4";
     /// What all of a large cluster are to hear is told to members drawn by lot alone.
     RandomOnly = "random-only", "12";
+    /// A relay gives a letter back that it passed on.
+    RelayedTwice = "relayed-twice", "6";
     /// A stamp of any future advances the clock.
     AnyFuture = "any-future", "3.11";
     /// A member that is Down is evicted from the roster at once.

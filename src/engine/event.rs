@@ -353,6 +353,30 @@ pub enum Event {
         /// Whether it is over.
         over: bool,
     },
+    /// This node and a member that lives do not reach each other, in one direction or in both, though others reach both: a
+    /// firewall, a route, a cable. Neither is Down for that. Messages to it go over a member that reaches both, if there is
+    /// one; what is in tables comes by way of others. Said by each of the two that needs the link, once a minute at the most.
+    LinkBroken {
+        /// This node.
+        from: NodeId,
+        /// The member at the other end.
+        to: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+        /// The member that messages go over, if one was found.
+        over: Option<NodeId>,
+    },
+    /// A link of which [`Event::LinkBroken`] was said carries something again.
+    LinkRestored {
+        /// This node.
+        from: NodeId,
+        /// The member at the other end.
+        to: NodeId,
+        /// This run of it.
+        replica: ReplicaId,
+        /// For how long it was broken, as far as this node knows.
+        lasted: Duration,
+    },
     /// Entries came with stamps further ahead of time than is allowed: somebody's clock is wrong.
     ClockAhead {
         /// Who wrote them.

@@ -168,6 +168,9 @@ impl Engine {
         }
         self.store.observe_reports(&std::mem::take(&mut digest.reports));
         let (counts, known) = (self.gossip.live.contains(&sender), digest.known);
+        if digest.answers.is_some_and(|(asker, _)| asker == self.own) {
+            self.answered_directly(sender);
+        }
         let outdated = self.peers.is_outdated(sender, digest.sent);
         self.peers.hear(self.now, (sender, self.own), counts, digest);
         if outdated {

@@ -43,6 +43,10 @@ pub(super) enum Message {
     Refused(ReplicaId),
     /// The sender asks a fellow watcher to look after this member.
     Look(ReplicaId),
+    /// The sender cannot send letters to this member, which lives: does the receiver reach it?
+    Reach(ReplicaId),
+    /// The sender reaches this member, and passes letters on.
+    Reaches(ReplicaId),
     /// The sender leaves the cluster in order.
     Leave,
     /// The sender lives, and has the receiver's name.

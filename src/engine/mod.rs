@@ -34,6 +34,7 @@ mod hanging;
 mod input;
 mod join;
 mod leave;
+mod links;
 mod mail;
 mod mail_queue;
 mod members;
@@ -45,6 +46,7 @@ mod peers;
 mod placement;
 mod push;
 mod registry;
+mod relay;
 mod reporting;
 mod role_rows;
 mod roster;
@@ -148,6 +150,7 @@ pub struct Engine {
     packing: rows::Packing,
     pushing: push::Pushing,
     mail: mail_queue::Mail,
+    links: links::Links,
     sabotage: Sabotage,
 }
 
@@ -208,6 +211,7 @@ impl Engine {
             packing: rows::Packing::default(),
             pushing: push::Pushing::new(now.instant),
             mail: mail_queue::Mail::default(),
+            links: links::Links::default(),
             sabotage,
             store,
             config,
@@ -354,6 +358,9 @@ impl Engine {
         }
         if self.timers.take_due(Timer::Probe, now) {
             self.probe();
+        }
+        if self.timers.take_due(Timer::Links, now) {
+            self.check_links();
         }
         if self.timers.take_due(Timer::Tick, now) {
             self.tick();

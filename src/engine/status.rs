@@ -56,6 +56,16 @@ pub struct EngineStats {
     pub bucket_pulls: u64,
     /// Peers that rows were pushed to and that did not keep up: what they miss was left to sessions.
     pub pushes_given_up: u64,
+    /// Links to members that live that were found broken.
+    pub links_broken: u64,
+    /// Letters of this node that went over another member, since their link was broken.
+    pub sent_over_relays: u64,
+    /// Letters that were passed on here between two others.
+    pub relayed: u64,
+    /// Their bytes.
+    pub relayed_bytes: u64,
+    /// Letters that were not passed on: too many, too large, or this node did not reach the receiver either.
+    pub relays_refused: u64,
     /// Times the operating system said that a datagram did not arrive.
     pub unreachable: u64,
     /// Own system rows that the store did not take.

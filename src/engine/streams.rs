@@ -168,7 +168,7 @@ impl Engine {
     fn lost(&mut self, stream: StreamId, state: &Stream, refused: bool, refusal: Option<&Refusal>) {
         let now = self.now.instant;
         if let (Purpose::Mail, Some(peer)) = (state.purpose, state.peer) {
-            return self.mail_ended(peer, stream);
+            return self.mail_ended(peer, stream, matches!(state.phase, StreamPhase::Connecting));
         }
         let Some(peer) = state.peer.filter(|_| state.outgoing) else { return };
         match (state.purpose, &state.phase) {
@@ -206,6 +206,8 @@ impl Engine {
         for stream in streams {
             self.drop_stream(stream, None);
         }
+        self.forget_link(peer);
+        self.lost_relay(peer);
     }
 
     pub(super) fn frame(&mut self, stream: StreamId, control: &Control) {

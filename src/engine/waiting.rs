@@ -106,8 +106,18 @@ impl Engine {
             .collect();
         for member in behind {
             self.ask_digest(member, true);
+            if !self.answered_of_late(member) {
+                self.look_after_link(member);
+            }
         }
         self.timers.set_earlier(Timer::Probe, self.now.instant + ASK_AGAIN);
+    }
+
+    /// Whether a member answered since the wait began, or the wait is too short to say.
+    fn answered_of_late(&self, member: ReplicaId) -> bool {
+        let since = self.waiting.since;
+        let answered = self.peers.get(member).and_then(|peer| peer.last.as_ref()).is_some_and(|(at, _)| *at >= since);
+        answered || self.now.instant.since(since) < self.config.timing.membership.suspicion
     }
 
     fn compared_of(&self, member: ReplicaId) -> Option<crate::replication::Compared> {
@@ -165,7 +175,8 @@ impl Engine {
         let name = self.name_of(member);
         let last = self.peers.get(member).and_then(|peer| peer.last.as_ref());
         let Some((_, last)) = last.filter(|(heard, _)| *heard >= self.waiting.since) else {
-            return Some(format!("member {name} has not said yet where it stands"));
+            let silent = format!("member {name} has not said yet where it stands");
+            return Some(self.missing_link(member).map_or(silent.clone(), |link| format!("{silent}: {link}")));
         };
         if last.roster != own.roster {
             return Some(format!("member {name} has another roster: {:016x}, here {:016x}", last.roster, own.roster));

@@ -23,6 +23,7 @@ use unisono::testkit::{Plan, Trial};
 
 use crate::at_rest::change_in_a_crowd;
 use crate::joining::silent_sponsor;
+use crate::messages::links::hostile_links;
 use crate::roles::{count_changed, lower_revision_came_later, role_removed};
 use crate::scenarios::claim_given_up;
 use crate::schedule;
@@ -77,6 +78,7 @@ const CANARIES: &[Canary] = &[
     canary(Rule::ArrivalWins, Workload::Map(0), ""),
     canary(Rule::RestlessRepair, Workload::Engines(Plan::Hurt), "still repairs at rest"),
     canary(Rule::RandomOnly, Workload::Story(change_in_a_crowd), "sessions were opened"),
+    canary(Rule::RelayedTwice, Workload::Story(hostile_links), "was begun"),
     canary(Rule::OwnStampRemoval, Workload::Map(0), "must be"),
     canary(Rule::OwnStampPut, Workload::Engines(Plan::Skewed), "and knew"),
     canary(Rule::WallClockOnly, Workload::Map(0), "does not come after"),

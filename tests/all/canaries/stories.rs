@@ -53,7 +53,7 @@ pub(super) fn lossy(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> 
 pub(super) fn lossy_and_hasty(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let mut simulation = Simulation::new(seed);
     let mut timing = Timing::lan();
-    timing.membership.suspicion = Duration::from_millis(480);
+    timing.membership.suspicion = Duration::from_millis(400);
     for number in 0..20 {
         simulation.add(options(&format!("n{number}"), broken).timing(timing.clone()));
     }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod handlers;
+pub(crate) mod links;
 mod roles;
 
 use std::collections::BTreeMap;
