@@ -6,9 +6,10 @@ use rand::RngExt;
 use super::message::{Control, Have, Purpose, control_frame, kind};
 use super::rows::AT_ONCE;
 use super::streams::StreamPhase;
+use super::succession::{Found, Name};
 use super::timers::Timer;
 use super::{Engine, Event, Output, StreamId};
-use crate::crdt::{Context, Dot, Roster};
+use crate::crdt::{Context, Dot, Proof, Roster};
 use crate::id::ReplicaId;
 use crate::membership::{Liveness, Record};
 use crate::replication::{self, Due, Pull, Serve, ServeNext};
@@ -125,7 +126,7 @@ impl Engine {
                 self.join_failed(peer, None);
             }
             Purpose::Join => self.become_ready(),
-            Purpose::Repair | Purpose::Watch | Purpose::Push | Purpose::Mail => {
+            Purpose::Repair | Purpose::Watch | Purpose::Push | Purpose::Mail | Purpose::Knock => {
                 self.scheduler.ended(peer);
                 self.ask_digest(peer, false);
             }
@@ -144,11 +145,17 @@ impl Engine {
         let Some(state) = self.streams.open.get_mut(&stream) else { return false };
         let peer = state.peer;
         if let StreamPhase::Asked(Some(newcomer)) = std::mem::replace(&mut state.phase, StreamPhase::Asked(None)) {
+            let (newcomer, proved) = *newcomer;
+            let looked = proved.map(|(run, proof)| (run, Found::Gone(proof)));
+            let Name::Free(proved) = self.name_for(&newcomer, looked) else {
+                self.drop_stream(stream, None);
+                return true;
+            };
             if !self.may_admit(&newcomer) {
                 self.drop_stream(stream, None);
                 return true;
             }
-            self.admit(&newcomer);
+            self.admit_by(&newcomer, proved.map_or(Proof::Left, |(_, proof)| proof));
             self.tell_of(&newcomer);
         }
         if self.said_goodbye() || !peer.is_some_and(|peer| self.roster.is_admitted(peer)) {

@@ -1,7 +1,8 @@
-//! Nobody is told that its name is taken where no two live processes share it.
+//! A process that lives keeps its name, and is told that it is taken only where two live processes share it.
 //!
-//! The hosts of a trial have names of their own, and each runs one process at a time: whoever is told has taken a dead
-//! process, or what was under way from it, for a living one.
+//! The hosts of a trial have names of their own, and each runs one process at a time: a node that is told has taken a dead
+//! process, or what was under way from it, for a living one. And an admission names the run that it supersedes, with proof
+//! that it is gone: that one does not run any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ pub(crate) struct Names {
 
 impl Invariant for Names {
     fn name(&self) -> &'static str {
-        "no name is said to be taken that only one live process has"
+        "a live process keeps its name, and is told of others only that have it and live"
     }
 
     fn look(&mut self, scene: Scene<'_>) -> Verdict {
@@ -33,6 +34,9 @@ impl Invariant for Names {
                 return Err(format!("{node:?} says {alarm:?}, and nobody else has its name"));
             }
         }
-        Ok(())
+        match scene.simulation.ousted().first() {
+            Some(node) => Err(format!("{node:?} lives, and an admission proves that it is gone")),
+            None => Ok(()),
+        }
     }
 }

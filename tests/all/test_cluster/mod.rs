@@ -5,6 +5,7 @@ mod faults;
 mod fencing;
 mod handover;
 mod leaving;
+mod names;
 mod placement;
 mod roles;
 mod signals;
