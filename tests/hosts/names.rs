@@ -21,8 +21,8 @@ fn agreed(seen: &Seens, processes: &[&str], names: &[&str]) -> bool {
     processes.iter().all(agrees) && run_once(seen, processes, GATES)
 }
 
-fn nobody_is_accused(seen: &Seens) -> bool {
-    seen.values().all(|seen| seen.accused.is_empty() && !seen.ended)
+fn nobody_is_down(seen: &Seens) -> bool {
+    seen.values().all(|seen| seen.down.is_empty() && !seen.ended)
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_process_under_a_name_in_use_is_refused_within_two_seconds_and_nothing_else_
             }
         }
         // Longer than it takes to lose a host that really is gone.
-        throughout(&mut stage, "nobody is accused", Duration::from_secs(5), nobody_is_accused).await?;
+        throughout(&mut stage, "nobody is taken for dead", Duration::from_secs(5), nobody_is_down).await?;
         let keeps: Vec<_> = NODES.into_iter().filter(|node| stage.seen()[*node].keeps_name.is_some()).collect();
         tell(&spans("started under a name in use → refused", &refused));
         match refused.iter().max() {
