@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::message::{Control, FrameBody, Hello, Purpose, Refusal, control_frame, read_frame};
-use super::succession::{Looked, Name};
+use super::succession::{Looked, Name, Proved};
 use super::{Engine, Output, StreamId};
-use crate::crdt::Proof;
 use crate::id::ReplicaId;
 use crate::membership::Identity;
 use crate::replication::{Pull, Serve};
@@ -52,7 +51,7 @@ pub(super) enum StreamPhase {
     /// Rows are coming in.
     Pulling(Pull),
     /// Welcomed, waiting for what it wants; with who it is, if it wants to be admitted, and what proved that its name is free.
-    Asked(Option<Box<(Identity, Option<(ReplicaId, Proof)>)>>),
+    Asked(Option<Box<(Identity, Option<Proved>)>>),
     /// Rows are going out.
     Serving(Box<Serve>),
     /// What is written here goes out.

@@ -67,6 +67,9 @@ pub(super) enum Found {
     Gone(Proof),
 }
 
+/// A run that had a name, and the proof that it is gone.
+pub(super) type Proved = (ReplicaId, Proof);
+
 /// A run that was looked at, and what was found.
 pub(super) type Looked = (ReplicaId, Found);
 
@@ -78,7 +81,7 @@ pub(super) struct Checks(BTreeMap<ReplicaId, Check>);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Name {
     /// It may: no run had it, or the one that had it is gone by this proof.
-    Free(Option<(ReplicaId, Proof)>),
+    Free(Option<Proved>),
     /// This run has it, and lives.
     Taken(Box<Identity>),
     /// The run that has it is about to leave.
