@@ -66,12 +66,8 @@
 //! the view after it has pulled all tables from another one, so nobody decides anything with half the knowledge.
 //!
 //! A node has a stable name, its [`NodeId`], and each run of it a random [`ReplicaId`] that never comes again. A process
-//! that starts again under its name takes the place of the former, also elsewhere, with proof that the former is gone: it
-//! left, is Down, another process listens at its address, or it answered neither a datagram nor a stream within 500 ms.
-//! Without such proof the run that was admitted first has the name, also of two that were started on the two sides of a
-//! cut. The other is refused, which [`Cluster::ready`] tells within two seconds ([`ReadyError::NameTaken`]), or gives way
-//! when the two meet; both are told ([`Event::NameTaken`]), and no other member notices. Clusters of different names on
-//! one subnet ignore each other ([`Event::OtherCluster`]).
+//! that starts again under its name takes the place of the former at once. Two that live under one name are both told
+//! ([`Event::NameTaken`]), and clusters of different names on one subnet ignore each other ([`Event::OtherCluster`]).
 //!
 //! [`Cluster::events`] tells of members: [`Joined`](Event::Joined), then [`Suspected`](Event::Suspected), which it mostly
 //! refutes, [`Down`](Event::Down) and [`Rejoined`](Event::Rejoined) as often as that happens, and [`Left`](Event::Left) if

@@ -109,8 +109,6 @@ rules! {
     LateHosts = "late-hosts", "4";
     /// A former run of the own name, which the roster remembers, is taken for one that lives.
     NamesOfTheDead = "names-of-the-dead", "4";
-    /// A newcomer is admitted in place of the run that has its name, whether that one lives or not.
-    UnprovedSuccession = "unproved-succession", "4";
     /// A node that leaves serves nobody any more.
     LeaverServesNobody = "leaver-serves-nobody", "4";
     /// A node that leaves cuts off what still runs when its patience is over, whatever the stop grace.

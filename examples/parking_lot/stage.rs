@@ -50,8 +50,6 @@ pub(crate) struct Seen {
     pub(crate) cars: BTreeMap<String, Duration>,
     /// It said that there are more cars than spaces.
     pub(crate) overfull: bool,
-    /// It was told of another live node of its name: whether it keeps that.
-    pub(crate) keeps_name: Option<bool>,
     /// Its last answer to a command.
     pub(crate) answer: Option<Line>,
     /// Its output ended.
@@ -97,7 +95,6 @@ impl Seen {
             Event::Suspected { node, .. } => {
                 self.accused.insert(node.to_string());
             }
-            Event::NameTaken { keeps, .. } => self.keeps_name = Some(keeps),
             Event::Joined { node, .. } | Event::Rejoined { node, .. } => {
                 self.down.remove(node.as_str());
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use unisono::crdt::{Context, Dot, Entry, Proof, Roster, Superseded, Tenure};
+use unisono::crdt::{Context, Dot, Entry, Roster};
 use unisono::membership::{Identity, Liveness, Record};
 use unisono::roles::{Claim, ClaimState, FencingToken, InstanceId};
 use unisono::store::{MAX_KEY, MAX_VALUE, Report, Row, TableName};
@@ -166,13 +166,6 @@ fn context(u: &mut Unstructured<'_>) -> Result<Context> {
     Ok(context)
 }
 
-fn tenure(u: &mut Unstructured<'_>) -> Result<Tenure> {
-    let first = Tenure::first(ReplicaId(replica(u)?.0 % 4), Stamp(number(u)?));
-    let proof = *u.choose(&[Proof::Left, Proof::Down, Proof::Replaced, Proof::Refused, Proof::Silent])?;
-    let passed_on = first.passed_on(Superseded { run: replica(u)?, proof }, Stamp(number(u)?));
-    Ok(Tenure { turn: u.arbitrary()?, ..if u.arbitrary()? { first } else { passed_on } })
-}
-
 fn roster(u: &mut Unstructured<'_>) -> Result<Roster> {
     let mut roster = Roster::new();
     for _ in 0..u.int_in_range(0..=7)? {
@@ -180,7 +173,7 @@ fn roster(u: &mut Unstructured<'_>) -> Result<Roster> {
         match u.int_in_range(0..=3)? {
             0 => roster.evict(replica),
             1 => roster.readmit(replica),
-            _ => roster.admit(replica, node(u)?, tenure(u)?),
+            _ => roster.admit(replica, node(u)?, number(u)?),
         };
     }
     Ok(roster)

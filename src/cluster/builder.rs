@@ -74,7 +74,7 @@ pub struct Builder {
 /// A host that only exists in a test, and runs what a builder planned.
 #[cfg(feature = "testkit")]
 pub(crate) trait SimulatedHost: Send {
-    /// The name of the node, whatever the settings say.
+    /// Its name, which is the node's too, whatever the settings say.
     fn node(&self) -> &str;
 
     /// Runs a node here. The plan was checked.

@@ -1,14 +1,12 @@
 //! What can go wrong with a node as a whole; what concerns a configuration or a row stands beside those.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::config_error::ConfigError;
 use super::entropy::EntropyError;
 use crate::driver::BindError;
 use crate::engine::Denial;
-use crate::id::NodeId;
 
 /// Why a node did not start. Nothing is left running or bound.
 #[derive(Debug, thiserror::Error)]
@@ -75,19 +73,6 @@ pub enum ReadyError {
         known: usize,
         /// What stood in the way last, in words.
         why: String,
-    },
-    /// Another live node has this node's name, and keeps it. This one was not admitted, or had to give way to the other.
-    ///
-    /// One that was not admitted goes on asking once a second, and is admitted when the other is gone: wait before calling
-    /// again. One that had to give way takes no part any more; start a new one.
-    #[error(
-        "a live node at {address} is called {node} too, and keeps that name; stop that one, or give this node another name"
-    )]
-    NameTaken {
-        /// The name.
-        node: NodeId,
-        /// Where the other node listens.
-        address: SocketAddr,
     },
     /// The node left the cluster or was dropped.
     #[error("this node left the cluster; start a new one")]

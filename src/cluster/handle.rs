@@ -97,18 +97,10 @@ impl Cluster {
 
     /// Waits until this node has joined and may write: it pulled the tables from another node, or found that it is the
     /// first. Cancel safe.
-    ///
-    /// # Errors
-    /// [`ReadyError::NameTaken`] as soon as a member says that a live node has this one's name, which takes less than two
-    /// seconds; else those of [`ReadyError`].
     pub async fn ready(&self, timeout: Duration) -> Result<(), ReadyError> {
         let ready = |status: &Status| matches!(status.phase, Phase::Standalone | Phase::Clustered);
-        match self.until(timeout, |status| ready(status) || status.name_taken_by.is_some()).await {
-            Ok(status) if ready(&status) => Ok(()),
-            Ok(status) => match status.name_taken_by {
-                Some(address) => Err(ReadyError::NameTaken { node: self.node().clone(), address }),
-                None => Err(ReadyError::Gone),
-            },
+        match self.until(timeout, ready).await {
+            Ok(_) => Ok(()),
             Err(UntilError::Gone) => Err(ReadyError::Gone),
             Err(UntilError::Timeout { after }) => {
                 let is_other = |member: &&Member| member.replica != self.replica() && member.liveness != Liveness::Down;

@@ -299,7 +299,6 @@ mod tests {
                 role(RoleSpec::new("lamp"), 1, Some(Unplaced::AllFailed), vec![failed]),
                 role(RoleSpec::new("siren"), 0, Some(Unplaced::NoKind), vec![]),
             ],
-            name_taken_by: None,
         };
         let content = Some(BTreeMap::from([("0a".into(), "ff".into())]));
         let vehicles =

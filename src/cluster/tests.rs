@@ -273,13 +273,8 @@ async fn two_live_nodes_of_one_name_are_both_told() {
     let mut events = first.events();
     let second = builder("test-name", 21_380, "larry").start().await.unwrap();
     let mut of_second = second.events();
-    let began = std::time::Instant::now();
-    let (node, address) = (first.node().clone(), first.address());
-    assert_eq!(second.ready(PATIENCE).await, Err(ReadyError::NameTaken { node, address }));
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert!(keeps_name(&mut events).await && !keeps_name(&mut of_second).await);
-    let why = second.converged_within(Duration::from_millis(200)).await.unwrap_err();
-    assert!(why.to_string().contains("is called larry too"), "{why}");
+    assert!(!keeps_name(&mut events).await && keeps_name(&mut of_second).await);
+    second.ready(PATIENCE).await.unwrap();
 }
 
 struct Echo;

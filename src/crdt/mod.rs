@@ -16,4 +16,4 @@ pub use dot::Dot;
 pub(crate) use entry::Encoded;
 pub use entry::{Entry, Mark, Rank};
 pub use record::{Key, Record, Value};
-pub use roster::{Admission, Proof, Roster, Superseded, Tenure};
+pub use roster::{Admission, Roster};

@@ -8,31 +8,24 @@
 //! admitted, an even one evicted, and joining takes the greater. So it is a two-phase set for everything that happens
 //! by itself, while the merge of islands, whose rosters evicted each other, can take back an eviction explicitly.
 //!
-//! A run of a node that supersedes another replaces it. That is not written down as an eviction: two sides that learn of
-//! it in different order would have to count the same. It follows from what is known: of the replicas of a node only the
-//! one with the greatest [`Tenure`] ever seen can be admitted. Thus joining stays a plain maximum.
+//! A newer boot of a node replaces the older one. That is not written down as an eviction: two sides that learn of the
+//! newer boot in different order would have to count the same. It follows from what is known: of the replicas of a node
+//! only the one with the highest (boot, id) ever seen can be admitted. Thus joining stays a plain maximum.
 
-mod tenure;
-
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::Xxh3Default;
 
-pub use tenure::{Proof, Superseded, Tenure};
-
 use super::codec;
 use crate::id::{NodeId, ReplicaId};
-use crate::time::Stamp;
-use tenure::Standing;
 
 /// Who belongs to the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     entries: BTreeMap<ReplicaId, Admission>,
-    /// Derived: where the run stands that has the name of each node, admitted or not.
-    holders: BTreeMap<NodeId, Standing>,
+    /// Derived: the highest (boot, replica) of each node.
+    newest: BTreeMap<NodeId, (u64, ReplicaId)>,
     /// Derived: the admitted replicas, with the hashes of their entries.
     members: BTreeMap<ReplicaId, u64>,
     /// Derived: the wrapping sum of those hashes. Everybody tells it in every digest.
@@ -46,8 +39,8 @@ pub struct Admission {
     pub length: u32,
     /// The node that it is a run of.
     pub node: NodeId,
-    /// Its right to the name of that node.
-    pub tenure: Tenure,
+    /// When that run started, as its own clock told.
+    pub boot: u64,
 }
 
 impl Admission {
@@ -55,7 +48,7 @@ impl Admission {
         let mut hasher = Xxh3Default::new();
         hasher.update(&replica.0.to_le_bytes());
         hasher.update(&self.length.to_le_bytes());
-        self.tenure.hash(&mut hasher);
+        hasher.update(&self.boot.to_le_bytes());
         hasher.update(self.node.as_str().as_bytes());
         hasher.digest()
     }
@@ -70,26 +63,24 @@ impl Roster {
         Self::default()
     }
 
-    /// Admits a replica that was never heard of. One that is known keeps its standing, though its tenure may become a
-    /// better one: who was evicted comes back only by [`readmit`](Self::readmit). Returns whether the roster changed.
-    pub fn admit(&mut self, replica: ReplicaId, node: NodeId, tenure: Tenure) -> bool {
+    /// Admits a replica that was never heard of. One that is known keeps its standing, though its boot may move up: who
+    /// was evicted comes back only by [`readmit`](Self::readmit). Returns whether the roster changed.
+    pub fn admit(&mut self, replica: ReplicaId, node: NodeId, boot: u64) -> bool {
         let length = self.entries.get(&replica).map_or(1, |known| known.length);
-        self.join_one(replica, &Admission { length, node, tenure })
+        self.join_one(replica, &Admission { length, node, boot })
     }
 
-    /// The tenure of a run that is admitted now: that of the run which has the name of its node, passed on by this proof;
-    /// what it has, if it has the name; a first one, if no run is known.
-    pub fn tenure_of(&self, replica: ReplicaId, node: &NodeId, proof: Proof, now: Stamp) -> Tenure {
-        let holder = self.holder_of(node).and_then(|holder| Some((holder, self.entries.get(&holder)?)));
-        match holder {
-            Some((holder, admission)) if holder == replica => admission.tenure,
-            Some((run, admission)) => admission.tenure.passed_on(Superseded { run, proof }, now),
-            None => Tenure::first(replica, now),
+    /// The least boot with which this replica is the newest run of its node. A process that starts now is newer than
+    /// every run known, also where its host's clock was set back meanwhile.
+    pub fn boot_for(&self, replica: ReplicaId, node: &NodeId) -> u64 {
+        match self.newest.get(node) {
+            Some(&(boot, newest)) if newest != replica => boot.saturating_add(1),
+            _ => 0,
         }
     }
 
     /// Takes back an eviction, for the merge of islands. Returns whether the roster changed. It does not help a replica
-    /// that was superseded.
+    /// whose node has a newer run.
     pub fn readmit(&mut self, replica: ReplicaId) -> bool {
         self.step(replica, |length| length % 2 == 0)
     }
@@ -125,19 +116,18 @@ impl Roster {
                 self.entries.insert(replica, theirs.clone());
             }
             Some(ours) => {
-                // The node never changes for a replica id, and the tenure when it takes its name back from one that is
-                // gone. Taking the greater keeps this a join even of forgeries.
+                // Node and boot never change for a replica id. Taking the greater keeps this a join even of forgeries.
                 let joined = Admission {
                     length: ours.length.max(theirs.length),
                     node: (&ours.node).max(&theirs.node).clone(),
-                    tenure: ours.tenure.max(theirs.tenure),
+                    boot: ours.boot.max(theirs.boot),
                 };
                 if *ours == joined {
                     return false;
                 }
-                let moved = (&ours.node, ours.tenure) != (&joined.node, joined.tenure);
+                let forged = (&ours.node, ours.boot) != (&joined.node, joined.boot);
                 *ours = joined;
-                if moved {
+                if forged {
                     self.derive_anew();
                     return true;
                 }
@@ -147,16 +137,16 @@ impl Roster {
         true
     }
 
-    /// Follows a change of one entry that did not move it to another node. Of the runs of a node only the holder of
-    /// its name can be a member.
+    /// Follows a change of one entry that did not move it to another node. Of the runs of a node only the newest can be
+    /// a member.
     fn derive(&mut self, replica: ReplicaId) {
         let Some(admission) = self.entries.get(&replica) else { return };
-        if let Some(before) = self.holder_of(&admission.node).and_then(|before| self.members.remove(&before)) {
+        if let Some(before) = self.newest.get(&admission.node).and_then(|(_, before)| self.members.remove(before)) {
             self.sum = self.sum.wrapping_sub(before);
         }
-        note(&mut self.holders, replica, admission);
-        if let Some(holder) = self.holder_of(&admission.node) {
-            self.list(holder);
+        note(&mut self.newest, replica, admission);
+        if let Some(&(_, newest)) = self.newest.get(&admission.node) {
+            self.list(newest);
         }
     }
 
@@ -170,8 +160,8 @@ impl Roster {
     }
 
     fn derive_anew(&mut self) {
-        self.holders.clear();
-        self.entries.iter().for_each(|(&replica, admission)| note(&mut self.holders, replica, admission));
+        self.newest.clear();
+        self.entries.iter().for_each(|(&replica, admission)| note(&mut self.newest, replica, admission));
         self.members.clear();
         self.sum = 0;
         let known: Vec<ReplicaId> = self.entries.keys().copied().collect();
@@ -185,10 +175,10 @@ impl Roster {
             return false;
         }
         let Some(Admission { node, .. }) = self.entries.remove(&replica) else { return false };
-        // Of a node whose last run is forgotten, one that was superseded must not become a member again.
-        if self.holder_of(&node) == Some(replica) {
-            self.holders.remove(&node);
-            self.entries.retain(|_, former| former.node != node);
+        // Of a node whose newest run is forgotten, an older one must not become a member again.
+        if self.newest.get(&node).is_some_and(|(_, newest)| *newest == replica) {
+            self.newest.remove(&node);
+            self.entries.retain(|_, older| older.node != node);
         }
         true
     }
@@ -196,7 +186,7 @@ impl Roster {
     /// Whether joining `other` would change nothing.
     pub fn includes(&self, other: &Self) -> bool {
         let within = |ours: &Admission, theirs: &Admission| {
-            theirs.length <= ours.length && theirs.tenure <= ours.tenure && theirs.node <= ours.node
+            theirs.length <= ours.length && theirs.boot <= ours.boot && theirs.node <= ours.node
         };
         other.entries.iter().all(|(id, theirs)| self.entries.get(id).is_some_and(|ours| within(ours, theirs)))
     }
@@ -213,7 +203,7 @@ impl Roster {
         difference
     }
 
-    /// What is known of these replicas and of the runs that have the names of their nodes: who of them is admitted here is so there,
+    /// What is known of these replicas and of the newest runs of their nodes: who of them is admitted here is so there,
     /// and who is not is not.
     #[must_use]
     pub fn about(&self, replicas: impl IntoIterator<Item = ReplicaId>) -> Self {
@@ -221,8 +211,8 @@ impl Roster {
         for replica in replicas {
             let Some(admission) = self.entries.get(&replica) else { continue };
             about.join_one(replica, admission);
-            if let Some(holder) = self.superseded_by(replica).and_then(|holder| self.entries.get_key_value(&holder)) {
-                about.join_one(*holder.0, holder.1);
+            if let Some(newest) = self.superseded_by(replica).and_then(|newest| self.entries.get_key_value(&newest)) {
+                about.join_one(*newest.0, newest.1);
             }
         }
         about
@@ -253,9 +243,9 @@ impl Roster {
         entries.chunks(replicas.max(1)).map(part).collect()
     }
 
-    /// The run that has the name of a node, admitted or not.
-    pub fn holder_of(&self, node: &NodeId) -> Option<ReplicaId> {
-        self.holders.get(node).map(|(.., Reverse(holder))| *holder)
+    /// The newest run of a node: its boot and its replica.
+    pub fn newest_of(&self, node: &NodeId) -> Option<(u64, ReplicaId)> {
+        self.newest.get(node).copied()
     }
 
     /// Whether this replica belongs to the cluster.
@@ -263,43 +253,21 @@ impl Roster {
         self.members.contains_key(&replica)
     }
 
-    /// Whether this replica belonged to the cluster and no longer does: it was evicted, or superseded.
+    /// Whether this replica belonged to the cluster and no longer does: it was evicted, or its node has a newer run.
     pub fn is_evicted(&self, replica: ReplicaId) -> bool {
         self.entries.get(&replica).is_some_and(|admission| !self.holds(replica, admission))
     }
 
-    /// Whether another run has the name of its node, admitted or not.
+    /// Whether a newer run of the same node is known, admitted or not.
     pub fn is_superseded(&self, replica: ReplicaId) -> bool {
         self.superseded_by(replica).is_some()
     }
 
-    /// The run that has the name of its node, if it is another.
+    /// The newest run of the same node, if it is another.
     pub fn superseded_by(&self, replica: ReplicaId) -> Option<ReplicaId> {
         let admission = self.entries.get(&replica)?;
-        self.holder_of(&admission.node).filter(|holder| *holder != replica)
-    }
-
-    /// Those runs of `node` in this roster that would have its name before `replica` has it.
-    #[must_use]
-    pub fn ahead_of(&self, replica: ReplicaId, node: &NodeId, tenure: &Tenure) -> Self {
-        let mut ahead = Self::default();
-        let standing = tenure.standing(replica);
-        for (&other, admission) in self.entries.iter().filter(|(other, _)| **other != replica) {
-            if admission.node == *node && admission.tenure.standing(other) > standing {
-                ahead.join_one(other, admission);
-            }
-        }
-        ahead
-    }
-
-    /// This roster without what it says of those in another.
-    #[must_use]
-    pub fn without(&self, other: &Self) -> Self {
-        let mut rest = Self::default();
-        for (&replica, admission) in self.entries.iter().filter(|(replica, _)| !other.entries.contains_key(replica)) {
-            rest.join_one(replica, admission);
-        }
-        rest
+        let &(boot, newest) = self.newest.get(&admission.node)?;
+        ((boot, newest) > (admission.boot, replica)).then_some(newest)
     }
 
     fn holds(&self, replica: ReplicaId, admission: &Admission) -> bool {
@@ -349,11 +317,10 @@ impl Roster {
     }
 }
 
-fn note(holders: &mut BTreeMap<NodeId, Standing>, replica: ReplicaId, Admission { node, tenure, .. }: &Admission) {
-    let standing = tenure.standing(replica);
-    match holders.get_mut(node) {
-        Some(holder) => *holder = (*holder).max(standing),
-        None => drop(holders.insert(node.clone(), standing)),
+fn note(newest: &mut BTreeMap<NodeId, (u64, ReplicaId)>, replica: ReplicaId, Admission { node, boot, .. }: &Admission) {
+    match newest.get_mut(node) {
+        Some(newest) => *newest = (*newest).max((*boot, replica)),
+        None => drop(newest.insert(node.clone(), (*boot, replica))),
     }
 }
 

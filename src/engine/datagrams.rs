@@ -63,16 +63,12 @@ impl Engine {
             }
             return;
         }
-        if let Message::Knock { at, by, sent } = message {
-            return self.asked_after(from, sender, (at, by, sent));
-        }
         if !self.roster.is_admitted(sender) {
             self.stats.outside_roster += 1;
             return;
         }
         match message {
-            Message::Digest(_) | Message::Leave | Message::Namesake { .. } | Message::Knock { .. } => {}
-            Message::Here { .. } => self.answered_for(sender, message),
+            Message::Digest(_) | Message::Leave | Message::Namesake { .. } => {}
             Message::Offer(dots) => self.offered(sender, &dots),
             Message::Roster(delta) => self.roster_delta(sender, &delta),
             Message::News(records) => self.news_of_members(sender, records),

@@ -163,10 +163,6 @@ pub struct Status {
     pub agreed: bool,
     /// The roles, ordered by name.
     pub roles: Vec<RoleStatus>,
-    /// Where the live node listens that has this node's name, if this one is not admitted for that, or had to give way; see
-    /// [`Event::NameTaken`].
-    #[serde(default)]
-    pub name_taken_by: Option<SocketAddr>,
 }
 
 impl Status {
@@ -408,13 +404,8 @@ pub enum Event {
         /// The name of that cluster, where it was said: calls on the subnet and datagrams carry a hash of it only.
         name: Option<String>,
     },
-    /// Another live node has this node's name, or claims its address; both are told, and no third one is. It is not said
-    /// of a process that was started in the place of one that is gone. Said once of each other run, and once a minute at
-    /// the most, however often that is started again.
-    ///
-    /// The name belongs to the run that was admitted first. Another gets it with proof only that the one that has it is
-    /// gone: it left, is Down, another process listens at its address, or it answered neither a datagram nor a stream
-    /// within 500 ms. So a process that stood still for that long loses its name to one that was started in its place.
+    /// Another live node has this node's name, or claims its address; both are told. It is not said of a process that was
+    /// started in the place of one that is gone. Said once of each other run, and once a minute at the most.
     NameTaken {
         /// The name that the other has.
         node: NodeId,
@@ -422,8 +413,8 @@ pub enum Event {
         other: ReplicaId,
         /// Where it listens.
         address: SocketAddr,
-        /// Whether this node keeps the name. If not, it takes no part any more and stops its roles, or is not admitted as
-        /// long as the other lives: give it a name of its own, and an address.
+        /// Whether this node keeps the name. If not, it takes no part any more, or is not admitted as long as the other
+        /// lives: give it a name of its own, and an address.
         keeps: bool,
     },
     /// A member uses other types for a table than this node; each is told by its own node. Nothing is spoilt: neither reads

@@ -199,8 +199,6 @@ impl Engine {
     fn member_change(&mut self, change: Change) {
         match change {
             Change::Up(identity) => self.member_up(identity),
-            // One that was refused for its name is none that others need to know of.
-            Change::Suspected(identity) if !self.roster.is_admitted(identity.replica) => {}
             Change::Suspected(identity) => {
                 self.event(Event::Suspected { node: identity.node, replica: identity.replica });
             }
@@ -227,6 +225,9 @@ impl Engine {
     fn member_up(&mut self, identity: Identity) {
         let replica = identity.replica;
         self.silent_since.remove(&replica);
+        if identity.node == self.swim.identity().node {
+            self.tell_namesakes();
+        }
         let returns = self.down_since.remove(&replica).is_some();
         if returns {
             self.count_down();

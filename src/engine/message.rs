@@ -49,32 +49,12 @@ pub(super) enum Message {
     Reaches(ReplicaId),
     /// The sender leaves the cluster in order.
     Leave,
-    /// The sender lives, came with the receiver's name, and was refused for it or gave way.
+    /// The sender lives, and has the receiver's name.
     Namesake {
         /// The run that it speaks to.
         to: ReplicaId,
         /// Who it is.
         from: Box<Identity>,
-    },
-    /// Does this run live? Of a third node, it is to be passed on.
-    Knock {
-        /// The run that is asked after.
-        at: ReplicaId,
-        /// Who asks.
-        by: ReplicaId,
-        /// When the one that asks began to.
-        sent: Instant,
-    },
-    /// It does. Of a third node, it is to be passed on to the one that asked.
-    Here {
-        /// The run that was asked after.
-        who: Box<Identity>,
-        /// Who asked.
-        by: ReplicaId,
-        /// When the one that asks began to, as it said.
-        sent: Instant,
-        /// Whether it stays; else it is about to leave.
-        stays: bool,
     },
 }
 
@@ -122,8 +102,6 @@ pub(super) enum Purpose {
     Push,
     /// To carry letters of the application, both ways.
     Mail,
-    /// To see which process listens there, and that it answers.
-    Knock,
 }
 
 /// The first frame on a stream, by the side that opened it.
@@ -210,7 +188,7 @@ pub(super) enum Refusal {
     Cluster(String),
     /// No protocol version in common with a member of this cluster: what that one speaks, and where it is.
     Protocol(Versions, SocketAddr),
-    /// Another run of the same node has its name, and lives: this one.
+    /// A later run of the same node, at another address, lives as far as is known: this one.
     NameTaken(Box<Identity>),
 }
 

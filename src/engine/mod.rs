@@ -59,7 +59,6 @@ mod speech;
 mod status;
 mod strangers;
 mod streams;
-mod succession;
 mod system;
 mod timers;
 mod tokens;
@@ -142,7 +141,6 @@ pub struct Engine {
     signals: signals::Signals,
     leaving: Option<leave::Leaving>,
     namesakes: namesakes::Namesakes,
-    checks: succession::Checks,
     speech: speech::Speech,
     strangers: strangers::Strangers,
     timers: Timers,
@@ -203,7 +201,6 @@ impl Engine {
             signals: signals::Signals::new(),
             leaving: None,
             namesakes: namesakes::Namesakes::default(),
-            checks: succession::Checks::default(),
             speech: speech::Speech::new(config.protocol),
             strangers: strangers::Strangers::default(),
             timers: Timers::default(),
@@ -296,7 +293,7 @@ impl Engine {
     /// Lets what changed run through the subsystems until nothing moves any more.
     fn turn(&mut self) {
         loop {
-            let moved = self.drain_membership() | self.drain_outbox() | self.drain_work() | self.tend_checks();
+            let moved = self.drain_membership() | self.drain_outbox() | self.drain_work();
             if !moved {
                 break;
             }
@@ -342,8 +339,6 @@ impl Engine {
         if self.timers.take_due(Timer::Expiry, now) {
             self.store.expire(self.now);
         }
-        // They are tended to at the end of the turn.
-        self.timers.take_due(Timer::Names, now);
         if self.timers.take_due(Timer::Join, now) {
             self.try_join();
         }
@@ -383,7 +378,7 @@ impl Engine {
         self.timers.set(Timer::Tick, self.now.instant + TICK);
         self.early.clear();
         self.evict_long_down();
-        self.tend_namesakes();
+        self.tell_namesakes();
         self.forget_speech();
         self.close_hanging_streams();
         self.tend_mail();
@@ -421,7 +416,5 @@ const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 mod crowd_tests;
 #[cfg(test)]
 mod push_tests;
-#[cfg(test)]
-mod succession_tests;
 #[cfg(test)]
 mod tests;

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use super::message::Message;
 use super::{Denial, Engine, Event};
-use crate::crdt::{Proof, Roster};
+use crate::crdt::Roster;
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::{Identity, Liveness};
 use crate::replication;
 use crate::sabotage::Rule;
 use crate::time::Instant;
 
-/// So many replicas of a roster surely fit a datagram that every path takes: each takes 10 bytes for its id, 5 for its
-/// length, 66 for the longest name and 47 for its tenure.
-pub(super) const PART: usize = 8;
+/// So many replicas of a roster surely fit a datagram that every path takes: each takes 10 bytes for its id, 5 for its length, 10 for its boot
+/// and 66 for the longest name.
+pub(super) const PART: usize = 12;
 
 /// So many datagrams are spent on one change of the roster.
 const MOST_PARTS: usize = 4;
@@ -34,15 +34,9 @@ impl Engine {
     /// Admits a newcomer, as its sponsor, and tells the others. One that was evicted while it tried before begins anew,
     /// with nothing, so nothing can come back with it.
     pub(super) fn admit(&mut self, identity: &Identity) {
-        self.admit_by(identity, Proof::Left);
-    }
-
-    /// The same by the proof that the run which had its name is gone, if there was one.
-    pub(super) fn admit_by(&mut self, identity: &Identity, proof: Proof) {
         let (replica, node) = (identity.replica, &identity.node);
-        let tenure = self.roster.tenure_of(replica, node, proof, self.store.estimated(self.now));
         let mut admitted = self.roster.about([replica]);
-        admitted.admit(replica, node.clone(), tenure);
+        admitted.admit(replica, node.clone(), identity.boot.max(self.roster.boot_for(replica, node)));
         if !admitted.is_admitted(replica) {
             admitted.readmit(replica);
         }
@@ -53,7 +47,19 @@ impl Engine {
     /// knows the newcomer by its word alone may have missed it when it is gone.
     pub(super) fn may_admit(&self, identity: &Identity) -> bool {
         let stays = |peer: &ReplicaId| *peer != identity.replica && !self.leavers.contains(peer);
-        self.leaving.is_none() || (!self.said_goodbye() && !self.live().iter().any(stays))
+        let is_needed = self.leaving.is_none() || (!self.said_goodbye() && !self.live().iter().any(stays));
+        is_needed && self.outrun_by(identity).is_none()
+    }
+
+    /// The later run of the same node that is here and lives, if there is one. What then asks to be admitted is mostly a hello that was
+    /// long under way, of a process that is no more; a new process whose clock was set back asks again, and is admitted
+    /// once its predecessor is known to be gone.
+    pub(super) fn outrun_by(&self, identity: &Identity) -> Option<&Identity> {
+        let (boot, newest) = self.roster.newest_of(&identity.node)?;
+        let is_later = newest != identity.replica && self.roster.is_admitted(newest) && boot >= identity.boot;
+        let living = |(identity, liveness)| (liveness != Liveness::Down).then_some(identity);
+        let lives = || if newest == self.own { Some(self.swim.identity()) } else { living(self.swim.member(newest)?) };
+        is_later.then(lives).flatten()
     }
 
     /// Evicts a member and tells the others.
@@ -148,8 +154,6 @@ impl Engine {
     /// Joins `other`, and brings up to date what follows from it: for those whom it concerns alone, since each member of a
     /// large cluster hears of each admission.
     fn change_roster(&mut self, from: Option<ReplicaId>, other: &Roster) {
-        let rest = self.withhold_contested(other);
-        let other = rest.as_ref().unwrap_or(other);
         let fingerprint = self.roster.fingerprint();
         let concerned = self.concerned_by(other);
         let about = |roster: &Roster| roster.about(concerned.iter().copied());
@@ -196,10 +200,10 @@ impl Engine {
     /// Whose standing may be another once `other` is joined: those in it, the runs that they replace, and this node.
     fn concerned_by(&self, other: &Roster) -> BTreeSet<ReplicaId> {
         let mut concerned = BTreeSet::from([self.own]);
-        concerned.extend(self.roster.holder_of(&self.config.identity.node));
+        concerned.extend(self.roster.newest_of(&self.config.identity.node).map(|(_, newest)| newest));
         for (replica, admission) in other.iter() {
             concerned.insert(replica);
-            concerned.extend(self.roster.holder_of(&admission.node));
+            concerned.extend(self.roster.newest_of(&admission.node).map(|(_, newest)| newest));
             if self.roster.get(replica).is_some_and(|known| known.node != admission.node) {
                 // A forgery, which may bring back whoever was replaced by one that never was.
                 return self.roster.iter().chain(other.iter()).map(|(replica, _)| replica).collect();
@@ -215,17 +219,16 @@ impl Engine {
         if self.roster.is_admitted(self.own) || self.leaving.is_some() || !before.is_admitted(self.own) {
             return;
         }
-        if let Some(holder) = self.roster.superseded_by(self.own) {
-            let is_alive = self.swim.member(holder).is_some_and(|(_, liveness)| liveness != Liveness::Down);
-            if is_alive && self.roster.is_admitted(holder) {
-                // Two processes of one name live. The other has it.
-                return self.give_way(holder);
+        if let Some(newer) = self.roster.superseded_by(self.own) {
+            let is_alive = self.swim.member(newer).is_some_and(|(_, liveness)| liveness != Liveness::Down);
+            if is_alive {
+                // Two processes of one name live. The newer has the name.
+                return self.give_way(newer);
             }
-            // One that is gone: of the other side of a cut, or one that had superseded this one while it stood still.
+            // A former run whose clock was ahead of what it is now.
             let node = self.swim.identity().node.clone();
-            let proof = if self.roster.is_admitted(holder) { Proof::Down } else { Proof::Left };
-            let tenure = self.roster.tenure_of(self.own, &node, proof, self.store.estimated(self.now));
-            self.roster.admit(self.own, node, tenure);
+            let boot = self.roster.boot_for(self.own, &node);
+            self.roster.admit(self.own, node, boot);
         }
         if !self.formed() {
             // It has nothing yet that could be an island: its next sponsor admits it again.
@@ -233,15 +236,5 @@ impl Engine {
         }
         self.roster.readmit(self.own);
         self.foreign.extend(self.roster.members().filter(|replica| *replica != self.own));
-    }
-
-    /// The run that superseded this one is gone by this proof.
-    pub(super) fn take_name_back(&mut self, by: &Roster, proof: Proof) {
-        let node = self.swim.identity().node.clone();
-        let mut back = self.roster.about([self.own]);
-        back.join(by);
-        let tenure = back.tenure_of(self.own, &node, proof, self.store.estimated(self.now));
-        back.admit(self.own, node, tenure);
-        self.change_roster(None, &back);
     }
 }

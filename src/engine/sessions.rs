@@ -6,10 +6,9 @@ use rand::RngExt;
 use super::message::{Control, Have, Purpose, control_frame, kind};
 use super::rows::AT_ONCE;
 use super::streams::StreamPhase;
-use super::succession::{Found, Name};
 use super::timers::Timer;
 use super::{Engine, Event, Output, StreamId};
-use crate::crdt::{Context, Dot, Proof, Roster};
+use crate::crdt::{Context, Dot, Roster};
 use crate::id::ReplicaId;
 use crate::membership::{Liveness, Record};
 use crate::replication::{self, Due, Pull, Serve, ServeNext};
@@ -126,7 +125,7 @@ impl Engine {
                 self.join_failed(peer, None);
             }
             Purpose::Join => self.become_ready(),
-            Purpose::Repair | Purpose::Watch | Purpose::Push | Purpose::Mail | Purpose::Knock => {
+            Purpose::Repair | Purpose::Watch | Purpose::Push | Purpose::Mail => {
                 self.scheduler.ended(peer);
                 self.ask_digest(peer, false);
             }
@@ -145,17 +144,11 @@ impl Engine {
         let Some(state) = self.streams.open.get_mut(&stream) else { return false };
         let peer = state.peer;
         if let StreamPhase::Asked(Some(newcomer)) = std::mem::replace(&mut state.phase, StreamPhase::Asked(None)) {
-            let (newcomer, proved) = *newcomer;
-            let looked = proved.map(|(run, proof)| (run, Found::Gone(proof)));
-            let Name::Free(proved) = self.name_for(&newcomer, looked) else {
-                self.drop_stream(stream, None);
-                return true;
-            };
             if !self.may_admit(&newcomer) {
                 self.drop_stream(stream, None);
                 return true;
             }
-            self.admit_by(&newcomer, proved.map_or(Proof::Left, |(_, proof)| proof));
+            self.admit(&newcomer);
             self.tell_of(&newcomer);
         }
         if self.said_goodbye() || !peer.is_some_and(|peer| self.roster.is_admitted(peer)) {

@@ -124,10 +124,9 @@ impl Engine {
             liveness: Liveness::Alive,
             in_view: self.work.in_view(own.replica),
         };
-        // Of the Down those are shown for whom somebody still waits, and of two of one name the one that has it.
-        let is_shown = |(identity, liveness): &(&Identity, membership::Liveness)| match liveness {
-            membership::Liveness::Down => !self.roster.is_evicted(identity.replica),
-            _ => self.roster.is_admitted(identity.replica) || !self.lives_under_name(&identity.node),
+        // Of the Down those are shown for whom somebody still waits.
+        let is_shown = |(identity, liveness): &(&Identity, membership::Liveness)| {
+            *liveness != membership::Liveness::Down || !self.roster.is_evicted(identity.replica)
         };
         let others = self.swim.members().filter(is_shown).map(|(identity, liveness)| Member {
             node: identity.node.clone(),
@@ -156,7 +155,6 @@ impl Engine {
             fingerprint: drawn.fingerprint.to_string(),
             agreed: self.work.converged(),
             roles: self.role_statuses(),
-            name_taken_by: self.name_taken_by().map(|identity| identity.address),
         }
     }
 

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::message::{Control, FrameBody, Hello, Purpose, Refusal, control_frame, read_frame};
-use super::succession::{Looked, Name, Proved};
 use super::{Engine, Output, StreamId};
 use crate::id::ReplicaId;
 use crate::membership::Identity;
@@ -50,8 +49,8 @@ pub(super) enum StreamPhase {
     Idle,
     /// Rows are coming in.
     Pulling(Pull),
-    /// Welcomed, waiting for what it wants; with who it is, if it wants to be admitted, and what proved that its name is free.
-    Asked(Option<Box<(Identity, Option<Proved>)>>),
+    /// Welcomed, waiting for what it wants; with who it is, if it wants to be admitted.
+    Asked(Option<Box<Identity>>),
     /// Rows are going out.
     Serving(Box<Serve>),
     /// What is written here goes out.
@@ -183,20 +182,8 @@ impl Engine {
             }
             (Purpose::Repair, _) => self.scheduler.ended(peer),
             (Purpose::Push, _) => self.push_ended(peer),
-            (Purpose::Knock, _) => self.knock_failed(peer, refused, refusal.is_some()),
             (Purpose::Mail, _) => {}
         }
-    }
-
-    /// Closes a stream that was only to see who answers.
-    pub(super) fn end_knocking(&mut self, stream: StreamId) {
-        if self.streams.open.remove(&stream).is_some() {
-            self.outputs.push_back(Output::Close { stream });
-        }
-    }
-
-    pub(super) fn is_open(&self, stream: StreamId) -> bool {
-        self.streams.open.contains_key(&stream)
     }
 
     pub(super) fn close_watch(&mut self, target: ReplicaId) {
@@ -277,7 +264,7 @@ impl Engine {
             (Ok((front, Some(FrameBody::Control(Control::Hello(hello))))), false) => {
                 // What can be read is written in a version of both.
                 let shared = self.config.protocol.shared(front.versions);
-                self.hello(stream, *hello, shared.map_or(front.version, |shared| shared.high), None);
+                self.hello(stream, *hello, shared.map_or(front.version, |shared| shared.high));
             }
             (Ok((_, Some(FrameBody::Control(Control::Welcome { identity, spoken, roster, members })))), true) => {
                 self.told_spoken(identity.replica, spoken);
@@ -291,14 +278,14 @@ impl Engine {
         }
     }
 
-    /// The other side says who it is and what it wants; it is answered in this version. One that wants to be admitted under
-    /// a name that is in use waits until the run which has it was looked at.
-    pub(super) fn hello(&mut self, stream: StreamId, hello: Hello, version: u8, looked: Option<Looked>) {
+    /// Somebody says who he is and what he wants; he is answered in this version.
+    fn hello(&mut self, stream: StreamId, hello: Hello, version: u8) {
         let peer = hello.identity.replica;
+        if hello.cluster == self.config.cluster {
+            self.met(&hello.identity);
+        }
         let admits = matches!(hello.purpose, Purpose::Join | Purpose::Repair);
         let pushes = matches!(hello.purpose, Purpose::Push | Purpose::Mail);
-        let joins = hello.purpose == Purpose::Join && self.formed();
-        let name = if joins { self.name_for(&hello.identity, looked) } else { Name::Free(None) };
         let refusal = if hello.cluster != self.config.cluster {
             self.other_cluster_named(hello.identity.address, &hello.cluster);
             Some(Refusal::Cluster(self.config.cluster.clone()))
@@ -306,11 +293,9 @@ impl Engine {
             Some(refusal)
         } else if admits && !self.formed() && self.leaving.is_none() {
             Some(Refusal::NotFormed)
-        } else if let Name::Taken(keeper) = &name {
-            Some(Refusal::NameTaken(keeper.clone()))
+        } else if let Some(keeper) = self.keeper_against(&hello) {
+            Some(Refusal::NameTaken(Box::new(keeper)))
         } else if hello.purpose == Purpose::Join && !self.may_admit(&hello.identity)
-            || name == Name::Leaves
-            || hello.purpose == Purpose::Knock && self.leaving.is_some()
             || admits && (!self.formed() || self.said_goodbye() || self.streams.serving() >= SERVE_AT_ONCE)
             || pushes && !(self.formed() && self.roster.is_admitted(peer))
         {
@@ -321,12 +306,7 @@ impl Engine {
         if hello.purpose == Purpose::Join && refusal == Some(Refusal::NotFormed) {
             self.asked_by_newcomer(peer);
         }
-        if let (Name::Unsure(run), None) = (&name, &refusal)
-            && self.may_look_for_newcomer(*run)
-        {
-            return self.look_for_newcomer(*run, (stream, Box::new(hello), version));
-        }
-        if let Some(refusal) = refusal.or(matches!(name, Name::Unsure(_)).then_some(Refusal::Busy)) {
+        if let Some(refusal) = refusal {
             self.first_frame(stream, version, &Control::Refuse(refusal));
             self.streams.open.remove(&stream);
             self.outputs.push_back(Output::Close { stream });
@@ -339,11 +319,10 @@ impl Engine {
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
         state.peer = Some(peer);
         state.purpose = hello.purpose;
-        let proved = if let Name::Free(proved) = name { proved } else { None };
-        let newcomer = (hello.purpose == Purpose::Join).then(|| Box::new((hello.identity, proved)));
+        let newcomer = (hello.purpose == Purpose::Join).then(|| Box::new(hello.identity));
         state.phase = match hello.purpose {
             Purpose::Join | Purpose::Repair => StreamPhase::Asked(newcomer),
-            Purpose::Watch | Purpose::Knock => StreamPhase::Idle,
+            Purpose::Watch => StreamPhase::Idle,
             Purpose::Push => StreamPhase::Pushed,
             Purpose::Mail => StreamPhase::Mail,
         };
@@ -360,6 +339,13 @@ impl Engine {
         }
     }
 
+    /// Who has the name of a node that asks to be admitted. One at the same address is not meant: that is the former run,
+    /// which is soon known to be gone.
+    fn keeper_against(&self, hello: &Hello) -> Option<Identity> {
+        let keeper = self.outrun_by(&hello.identity).filter(|_| hello.purpose == Purpose::Join)?;
+        (keeper.address != hello.identity.address && !self.said_goodbye()).then(|| keeper.clone())
+    }
+
     fn welcome(
         &mut self,
         stream: StreamId,
@@ -370,9 +356,6 @@ impl Engine {
         let now = self.now.instant;
         let Some(state) = self.streams.open.get_mut(&stream) else { return };
         let expected = state.peer;
-        if let (Purpose::Knock, Some(run)) = (state.purpose, expected) {
-            return self.knock_welcomed(run, identity.replica);
-        }
         if expected != Some(identity.replica) {
             let (purpose, target) = (state.purpose, expected);
             if let (Purpose::Watch, Some(target)) = (purpose, target) {
@@ -405,11 +388,13 @@ impl Engine {
 
     /// The other end does not want to talk.
     fn turned_away(&mut self, stream: StreamId, refusal: &Refusal) {
-        let Some(address) = self.streams.open.get(&stream).map(|state| state.address) else { return };
+        let Some((peer, address)) = self.streams.open.get(&stream).map(|state| (state.peer, state.address)) else {
+            return;
+        };
         match refusal {
             Refusal::Cluster(name) => self.other_cluster_named(address, name),
             Refusal::Protocol(theirs, address) => self.refused_by_speaker(*address, *theirs),
-            Refusal::NameTaken(keeper) => self.refused_for_name(keeper),
+            Refusal::NameTaken(keeper) => self.refused_for_name(peer, keeper),
             Refusal::NotFormed | Refusal::Busy => {}
         }
         self.drop_stream(stream, Some(refusal));

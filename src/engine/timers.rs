@@ -8,8 +8,6 @@ use crate::time::Instant;
 pub(super) enum Timer {
     /// Try to join, or form a cluster of one.
     Join,
-    /// Knock again at the run that has the name of another, or stop waiting for it.
-    Names,
     /// Send digests.
     Digest,
     /// Pass on rows that were news.

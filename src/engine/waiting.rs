@@ -157,11 +157,6 @@ impl Engine {
 
     /// What stands in the way of convergence but for roles: membership or tables, in that order; `None` if nothing does.
     fn culprit(&self) -> Option<String> {
-        if self.is_gone()
-            && let Some(why) = self.name_trouble()
-        {
-            return Some(format!("this node takes no part: {why}"));
-        }
         if !self.formed() {
             let why = self.kept_out().unwrap_or_else(|| "it was admitted by no member yet".to_owned());
             return Some(format!("this node is not ready: {why}"));

@@ -20,7 +20,7 @@ pub struct Identity {
     /// This run of it.
     pub replica: ReplicaId,
     /// The wall clock of its host when it started, in milliseconds since the Unix epoch. It orders the runs at one
-    /// address, says nothing of who has a name, and is no time to reckon with: where a predecessor's clock was ahead, it is that one's boot plus one.
+    /// address and is no time to reckon with: where a predecessor's clock was ahead, it is that one's boot plus one.
     pub boot: u64,
     /// How often this run had to come back after others had declared it Down. No part of the view.
     pub renewal: u16,

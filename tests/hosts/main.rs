@@ -13,7 +13,6 @@
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
 mod joining;
-mod names;
 mod roles;
 #[path = "../support/mod.rs"]
 mod support;

@@ -49,9 +49,8 @@ pub enum WriteError {
     /// The node has not joined yet: what it wrote now could be mistaken for news by nodes that know better.
     #[error("this node has not joined yet; await `Cluster::ready` before the first write")]
     NotReady,
-    /// The node left the cluster, was dropped, or gave way to another process of its name, see
-    /// [`Event::NameTaken`](crate::Event::NameTaken).
-    #[error("this node left the cluster, or another process has its name; start a new one to write")]
+    /// The node left the cluster or was dropped.
+    #[error("this node left the cluster; start a new one to write")]
     Gone,
     /// The key or value does not fit into a row, or the row that is there is not of this table's type.
     #[error(transparent)]

@@ -120,16 +120,7 @@ fn status(replica: ReplicaId) -> Arc<Status> {
     let node = NodeId::new("larry").unwrap();
     let fingerprint = String::new();
     let (members, roles) = (Vec::new(), Vec::new());
-    Arc::new(Status {
-        node,
-        replica,
-        phase: Phase::Joining,
-        members,
-        fingerprint,
-        agreed: false,
-        roles,
-        name_taken_by: None,
-    })
+    Arc::new(Status { node, replica, phase: Phase::Joining, members, fingerprint, agreed: false, roles })
 }
 
 impl Node {

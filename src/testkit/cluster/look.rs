@@ -46,12 +46,12 @@ impl Stage {
     pub(super) fn look(&self) -> Vec<Look> {
         let running = self.places.iter().filter(|(_, place)| !self.simulation.is_paused(place.index));
         running
-            .filter_map(|(_, place)| {
+            .filter_map(|(name, place)| {
                 let engine = self.simulation.engine(place.index)?;
                 let status = self.simulation.hosts[place.index.0].status.clone();
                 let store = Arc::clone(self.simulation.store(place.index));
                 Some(Look {
-                    name: self.simulation.name(place.index).to_string(),
+                    name: name.clone(),
                     host: place.index.0,
                     cluster: self.simulation.hosts[place.index.0].options.cluster.clone(),
                     status: status.unwrap_or_else(|| Arc::new(engine.status())),

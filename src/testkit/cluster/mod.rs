@@ -46,8 +46,6 @@ type Setup = Rc<dyn Fn(Builder) -> Builder>;
 pub struct TestCluster {
     shared: Arc<Shared>,
     setups: RefCell<BTreeMap<String, Setup>>,
-    /// The names of nodes whose hosts have other names.
-    guests: RefCell<BTreeMap<String, String>>,
     _conductor: AbortOnDrop,
 }
 
@@ -67,7 +65,7 @@ impl TestCluster {
         );
         let shared = Arc::new(Shared::new(seed));
         let _conductor = AbortOnDrop(runtime.spawn(conductor::conduct(Arc::clone(&shared))));
-        Self { shared, setups: RefCell::default(), guests: RefCell::default(), _conductor }
+        Self { shared, setups: RefCell::default(), _conductor }
     }
 
     /// The seed that everything follows from.
@@ -92,26 +90,6 @@ impl TestCluster {
     /// If a node of that name runs already.
     pub async fn start(&self, name: &str, setup: impl Fn(Builder) -> Builder + 'static) -> Result<Cluster, StartError> {
         self.start_with(name, Rc::new(setup)).await
-    }
-
-    /// [`TestCluster::start`] of a node whose name is not that of its host: of one that is started elsewhere in the place of
-    /// another, or under a name in use. The test cluster goes by the name of the host.
-    ///
-    /// # Errors
-    ///
-    /// As [`TestCluster::start`].
-    ///
-    /// # Panics
-    ///
-    /// If a node runs on that host already.
-    pub async fn start_on(
-        &self,
-        host: &str,
-        node: &str,
-        setup: impl Fn(Builder) -> Builder + 'static,
-    ) -> Result<Cluster, StartError> {
-        self.guests.borrow_mut().insert(host.to_owned(), node.to_owned());
-        self.start_with(host, Rc::new(setup)).await
     }
 
     /// [`TestCluster::start`] for each of these names, with the same set-up.
@@ -147,8 +125,7 @@ impl TestCluster {
     /// A builder whose [`start`](Builder::start) runs the node on a simulated host of that name: for an application whose
     /// own code starts its node. Without a set-up to keep, such a node is not restarted but started again.
     pub fn builder(&self, name: &str) -> Builder {
-        let node = self.guests.borrow().get(name).cloned().unwrap_or_else(|| name.to_owned());
-        Builder::on(Box::new(Berth { shared: Arc::clone(&self.shared), host: name.to_owned(), node }))
+        Builder::on(Box::new(Berth { shared: Arc::clone(&self.shared), name: name.to_owned() }))
     }
 
     /// The handle to the process that runs on a host now.

@@ -126,7 +126,7 @@ impl Stage {
     }
 
     /// Starts a process; `None` if one runs there already.
-    fn start(&mut self, name: &str, node: &str, plan: Plan) -> Option<Cluster> {
+    fn start(&mut self, name: &str, plan: Plan) -> Option<Cluster> {
         if self.running(name).is_some() {
             return None;
         }
@@ -135,7 +135,7 @@ impl Stage {
         let skew_ms = there.as_ref().map_or(0, |(index, _)| self.simulation.hosts[index.0].options.skew_ms);
         // The plan was checked with this name.
         let sabotage = self.sabotage;
-        let named = NodeOptions::named(node);
+        let named = NodeOptions::named(name);
         let options = NodeOptions { cluster, timing, kinds, labels, balance, roles, skew_ms, sabotage, ..named };
         let (index, wall) = match there {
             Some((index, wall)) => {
@@ -158,18 +158,17 @@ impl Stage {
 /// A host for one process, as a builder sees it.
 pub(super) struct Berth {
     pub(super) shared: Arc<Shared>,
-    pub(super) host: String,
-    pub(super) node: String,
+    pub(super) name: String,
 }
 
 impl SimulatedHost for Berth {
     fn node(&self) -> &str {
-        &self.node
+        &self.name
     }
 
     fn start(&self, plan: Plan) -> Cluster {
-        let started = self.shared.with(|stage| stage.start(&self.host, &self.node, plan));
-        started.unwrap_or_else(|| panic!("{:?} runs already; crash it first, or restart it", self.host))
+        let started = self.shared.with(|stage| stage.start(&self.name, plan));
+        started.unwrap_or_else(|| panic!("{:?} runs already; crash it first, or restart it", self.name))
     }
 }
 

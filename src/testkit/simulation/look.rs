@@ -1,7 +1,5 @@
 //! What a test sees of the cluster: more than any node does.
 
-use std::collections::BTreeSet;
-
 use super::Simulation;
 use crate::engine::{Engine, Event, Liveness, Member, Phase, Reply, Status};
 use crate::id::NodeId;
@@ -53,19 +51,6 @@ impl Simulation {
     /// it has ended.
     pub fn running(&self, role: &str) -> Vec<NodeIndex> {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].tasks.contains(role)).map(NodeIndex).collect()
-    }
-
-    /// Those that run, and whose name another took by an admission that some node knows of, as if they were gone.
-    pub fn ousted(&self) -> Vec<NodeIndex> {
-        let running = || self.hosts.iter().filter_map(|host| host.engine.as_ref());
-        let named = |engine: &Engine| -> Vec<_> {
-            let admissions = engine.roster().iter().map(|(_, admission)| admission);
-            admissions.filter_map(|admission| Some(admission.tenure.supersedes?.run)).collect()
-        };
-        let superseded: BTreeSet<_> = running().flat_map(named).collect();
-        let is_ousted =
-            |node: &NodeIndex| self.engine(*node).is_some_and(|engine| superseded.contains(&engine.replica()));
-        self.nodes().into_iter().filter(is_ousted).collect()
     }
 
     /// How many streams of a node are open.

@@ -95,7 +95,6 @@ const CANARIES: &[Canary] = &[
     canary(Rule::EagerReturn, Workload::Story(stories::flapping), "back at once"),
     canary(Rule::LateHosts, Workload::Story(stories::late), "ran twice"),
     canary(Rule::NamesOfTheDead, Workload::Engines(Plan::Hurt), "nobody else has its name"),
-    canary(Rule::UnprovedSuccession, Workload::Story(stories::name_in_use), "an admission proves that it is gone"),
     canary(Rule::LeaverServesNobody, Workload::Story(stories::last_write_lost), "left a whole cluster"),
     canary(Rule::LeaveCutsOff, Workload::Story(stories::long_job), "was cut off"),
     canary(Rule::AssignUnagreed, Workload::Story(calm::growth), "without convergence"),

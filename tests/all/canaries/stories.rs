@@ -33,23 +33,6 @@ fn nobody_down(simulation: &Simulation) -> Result<(), String> {
     Ok(())
 }
 
-/// A process is started under the name of a member that lives, which keeps it.
-pub(super) fn name_in_use(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
-    let (mut simulation, nodes) = start(seed, 4, broken);
-    simulation.add(options("n1", broken));
-    for _ in 0..20 {
-        simulation.run_for(SECOND / 10);
-        if let Some(node) = simulation.ousted().first() {
-            return Err(format!("{node:?} lives, and an admission proves that it is gone"));
-        }
-    }
-    if simulation.converged(&nodes) {
-        Ok(())
-    } else {
-        Err("a newcomer that was refused disturbs the others".to_owned())
-    }
-}
-
 /// A firewall between two of four rejects everything: nobody is dead.
 pub(super) fn firewall(seed: u64, broken: &[sabotage::Rule]) -> Result<(), String> {
     let (mut simulation, nodes) = start(seed, 4, broken);

@@ -11,11 +11,10 @@
 use std::collections::BTreeMap;
 
 use unisono::NodeId;
-use unisono::crdt::{Proof, Roster, Tenure, Value};
+use unisono::crdt::{Roster, Value};
 use unisono::id::ReplicaId;
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::store::{Outbox, TableName, Update};
-use unisono::time::Stamp;
 
 use super::Rng;
 use super::counts::Counts;
@@ -54,7 +53,7 @@ impl World {
             let mut roster = Roster::default();
             let ids: Vec<_> = (0..size).map(|_| ReplicaId(rng.next())).collect();
             for (i, id) in ids.iter().enumerate() {
-                roster.admit(*id, node_id(nodes.len() + i), Tenure::first(*id, Stamp(1)));
+                roster.admit(*id, node_id(nodes.len() + i), 1);
             }
             for id in ids {
                 let mut replica = Replica::new(id, sabotage, roster.clone(), profile.skew(&mut rng));
@@ -373,9 +372,8 @@ impl World {
         self.boot += 1;
         let (boot, evict) = (self.boot, self.rng.percent(50));
         self.nodes[sponsor].change_roster(|roster| {
-            let tenure = roster.tenure_of(id, &node_id(i), Proof::Down, Stamp(boot));
-            roster.admit(id, node_id(i), tenure);
-            // A run supersedes the former, which is enough; an operator may evict all the same.
+            roster.admit(id, node_id(i), boot);
+            // Who starts again under a new id has a newer boot, which is enough; an operator may evict all the same.
             if let Some(old) = old.filter(|old| evict && *old != id) {
                 roster.evict(old);
             }

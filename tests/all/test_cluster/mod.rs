@@ -5,7 +5,6 @@ mod faults;
 mod fencing;
 mod handover;
 mod leaving;
-mod names;
 mod placement;
 mod roles;
 mod signals;
