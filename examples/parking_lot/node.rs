@@ -218,7 +218,7 @@ async fn cars_at(lot: &Lot, node: String) -> Line {
 
 /// A car that drives up to a gate now, called from this node.
 pub(crate) fn car(lot: &Lot, gate: u32) -> Car {
-    Car { gate, entered_by: lot.cluster().node().to_string(), entered_us: now_us() }
+    Car::new(gate, lot.cluster().node().to_string(), now_us())
 }
 
 /// A change of the table of cars, as a line.

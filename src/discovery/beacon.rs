@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_pinned() {
-        let mut expected = b"un\x01\x01\x01\x00>qc\xad".to_vec();
+        let mut expected = b"un\x01\x01\x01\x00\xc7&OL".to_vec();
         // postcard: varint of the hash, variant 0 (IPv4), 4 bytes, varint of the port, varint of the replica, a bool.
         expected.extend(postcard::to_stdvec(&0xebd8_9ff8_c7b4_bc0b_u64).unwrap());
         expected.extend([0, 10, 0, 0, 1, 0x87, 0x26, 7, 1]);

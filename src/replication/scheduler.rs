@@ -325,6 +325,7 @@ mod tests {
     /// What a node shows that holds so many rows.
     fn holding(rows: u8) -> Compared {
         let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(1), 1)));
+        store.open();
         let (now, lot) = (Now { instant: Instant::ZERO, wall_ms: 1_000 }, TableName::new("lot").unwrap());
         for row in 0..rows {
             store.put(now, &lot, &[row], b"").unwrap();
