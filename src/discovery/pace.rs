@@ -131,7 +131,7 @@ mod tests {
     fn a_group_of_any_size_is_heard_as_often_and_no_longer_silent_than_stated() {
         for size in [1, 2, 3, 17, 100] {
             let sent = group(size, size as u64);
-            let rate = 300 / Pace::COMPANY.as_secs() as usize;
+            let rate = usize::try_from(300 / Pace::COMPANY.as_secs()).unwrap();
             assert!((rate..=rate * 4 / 3 + 1).contains(&sent.len()), "{size}: {} beacons", sent.len());
             let longest = sent.windows(2).map(|pair| pair[1].0 - pair[0].0).fold(sent[0].0, f64::max);
             assert!(longest <= Pace::COMPANY.as_secs_f64(), "{size}: silent for {longest} s");

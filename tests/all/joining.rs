@@ -58,7 +58,8 @@ fn a_newcomer_joins_beside_members_whose_streams_fail() {
     for seed in 0..10 {
         for (number, fault) in faults.iter().enumerate() {
             let (mut simulation, nodes) = cluster(seed, 4, &[]);
-            let broken = [nodes[seed as usize % 4], nodes[(seed as usize + 1) % 4]];
+            let first = usize::try_from(seed % 4).unwrap();
+            let broken = [nodes[first], nodes[(first + 1) % 4]];
             let newcomer_hurt = simulation.network().add(fault().to(&broken));
             let newcomer = simulation.add(NodeOptions::named("n9"));
             let mut alone = false;

@@ -34,12 +34,15 @@ fn after_a_return(sabotage: Sabotage) -> (Swim, Record) {
     (swim, back)
 }
 
+/// Says at that moment that the subject is Down.
+type Accuse<'a> = dyn Fn(&mut Swim, Instant) + 'a;
+
 /// By each of the doors through which records come in.
-fn by_each_door(mut look: impl FnMut(&mut Swim, &dyn Fn(&mut Swim, Instant))) {
+fn by_each_door(mut look: impl FnMut(&mut Swim, &Accuse<'_>)) {
     let down = || record(SUBJECT, Liveness::Down);
     let (_, accuser) = after_a_return(Sabotage::default());
     let gossip = direct::gossip(&accuser, &identity(0), down()).unwrap();
-    let doors: [&dyn Fn(&mut Swim, Instant); 3] = [
+    let doors: [&Accuse<'_>; 3] = [
         &|swim, now| swim.handle_datagram(now, &gossip).unwrap(),
         &|swim, now| drop(swim.apply_news(now, replica(ACCUSER), vec![down()])),
         &|swim, now| swim.exchanged(now, replica(ACCUSER), Some(vec![down()])),
@@ -167,7 +170,7 @@ fn a_member_of_the_roster_that_was_not_heard_of_or_renewed_unseen_was_away() {
         (liveness(&swim), swim.stats().accusations_refuted + swim.stats().accusations_checked)
     };
     let plain = record(ACCUSER, Liveness::Alive);
-    let renewed = Record { identity: Identity { renewal: 1, ..identity(ACCUSER) }, ..plain.clone() };
+    let renewed = Record { identity: Identity { renewal: 1, ..identity(ACCUSER) }, ..record(ACCUSER, Liveness::Alive) };
     assert_eq!(accuse(&|_| (), plain.clone()), (Liveness::Down, 0), "a newcomer, or a member since ever");
     assert_eq!(accuse(&|swim| swim.missing(at(1_000), replica(ACCUSER)), plain), (Liveness::Alive, 1));
     assert_eq!(accuse(&|_| (), renewed), (Liveness::Alive, 1), "somebody found it Down");

@@ -332,7 +332,9 @@ impl Supervisor {
         let runs = matches!(instance.phase, Phase::Starting | Phase::Running);
         let stays = runs && scene.permit == Permit::Move && scene.assignment.wants(role, self.own);
         let ended = if stays { scene.given.ended(scene.picture, scene.assignment, role) } else { None };
-        if ended <= Some(token) || self.sabotage.breaks(Rule::SurvivorNotRaised) {
+        // Raised to a token that is not above, it would be raised again for ever.
+        let broken = [Rule::SurvivorNotRaised, Rule::TokenNotAbove].map(|rule| self.sabotage.breaks(rule));
+        if ended <= Some(token) || broken.contains(&true) {
             return;
         }
         let token = self.token(role, stamps());

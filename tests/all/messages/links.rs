@@ -196,10 +196,10 @@ fn relayed_under_hostile_links(seed: u64, broken: &[Rule]) -> Result<u64, String
         let outcomes = Arc::new(Mutex::new(BTreeMap::new()));
         let (mut calls, mut number) = (Vec::new(), 0);
         for round in 0..10_usize {
-            let one = rng.between(0, 3) as usize;
-            let other = (one + 1 + rng.between(0, 2) as usize) % 4;
+            let one = rng.between(0, 3);
+            let other = (one + 1 + rng.between(0, 2)) % 4;
             let third = (0..4).find(|at| *at != one && *at != other).unwrap();
-            let link = cut(&cluster, WAYS[rng.between(0, 2) as usize], names[one], names[other]);
+            let link = cut(&cluster, WAYS[rng.between(0, 2)], names[one], names[other]);
             for _ in 0..4 {
                 for node in names {
                     number += 1;
