@@ -208,16 +208,13 @@
 //! A *role* is something that should run on a certain number of nodes, whichever these are: a [`RoleSpec`] with a name,
 //! a kind, arguments and a count. What is never promised first: **exclusivity across a partition**. Two sides that do not
 //! see each other may run a role at once, by any [`PartitionPolicy`] for as long as a cut goes unnoticed. What must not be
-//! used twice has to check the [`FencingToken`] of the instance. A start takes one above all that are known; when two sides
-//! meet, the instance that has been running for longest stays, and its token is raised in place. Within nodes
+//! used twice has to check the [`FencingToken`] of each start, which is above all earlier ones that were known. Within nodes
 //! that see each other and are converged there are as many instances as asked for, as far as there are places.
 //!
 //! Nodes that registered a factory for its kind with [`role_kind`](cluster::Builder::role_kind) and have the labels that it
-//! asks for are candidates, and all nodes compute from the same facts which of them run it, at most one instance each. A new
-//! instance goes to the least busy of them: hosted roles count, and the load that a node published last. Roles stay where they
-//! are while that is possible, and move when their node dies or leaves. Once no node has come or gone for ten seconds, some
-//! move until no node hosts two more than another that is not busier; [`Balance`] says otherwise, for those who would rather
-//! have them stay. A task that ends by itself is started again, after some failures elsewhere.
+//! asks for are candidates, and all nodes compute from the same facts which of them run it, at most one instance each. Roles
+//! stay where they are while that is possible, and move when their node dies or leaves, or holds more than a quarter above
+//! its share and another has room. A task that ends by itself is started again, after some failures elsewhere.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -230,7 +227,7 @@
 //!     .port(21_060)
 //!     .label("zone", "a")
 //!     .role_kind("gate", |context: RoleContext| async move {
-//!         // `context.arguments()` says which one, `context.token()` is for a resource that checks it.
+//!         // `context.arguments()` says which one, `context.token()` when it started.
 //!         context.stopped().await;
 //!         Ok(())
 //!     })
@@ -240,19 +237,17 @@
 //!     .await?;
 //! cluster.until(Duration::from_secs(10), |_| cluster.lookup("gate-1").len() == 1).await?;
 //! assert_eq!(cluster.roles()[1].unplaced, Some(Unplaced::NoKind)); // the siren
-//! assert!(cluster.remove_role("siren").await?.changed);
+//! assert!(cluster.remove_role("siren").await?);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! [`Cluster::add_role`] and [`Cluster::remove_role`] change the roles while the cluster runs, [`Cluster::roles`] and
-//! [`Cluster::lookup`] tell of them. Such a change stands against the configurations of all nodes, also of those that start
-//! later, until one names a higher [revision](field@RoleSpec::revision) ([`Event::RoleSpecDiffers`],
-//! [`Event::RoleRemoved`]). How well a role was served is measured ([`Event::RoleOverlap`], [`Event::RoleGap`]).
+//! [`Cluster::lookup`] tell of them. Of specs that differ the higher [revision](field@RoleSpec::revision) stands
+//! ([`Event::RoleSpecDiffers`]); how well a role was served is measured ([`Event::RoleOverlap`], [`Event::RoleGap`]).
 //!
 //! A role that moves ends before it starts elsewhere, and may [leave](RoleContext::hand_over) the next instance something;
-//! with [`Handover::MakeBeforeBreak`] the next one runs before the old one ends. [`Cluster::leave`] waits for that, and cuts no
-//! task off within its stop grace; [`Cluster::leave_within`] does, where the machine is taken away, and names what it cut.
+//! with [`Handover::MakeBeforeBreak`] the next one runs before the old one ends. [`Cluster::leave`] waits for that.
 //!
 //! Any node can [call](RoleRef::call) a role, wherever it runs, once the role reads its [`Mailbox`]. A call to a role that
 //! moves waits for it within its timeout, and is never carried out twice; [`MessageError`] says whether it may have been
@@ -380,7 +375,7 @@
 //!   one side at most, once the cut was noticed and the others have stopped. Within one side that has converged there are at
 //!   most as many instances as were asked for, once those that were asked to stop have done so, and one more for each that
 //!   [makes before it breaks](Handover::MakeBeforeBreak). What must not be used twice at once has to check the
-//!   [`FencingToken`] and refuse lower ones; its page says how a role uses one.
+//!   [`FencingToken`] and refuse lower ones.
 //! - **A call that failed may have been carried out.** It is never carried out twice; whether once is not known where the
 //!   connection broke in the middle, and [`MessageError::is_unbegun`] says so. A cast may be lost.
 //! - **A state that is handed over may be lost** with the node that was to take it; what must not be is for a table.
@@ -428,22 +423,20 @@ mod sabotage;
 pub mod testkit;
 
 pub use cluster::{
-    Aborted, AddRoleError, CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts,
-    ConvergeError, DistrServer, Events, ExplainError, Frozen, HandOverError, Index, Lagged, LeaveError, Mailbox,
-    Message, MessageError, MonitorConfig, NodeRef, OperateError, Ordered, Preset, ReadyError, RemoveRoleError,
-    Responder, RoleContext, RoleError, RoleProtocol, RoleRef, RoleResult, Scope, ServeError, ServerConfig,
-    ServerContext, ServerError, ServerHandle, ServerLookupError, ServerResult, ServerState, Snapshot, StartError,
-    Starting, StopError, Table, TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError, Watch,
-    WriteError,
+    AddRoleError, CallError, CastError, Change, Cluster, Config, ConfigError, Conflict, Conflicts, ConvergeError,
+    DistrServer, Events, ExplainError, Frozen, HandOverError, Index, Lagged, LeaveError, Mailbox, Message,
+    MessageError, MonitorConfig, NodeRef, OperateError, Ordered, Preset, ReadyError, RemoveRoleError, Responder,
+    RoleContext, RoleError, RoleProtocol, RoleRef, RoleResult, Scope, ServeError, ServerConfig, ServerContext,
+    ServerError, ServerHandle, ServerLookupError, ServerResult, ServerState, Snapshot, StartError, Starting, StopError,
+    Table, TableConfig, TableError, TimingConfig, UntilError, Usage, VisibleError, Watch, WriteError,
 };
 pub use engine::{
     Denial, EngineStats, Event, Liveness, Member, Phase, RoleHost, RoleStatus, Status, Unplaced, Visible,
 };
 pub use id::{NodeId, NodeIdError, ReplicaId};
 pub use roles::{
-    Balance, Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, InstanceId, Move, NewNode,
-    Obstacle, Outranked, PartitionPolicy, Restarts, RoleChange, RoleOrigin, RoleSpec, RoleSpecError, Tenure, Weighed,
-    WhatIf, WhatIfError,
+    Chosen, ClaimState, Explanation, FencingToken, GivenUp, Handover, HeldBack, Move, NewNode, Obstacle,
+    PartitionPolicy, Restarts, RoleSpec, RoleSpecError, Tenure, Weighed, WhatIf, WhatIfError,
 };
 pub use signals::{AllocationList, NodeLoad, Part, SampleError, SignalKind, Signals, SignalsError};
 pub use store::Origin;

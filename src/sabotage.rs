@@ -79,10 +79,6 @@ rules! {
     NoBucketRepair = "no-bucket-repair", "3.7";
     /// Sessions are started though nothing differs.
     RestlessRepair = "restless-repair", "3.4";
-    /// What all of a large cluster are to hear is told to members drawn by lot alone.
-    RandomOnly = "random-only", "12";
-    /// A relay gives a letter back that it passed on.
-    RelayedTwice = "relayed-twice", "6";
     /// A stamp of any future advances the clock.
     AnyFuture = "any-future", "3.11";
     /// A member that is Down is evicted from the roster at once.
@@ -99,8 +95,6 @@ rules! {
     ForgetDown = "forget-down", "4";
     /// What discovery finds is passed over once somebody was heard.
     DiscoveryStops = "discovery-stops", "4 and 9";
-    /// A newcomer waits for one member at a time, and makes a cluster of its own though others were not asked.
-    OneSponsorAtATime = "one-sponsor-at-a-time", "3.8";
     /// Nobody is announced to who is Down.
     DownNotAnnouncedTo = "down-not-announced-to", "4";
     /// A member that flaps takes its roles back each time.
@@ -111,8 +105,6 @@ rules! {
     NamesOfTheDead = "names-of-the-dead", "4";
     /// A node that leaves serves nobody any more.
     LeaverServesNobody = "leaver-serves-nobody", "4";
-    /// A node that leaves cuts off what still runs when its patience is over, whatever the stop grace.
-    LeaveCutsOff = "leave-cuts-off", "6";
     /// Roles start, stop and move on a picture that nobody agreed on.
     AssignUnagreed = "assign-unagreed", "5";
     /// Agreed means that oneself sees it unchanged, whatever the others report.
@@ -123,26 +115,16 @@ rules! {
     StartBeforeStopped = "start-before-stopped", "6";
     /// A fencing token is not above those that were seen.
     TokenNotAbove = "token-not-above", "6";
-    /// The instance that stays after a heal keeps its token, though others had higher ones.
-    SurvivorNotRaised = "survivor-not-raised", "6";
-    /// Placement depends on who computes it, and the fingerprint does not say what it came to.
+    /// Placement depends on who computes it.
     UnsortedOrphans = "unsorted-orphans", "6";
-    /// Of two specs of a role the one of the lower revision stands.
+    /// A row of a lower revision is left standing by who declared the higher.
     LowerRevisionStands = "lower-revision-stands", "6";
-    /// A configuration stands above what was changed at run time in its revision.
-    ConfigurationStands = "configuration-stands", "6";
-    /// The removal of a role is a tombstone of its row.
-    RemovalNotKept = "removal-not-kept", "6";
     /// A superfluous instance is not stopped.
     NeverStopExtra = "never-stop-extra", "6";
     /// A role is placed anew each time, whoever has it.
     NoStickiness = "no-stickiness", "6";
     /// A node keeps what it has, however much that is.
     NoBound = "no-bound", "6";
-    /// New instances go anywhere, however busy the nodes are.
-    LoadsIgnored = "loads-ignored", "6";
-    /// Roles are moved for balance while members come and go.
-    HastyBalance = "hasty-balance", "6";
     /// A role runs on every side, whatever its policy.
     NoPolicy = "no-policy", "6";
     /// A role runs anywhere, whatever its constraints.

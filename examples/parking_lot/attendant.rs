@@ -110,7 +110,7 @@ async fn confirm(lot: &Lot, bunch: Vec<Admission>) {
                 responder.reply(Err(why));
             }
             // It was withdrawn in an earlier bunch, if it was asked for twice, or let out.
-            None if !lot.cars().get(&plate).is_some_and(|inside| inside.is_attempt(&car)) => {
+            None if lot.cars().get(&plate).as_ref() != Some(&car) => {
                 let why = "it was taken out again".to_owned();
                 responder.reply(Err(Refusal::Unconfirmed { plate, why }));
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use unisono::cluster::Builder;
-use unisono::{Balance, Cluster, Handover, Message, MessageError, RoleContext, RoleProtocol, RoleResult, RoleSpec};
+use unisono::{Cluster, Handover, Message, MessageError, RoleContext, RoleProtocol, RoleResult, RoleSpec};
 
 use super::attendant::{self, Attendant};
 use super::lot::{ATTENDANT, Car, Lot, Refusal, Rules, role_of};
@@ -68,9 +68,7 @@ pub(crate) fn car_park(builder: Builder, rules: Rules, here: Here) -> Builder {
         // Two gates do no harm for a moment, since neither admits anybody; none would.
         spec.handover(Handover::MakeBeforeBreak).stop_grace(ATTENTION)
     });
-    // The first node runs all gates and keeps them; the others take over what it had when it dies. To spread them would gain
-    // nothing: one node can drive all of them.
-    let builder = attendant::add_to(builder.balance(Balance::Off), rules);
+    let builder = attendant::add_to(builder, rules);
     let builder = builder.handler(CARS, move |(): (), _| std::future::ready(here.get().map(|lot| lot.cars().len())));
     gates.fold(builder.role_kind("gate", move |context| gate(context, rules)), Builder::role)
 }

@@ -37,9 +37,9 @@
 //!   died before it heard the answer.
 
 use serde::{Deserialize, Serialize};
-use unisono::{Cluster, Lww, PartitionPolicy, ReplicaId, Status, Table, TableError, WriteError};
+use unisono::{Cluster, Lww, PartitionPolicy, Status, Table, TableError, WriteError};
 
-/// A car inside; its plate is the key.
+/// A car inside; its plate is the key. The same three values are the same attempt to come in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Car {
     /// The gate it came in by.
@@ -48,21 +48,6 @@ pub(crate) struct Car {
     pub(crate) entered_by: String,
     /// When, in microseconds since the Unix epoch by that node's clock.
     pub(crate) entered_us: u64,
-    /// The process whose attendant admitted it.
-    admitted_by: Option<ReplicaId>,
-}
-
-impl Car {
-    /// A car in front of a gate.
-    pub(crate) fn new(gate: u32, entered_by: String, entered_us: u64) -> Self {
-        Self { gate, entered_by, entered_us, admitted_by: None }
-    }
-
-    /// Whether these are the same attempt to come in, whichever attendant it was asked of.
-    pub(crate) fn is_attempt(&self, other: &Self) -> bool {
-        let attempt = |car: &Self| (car.gate, car.entered_us);
-        attempt(self) == attempt(other) && self.entered_by == other.entered_by
-    }
 }
 
 /// Why a car is not let in or out.
@@ -133,10 +118,10 @@ impl Lot {
         match self.cars.get(plate) {
             // Asked for again, since the answer was lost. It is written again, so that it stays if the attendant that was
             // asked before still lives, behind a cut, and withdraws what it wrote: that is not this row.
-            Some(inside) if inside.is_attempt(car) => {}
+            Some(inside) if inside == *car => {}
             inside => self.rules.may_enter(plate, inside.is_some(), self.cars.len())?,
         }
-        Ok(self.cars.insert(plate, &Car { admitted_by: Some(self.cluster.replica()), ..car.clone() })?)
+        Ok(self.cars.insert(plate, car)?)
     }
 
     /// Whether the attendant that asks this may admit anybody, by what this node sees of the others.
@@ -149,13 +134,10 @@ impl Lot {
         if hosts.any(|host| host.replica != status.replica) { Err(Refusal::TwoAttendants) } else { Ok(()) }
     }
 
-    /// Takes a car out again that was admitted here, and for which no gate opened. Where another attendant has admitted the
-    /// same attempt since, a gate may have opened for that.
+    /// Takes a car out again that was admitted, and for which no gate opened.
     pub(crate) fn withdraw(&self, plate: &String, car: &Car) {
         // An error means that this node is gone, and with it the attendant.
-        let own = Some(self.cluster.replica());
-        let is_ours = |inside: &Car| inside.is_attempt(car) && inside.admitted_by == own;
-        let _ = self.cars.update(plate, |inside| inside.filter(|inside| !is_ours(inside)));
+        let _ = self.cars.update(plate, |inside| inside.filter(|inside| inside != car));
     }
 
     /// Lets a car out. If that was asked `before`, it may be out already.

@@ -31,22 +31,7 @@ pub(crate) async fn start(name: &str, options: &Options) -> Result<Lot, Box<dyn 
     Ok(here.get_or_init(|| lot).clone())
 }
 
-/// Waits for Ctrl-C, or for SIGTERM, with which orchestrators end a process.
-async fn interrupted() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            result = tokio::signal::ctrl_c() => result,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
-}
-
-/// Runs a node until it is told to leave, its terminal ends, or the process is asked to end. In each case its gates finish
-/// what they have begun and move.
+/// Runs a node until it is told to leave, its terminal ends, or somebody presses Ctrl-C.
 pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Error>> {
     let json = options.json;
     let say = move |line: Line| if json { println!("{}", line.json()) } else { println!("{line}") };
@@ -71,8 +56,7 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
     });
 
     let ready = cluster.ready(Duration::from_secs(30));
-    let interrupted = interrupted();
-    tokio::pin!(ready, interrupted);
+    tokio::pin!(ready);
     let mut is_ready = false;
     loop {
         tokio::select! {
@@ -117,10 +101,7 @@ pub(crate) async fn run(name: &str, options: &Options) -> Result<(), Box<dyn Err
                 Some(Ok(Some(command))) => commands.send(Ok(command))?,
                 Some(Err(why)) => commands.send(Err(why))?,
             },
-            result = &mut interrupted => {
-                result?;
-                break;
-            }
+            _ = tokio::signal::ctrl_c() => break,
         }
     }
     say(Line::Gone { how: leave(cluster).await });
@@ -218,7 +199,7 @@ async fn cars_at(lot: &Lot, node: String) -> Line {
 
 /// A car that drives up to a gate now, called from this node.
 pub(crate) fn car(lot: &Lot, gate: u32) -> Car {
-    Car::new(gate, lot.cluster().node().to_string(), now_us())
+    Car { gate, entered_by: lot.cluster().node().to_string(), entered_us: now_us() }
 }
 
 /// A change of the table of cars, as a line.

@@ -275,16 +275,11 @@ impl Stage {
         Ok(at)
     }
 
-    /// The number of a node's process.
-    pub(crate) fn pid(&self, node: &str) -> Result<u32, Failure> {
-        let pid = self.actors.get(node).and_then(|actor| actor.process.id());
-        pid.ok_or_else(|| format!("{node} does not run"))
-    }
-
     /// Sends a signal to a node, as `kill -STOP` does, and returns when that was.
     #[allow(dead_code, reason = "the demo only kills")]
     pub(crate) async fn signal(&self, node: &str, signal: &str) -> Result<Instant, Failure> {
-        let pid = self.pid(node)?;
+        let pid = self.actors.get(node).and_then(|actor| actor.process.id());
+        let pid = pid.ok_or_else(|| format!("{node} does not run"))?;
         let at = Instant::now();
         let sent = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().await;
         match sent {
@@ -304,15 +299,6 @@ impl Stage {
         self.seen.remove(node);
         actor.stdin.write_all(b"leave\n").await.map_err(|why| format!("{node}: {why}"))?;
         Ok(Leaver { node: node.to_owned(), process: actor.process, _stdin: actor.stdin })
-    }
-
-    /// Sends a node SIGTERM, as an orchestrator does, and waits for its process to end well.
-    #[allow(dead_code, reason = "the demo only kills")]
-    pub(crate) async fn terminate(&mut self, node: &str) -> Result<(), Failure> {
-        self.signal(node, "TERM").await?;
-        let actor = self.actors.remove(node).ok_or_else(|| format!("{node} was not started"))?;
-        self.seen.remove(node);
-        Leaver { node: node.to_owned(), process: actor.process, _stdin: actor.stdin }.ended().await
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing panics; no deadline is due for ever; what is said and stored is bounded by what came in; no role is started
-//! beside itself, nor given a token that is not above the last (see `stage`). The same bytes make the engines say the
+//! beside itself, nor under a token that is not above the last (see `stage`). The same bytes make the engines say the
 //! same. And if all that they were told was true, they become one cluster with one instance of the role in the end.
 
 #![no_main]
@@ -26,7 +26,7 @@ use unisono::replication;
 use unisono::store::Row;
 use unisono::time::Stamp;
 use unisono::wire::{self, Envelope};
-use unisono::{InstanceId, ReplicaId};
+use unisono::{FencingToken, ReplicaId};
 
 use process::{CLUSTER, ROLE, address};
 use stage::Stage;
@@ -133,9 +133,9 @@ fn with_datagram(stage: &mut Stage, at: usize, script: &mut Script<'_>, act: imp
 
 /// A task ends by itself.
 fn fails(stage: &mut Stage, at: usize, script: &mut Script<'_>) {
-    if let Some((role, started)) = stage.nodes[at].tasks.pop_first() {
+    if let Some((role, token)) = stage.nodes[at].tasks.pop_first() {
         let why = "x".repeat(script.byte().into());
-        stage.hears(at, Input::Role(RoleReport::Failed { role, started, why }));
+        stage.hears(at, Input::Role(RoleReport::Failed { role, token, why }));
     }
 }
 
@@ -168,9 +168,7 @@ fn lie(stage: &mut Stage, at: usize, what: u8, script: &mut Script<'_>) {
             stage.hears(at, Input::Role(report));
         }
         8 => {
-            let deadline_ms = (script.byte() % 2 == 0).then(|| u64::from(script.byte()) * 10);
-            let (patience_ms, stop_grace_ms) = (script.byte().into(), script.byte().into());
-            let command = Command::Leave { request: 7, patience_ms, stop_grace_ms, deadline_ms };
+            let command = Command::Leave { request: 7, patience_ms: script.byte().into() };
             stage.hears(at, Input::Command(command));
         }
         9 => spoil(stage.nodes[at].streams.iter_mut().find(|input| matches!(input, Input::Frame { .. })), script),
@@ -253,12 +251,12 @@ impl Script<'_> {
     fn report(&mut self, stage: &Stage, at: usize) -> RoleReport {
         let byte = self.byte();
         let role = if byte & 4 == 0 { ROLE.to_owned() } else { "none".to_owned() };
-        let forged = InstanceId { stamp: Stamp(u64::from(byte) << 56), replica: ReplicaId(1) };
-        let started = stage.nodes[at].tasks.get(&role).copied().filter(|_| byte & 8 == 0).unwrap_or(forged);
+        let forged = FencingToken { stamp: Stamp(u64::from(byte) << 56), replica: ReplicaId(1) };
+        let token = stage.nodes[at].tasks.get(&role).copied().filter(|_| byte & 8 == 0).unwrap_or(forged);
         match byte % 3 {
-            0 => RoleReport::Running { role, started },
-            1 => RoleReport::stopped(role, started),
-            _ => RoleReport::Failed { role, started, why: "x".repeat(byte.into()) },
+            0 => RoleReport::Running { role, token },
+            1 => RoleReport::stopped(role, token),
+            _ => RoleReport::Failed { role, token, why: "x".repeat(byte.into()) },
         }
     }
 }

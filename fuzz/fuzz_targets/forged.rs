@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use unisono::crdt::{Dot, Entry};
-use unisono::roles::{Claim, ClaimState, FencingToken, InstanceId};
+use unisono::roles::{Claim, ClaimState, FencingToken};
 use unisono::store::{Row, TableName, owner_key};
 use unisono::time::Stamp;
 use unisono::wire;
@@ -15,28 +15,22 @@ use crate::process::ROLE;
 /// A row of the choices that `byte` makes.
 pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
     let author = replica(byte());
-    let table = ["cars", "_roles", "@members", "@claims", "@agree", "_tokens"][usize::from(byte() % 6)];
+    let table = ["cars", "_roles", "@members", "@claims", "@agree"][usize::from(byte() % 5)];
     let name = if byte() % 4 == 0 { "siren" } else { ROLE };
-    let revision = number(byte);
     let value = match table {
-        "_roles" => {
-            let spec = (byte() % 4 > 0).then(|| spec(name, byte).revision(revision));
-            wire::encode(&(spec, Stamp(number(byte)), byte() % 2 == 0))
-        }
+        "_roles" => wire::encode(&spec(name, byte)),
         "@members" => {
             let labels = [("zone", "a")].into_iter().take(usize::from(byte() % 2)).collect::<BTreeMap<_, _>>();
             let kinds = vec![ROLE; usize::from(byte() % 3)];
             wire::encode(&(format!("node-{}", byte() % 4), kinds, labels, byte(), byte() % 2 == 0, byte() % 2 == 0))
         }
         "@claims" => wire::encode(&claim(byte)),
-        "_tokens" => wire::encode(&Stamp(number(byte))),
         _ => vec![byte(); usize::from(byte())],
     };
     let key = match table {
         "@members" | "@agree" => owner_key(author, &[]),
         "@claims" => owner_key(author, name.as_bytes()),
-        "_roles" => [name.as_bytes(), &revision.to_be_bytes(), &[byte() % 3]].concat(),
-        "_tokens" => [name.as_bytes(), &number(byte).to_be_bytes(), &replica(byte()).0.to_be_bytes()].concat(),
+        "_roles" => name.as_bytes().to_vec(),
         _ => vec![byte() % 8],
     };
     let seq = number(byte).max(1);
@@ -80,10 +74,9 @@ fn claim(byte: &mut impl FnMut() -> u8) -> Claim {
         4 => ClaimState::Yielding { to: replica(byte()) },
         _ => ClaimState::Failed { why: "x".repeat(byte().into()), until_ms: number(byte) },
     };
-    let started = InstanceId { stamp: Stamp(number(byte)), replica: replica(byte()) };
     let token = FencingToken { stamp: Stamp(number(byte)), replica: replica(byte()) };
     let handed = (byte() % 4 == 0).then(|| vec![7; byte().into()].into());
-    Claim { started, token, state, pinned: byte() % 2 == 0, handed }
+    Claim { token, state, pinned: byte() % 2 == 0, handed }
 }
 
 /// The two, those that took their places, and some that never were.

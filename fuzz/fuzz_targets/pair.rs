@@ -222,12 +222,12 @@ impl Pair {
                     self.queue.push_back((far, Input::Closed { stream }));
                 }
             }
-            Output::StartRole(RoleStart { spec, started, .. }) => {
-                let report = RoleReport::Running { role: spec.name.clone(), started };
+            Output::StartRole(RoleStart { spec, token, .. }) => {
+                let report = RoleReport::Running { role: spec.name.clone(), token };
                 self.queue.push_back((node, Input::Role(report)));
             }
-            Output::StopRole { role, started } => {
-                self.queue.push_back((node, Input::Role(RoleReport::stopped(role, started))));
+            Output::StopRole { role, token } => {
+                self.queue.push_back((node, Input::Role(RoleReport::stopped(role, token))));
             }
             _ => {}
         }

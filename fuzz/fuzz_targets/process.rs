@@ -31,7 +31,6 @@ pub(crate) fn start(now: Now, node: usize, replica: ReplicaId, tombstone_quota: 
         timing: Timing::local(),
         kinds: [ROLE.to_owned()].into(),
         labels: Default::default(),
-        balance: Default::default(),
         roles: vec![RoleSpec::new(ROLE)],
         tombstone_quota,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,

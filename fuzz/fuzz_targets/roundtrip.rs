@@ -25,7 +25,7 @@ use unisono::discovery::recode_beacon;
 use unisono::engine::{Spoken, recode};
 use unisono::membership::{Identity, Record};
 use unisono::replication::{pack, pack_all, unpack};
-use unisono::roles::{Claim, FencingToken, InstanceId};
+use unisono::roles::{Claim, FencingToken};
 use unisono::store::{BucketHashes, Digest, Report, Row, TableName};
 use unisono::time::{Instant, Stamp};
 use unisono::wire::{self, Envelope};
@@ -52,7 +52,6 @@ fn decoded(bytes: &[u8]) {
     decodes::<RoleSpec>(bytes);
     decodes::<Claim>(bytes);
     decodes::<FencingToken>(bytes);
-    decodes::<InstanceId>(bytes);
     decodes::<Report>(bytes);
     decodes::<Digest>(bytes);
     decodes::<BucketHashes>(bytes);

@@ -18,7 +18,7 @@ use unisono::engine::{Engine, Input, Output, Phase, RoleReport, RoleStart, Strea
 use unisono::store::{Store, TableName};
 use unisono::time::{Instant, Now};
 use unisono::wire;
-use unisono::{FencingToken, InstanceId, ReplicaId};
+use unisono::{FencingToken, ReplicaId};
 
 use crate::process::{self, address};
 
@@ -45,7 +45,7 @@ pub(crate) struct Node {
     pub(crate) streams: VecDeque<Input>,
     /// Of tasks that were asked to end.
     pub(crate) reports: VecDeque<RoleReport>,
-    pub(crate) tasks: BTreeMap<String, InstanceId>,
+    pub(crate) tasks: BTreeMap<String, FencingToken>,
     last_tokens: BTreeMap<String, FencingToken>,
     /// By how much its wall clock is wrong.
     pub(crate) skew_ms: i64,
@@ -133,12 +133,12 @@ impl Stage {
         let node = &mut self.nodes[at];
         match &input {
             Input::Datagram { bytes, .. } | Input::Frame { bytes, .. } => node.fed += bytes.len() as u64,
-            Input::Role(RoleReport::Stopped { role, started, .. })
-            | Input::Role(RoleReport::Failed { role, started, .. }) => {
+            Input::Role(RoleReport::Stopped { role, token, .. })
+            | Input::Role(RoleReport::Failed { role, token, .. }) => {
                 if let Input::Role(RoleReport::Failed { why, .. }) = &input {
                     node.fed += why.len() as u64;
                 }
-                if node.tasks.get(role) == Some(started) {
+                if node.tasks.get(role) == Some(token) {
                     node.tasks.remove(role);
                 }
             }
@@ -293,24 +293,21 @@ impl Stage {
                     self.nodes[far].streams.push_back(Input::Closed { stream });
                 }
             }
-            Output::StartRole(RoleStart { spec, started, token, .. }) => {
-                let running = self.nodes[at].tasks.insert(spec.name.clone(), started);
-                assert_eq!(running, None, "{} is started beside itself", spec.name);
-                self.is_given(at, &spec.name, token);
-                let report = RoleReport::Running { role: spec.name.clone(), started };
-                self.nodes[at].reports.push_back(report);
-            }
-            Output::RaiseToken { role, token, .. } => self.is_given(at, &role, token),
-            Output::StopRole { role, started } => {
-                self.nodes[at].reports.push_back(RoleReport::stopped(role, started));
+            Output::StartRole(RoleStart { spec, token, .. }) => self.starts(at, &spec.name, token),
+            Output::StopRole { role, token } => {
+                self.nodes[at].reports.push_back(RoleReport::stopped(role, token));
             }
             _ => {}
         }
     }
 
-    fn is_given(&mut self, at: usize, role: &str, token: FencingToken) {
-        let last = self.nodes[at].last_tokens.insert(role.to_owned(), token);
-        assert!(last < Some(token), "{role} is given {token:?}, not above {last:?}");
+    fn starts(&mut self, at: usize, role: &str, token: FencingToken) {
+        let node = &mut self.nodes[at];
+        let running = node.tasks.insert(role.to_owned(), token);
+        assert_eq!(running, None, "{role} is started beside itself");
+        let last = node.last_tokens.insert(role.to_owned(), token);
+        assert!(last < Some(token), "{role} starts under {token:?}, not above {last:?}");
+        node.reports.push_back(RoleReport::Running { role: role.to_owned(), token });
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use unisono::crdt::{Context, Dot, Entry, Roster};
 use unisono::membership::{Identity, Liveness, Record};
-use unisono::roles::{Claim, ClaimState, FencingToken, InstanceId};
+use unisono::roles::{Claim, ClaimState, FencingToken};
 use unisono::store::{MAX_KEY, MAX_VALUE, Report, Row, TableName};
 use unisono::time::Stamp;
 use unisono::wire::Envelope;
@@ -127,10 +127,9 @@ fn claim(u: &mut Unstructured<'_>) -> Result<Claim> {
         4 => ClaimState::Yielding { to: replica(u)? },
         _ => ClaimState::Failed { why: text(u, 300)?, until_ms: number(u)? },
     };
-    let started = InstanceId { stamp: stamp(u)?, replica: replica(u)? };
     let token = FencingToken { stamp: stamp(u)?, replica: replica(u)? };
     let handed = u.arbitrary::<Option<Vec<u8>>>()?.map(Into::into);
-    Ok(Claim { started, token, state, pinned: u.arbitrary()?, handed })
+    Ok(Claim { token, state, pinned: u.arbitrary()?, handed })
 }
 
 fn role(u: &mut Unstructured<'_>) -> Result<RoleSpec> {

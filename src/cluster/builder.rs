@@ -33,7 +33,7 @@ use crate::driver::{self, BindConfig, Bound, Clock, RunConfig};
 use crate::engine::Engine;
 use crate::id::ReplicaId;
 use crate::membership::Identity;
-use crate::roles::{Balance, RoleSpec};
+use crate::roles::RoleSpec;
 use crate::signals::Board;
 use crate::store::{Store, StoreConfig};
 
@@ -181,12 +181,6 @@ impl Builder {
     /// One more role that the cluster should keep running.
     pub fn role(mut self, spec: RoleSpec) -> Self {
         self.config.roles.push(spec);
-        self
-    }
-
-    /// Sets whether running roles are moved to make the nodes host alike, see [`Config::balance`].
-    pub fn balance(mut self, balance: Balance) -> Self {
-        self.config.balance = balance;
         self
     }
 

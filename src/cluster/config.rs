@@ -16,7 +16,7 @@ use super::monitor::MonitorConfig;
 use super::timing::TimingConfig;
 use crate::engine::Timing;
 use crate::id::NodeId;
-use crate::roles::{Balance, RoleSpec};
+use crate::roles::RoleSpec;
 
 /// The settings of a node. Every field has a default, so `Config::default()` is a node on the loopback network.
 ///
@@ -65,14 +65,10 @@ pub struct Config {
     /// Whether to look for others by broadcast. Default: true. Without it, `peers` or a strategy has to find them.
     pub broadcast: bool,
     /// Roles that the cluster should keep running, whichever nodes can. Default: none. All nodes may name the same
-    /// ones. A node hosts those whose kind it registered. It asks for them when it is ready. Of two specs that differ the one
-    /// of the higher [`revision`](field@RoleSpec::revision) stands; of one revision, what was [changed](crate::Cluster::add_role)
-    /// or [removed](crate::Cluster::remove_role) at run time, and else what was asked for last. When all nodes restart
-    /// together, nothing is left of changes at run time, and what is named here holds.
+    /// ones. A node hosts those whose kind it registered. It asks for them when it is ready, also for one that was
+    /// [removed](crate::Cluster::remove_role) before it started; of two that differ the one of the higher
+    /// [`revision`](field@RoleSpec::revision) stands.
     pub roles: Vec<RoleSpec>,
-    /// Whether running roles are moved to make the nodes host alike. One value counts for the whole cluster; see [`Balance`] for
-    /// which, where nodes differ. Default: [`Balance::Even`].
-    pub balance: Balance,
     /// The labels of this node, which roles can ask for or be spread over, as in `zone = "a"`; in the environment
     /// `UNISONO_LABELS=zone=a,disk=ssd`. At most 64, each name and value of 1 to 128 bytes. Default: none.
     pub labels: BTreeMap<String, String>,
@@ -81,10 +77,8 @@ pub struct Config {
     pub stop_grace_ms: u64,
     /// How long `converged()` waits, in milliseconds. Default: 10,000.
     pub converge_timeout_ms: u64,
-    /// How long `leave()` tries to hand over its roles and what only this node holds, in milliseconds. Default: 5,000. Half of it
-    /// is for roles to move; those that have not by then are asked to end, and start elsewhere when this node is gone. **What
-    /// tasks take to end within their stop grace is not part of it**, so it may be shorter than any stop grace: work is
-    /// not cut off by leaving, except by [`Cluster::leave_within`](crate::Cluster::leave_within).
+    /// How long `leave()` tries to hand over its roles and what only this node holds, in milliseconds. Default: 5,000. Roles
+    /// have half of it to come up elsewhere; then they are stopped, and start elsewhere when this node is gone.
     pub leave_patience_ms: u64,
     /// Whether and how often the node measures the CPU and the memory of its host, and how much they count where work is
     /// allocated. Default: every 30 s.
@@ -180,7 +174,6 @@ impl Default for Config {
             peers: Vec::new(),
             broadcast: true,
             roles: Vec::new(),
-            balance: Balance::default(),
             labels: BTreeMap::new(),
             stop_grace_ms: 5_000,
             converge_timeout_ms: 10_000,

@@ -69,7 +69,7 @@ impl Config {
     /// [`std::env::vars_os`].
     ///
     /// Read are `UNISONO_CLUSTER`, `_NODE`, `_NET`, `_PORT`, `_OWN_PORT`, `_BIND`, `_ADVERTISE`, `_PRESET` (`local`,
-    /// `lan` or `wan`), `_BALANCE` (`even`, `sticky` or `off`), `_PEERS` (separated by commas), `_LABELS` (as in `zone=a,disk=ssd`; they take the place of all that
+    /// `lan` or `wan`), `_PEERS` (separated by commas), `_LABELS` (as in `zone=a,disk=ssd`; they take the place of all that
     /// were set before), `_BROADCAST` (`true` or `false`) and the durations
     /// `_STOP_GRACE_MS`, `_CONVERGE_TIMEOUT_MS`, `_LEAVE_PATIENCE_MS`; for the [monitor](Config::monitor) `_MONITOR` (`true` or
     /// `false`), `_MONITOR_INTERVAL_MS`, `_MONITOR_HISTORY`, `_MONITOR_CPU_WEIGHT` and `_MONITOR_MEMORY_WEIGHT`. Empty ones
@@ -109,7 +109,6 @@ impl Config {
             "BIND" => self.bind = Some(value.to_owned()),
             "ADVERTISE" => self.advertise = Some(value.to_owned()),
             "PRESET" => self.preset = Some(parse(key, value, "`local`, `lan` or `wan`")?),
-            "BALANCE" => self.balance = parse(key, value, "`even`, `sticky` or `off`")?,
             "PEERS" => self.peers = list(value),
             "LABELS" => self.labels = parse::<Labels>(key, value, "labels as in `zone=a,disk=ssd`, each given once")?.0,
             "BROADCAST" => self.broadcast = parse(key, value, "`true` or `false`")?,
@@ -201,14 +200,13 @@ impl FromStr for Preset {
 mod tests {
     use super::*;
     use crate::cluster::{MonitorConfig, TimingConfig};
-    use crate::roles::{Balance, RoleSpec};
+    use crate::roles::RoleSpec;
 
     #[test]
     fn a_file_sets_what_it_names_and_nothing_else() {
         let text = r#"
             cluster = "parking"
             preset = "wan"
-            balance = "off"
             broadcast = false
             peers = ["10.0.0.5:4871", "10.0.0.6:4871"]
             roles = [{ name = "gate-1", kind = "gate", count = 2 }, { name = "counter", kind = "counter" }]
@@ -217,7 +215,6 @@ mod tests {
         let expected = Config {
             cluster: "parking".into(),
             preset: Some(Preset::Wan),
-            balance: Balance::Off,
             broadcast: false,
             peers: vec!["10.0.0.5:4871".into(), "10.0.0.6:4871".into()],
             roles: vec![RoleSpec::new("gate-1").kind("gate").count(2), RoleSpec::new("counter")],
@@ -235,7 +232,6 @@ mod tests {
             ("port = \"4870\"", "port", "invalid type"),
             ("cluster = \"parking\"\n  net=5", "net", "line 2"),
             ("preset = \"moon\"", "preset", "moon"),
-            ("balance = \"on\"", "balance", "on"),
             ("[[roles]]\nname = \"gate\"\nkind = \"gate\"\ncont = 2", "cont", "line 4"),
             ("[monitor]\ncpu_weight = nan", "cpu_weight", "not a number"),
             ("[[roles]]\nname = \"gate\"", "roles", "kind"),
@@ -266,7 +262,6 @@ mod tests {
                 ("UNISONO_BIND", "10.0.0.1"),
                 ("UNISONO_ADVERTISE", "10.0.0.1:5001"),
                 ("UNISONO_PRESET", "wan"),
-                ("UNISONO_BALANCE", "sticky"),
                 ("UNISONO_PEERS", "10.0.0.5:4871, 10.0.0.6:4871,"),
                 ("UNISONO_LABELS", "zone = a, disk=ssd,"),
                 ("UNISONO_BROADCAST", "false"),
@@ -295,7 +290,6 @@ mod tests {
             timing: TimingConfig::default(),
             peers: vec!["10.0.0.5:4871".into(), "10.0.0.6:4871".into()],
             broadcast: false,
-            balance: Balance::Sticky,
             roles: vec![],
             stop_grace_ms: 1,
             converge_timeout_ms: 2,
@@ -314,14 +308,9 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_named_and_an_empty_one_is_unset() {
-        for variable in [
-            "UNISONO_PORT",
-            "UNISONO_OWN_PORT",
-            "UNISONO_PRESET",
-            "UNISONO_BALANCE",
-            "UNISONO_BROADCAST",
-            "UNISONO_MONITOR_CPU_WEIGHT",
-        ] {
+        for variable in
+            ["UNISONO_PORT", "UNISONO_OWN_PORT", "UNISONO_PRESET", "UNISONO_BROADCAST", "UNISONO_MONITOR_CPU_WEIGHT"]
+        {
             // Some would read it as a number that is none.
             let error = Config::default().with_env([(variable, "nan")]).unwrap_err();
             assert_eq!(error.field(), variable);

@@ -155,19 +155,6 @@ pub enum LeaveError {
         /// The rows, as `table/key`, the first thousand of them. Keys are shown as the bytes that they are encoded to.
         rows: Vec<String>,
     },
-    /// Tasks did not end within their stop grace, or before the deadline of
-    /// [`Cluster::leave_within`](super::Cluster::leave_within), and were aborted; what they had not done by then is not done.
-    #[error(
-        "left, and aborted {}{}; give them more time, or let them look for their end more often",
-        list(tasks),
-        unsaved(rows)
-    )]
-    Aborted {
-        /// The tasks: servers first, then roles.
-        tasks: Vec<Aborted>,
-        /// The rows that no other member is known to hold, as in [`LeaveError::Unsaved`]; mostly none.
-        rows: Vec<String>,
-    },
     /// The node did not answer and was stopped; what it wrote last may be lost.
     #[error("stopped after {after:?} without an answer; check the last rows that it wrote, they may be lost")]
     NoAnswer {
@@ -179,55 +166,13 @@ pub enum LeaveError {
     Gone,
 }
 
-impl LeaveError {
-    /// The tasks that had to be aborted.
-    pub fn aborted(&self) -> &[Aborted] {
-        if let Self::Aborted { tasks, .. } = self { tasks } else { &[] }
-    }
-
-    /// The rows that no other member is known to hold, as `table/key`.
-    pub fn unsaved(&self) -> &[String] {
-        if let Self::Aborted { rows, .. } | Self::Unsaved { rows } = self { rows } else { &[] }
-    }
-}
-
-/// A task that had to be aborted for a node to leave.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Aborted {
-    /// A role's.
-    #[error("role {role:?} after {after:?}")]
-    Role {
-        /// The role.
-        role: String,
-        /// How long the task had to end.
-        after: Duration,
-    },
-    /// A server's that is no role.
-    #[error("the server of table {table:?} after {after:?}")]
-    Server {
-        /// Its table.
-        table: String,
-        /// How long the task had to end.
-        after: Duration,
-    },
-}
-
 /// The first few of a list that may be long.
-fn list(items: &[impl ToString]) -> String {
+fn list(rows: &[String]) -> String {
     const SHOWN: usize = 5;
-    let shown = items.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    match items.len().checked_sub(SHOWN) {
+    let shown = rows.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match rows.len().checked_sub(SHOWN) {
         Some(more @ 1..) => format!("{shown} and {more} more"),
         _ => shown,
-    }
-}
-
-fn unsaved(rows: &[String]) -> String {
-    if rows.is_empty() {
-        String::new()
-    } else {
-        format!("; no other member is known to hold these rows: {}", list(rows))
     }
 }
 
@@ -242,15 +187,6 @@ mod tests {
         let rows = (0..7).map(|row| format!("vehicles/{row}")).collect();
         let error = LeaveError::Unsaved { rows };
         assert!(error.to_string().contains("vehicles/4 and 2 more;"), "{error}");
-        assert_eq!(list(&["one"]), "one");
-        let after = Duration::from_secs(60);
-        let tasks = vec![
-            Aborted::Server { table: "visits".into(), after },
-            Aborted::Role { role: "report".into(), after: Duration::from_secs(7) },
-        ];
-        let error = LeaveError::Aborted { tasks: tasks.clone(), rows: vec!["vehicles/1".into()] };
-        assert_eq!((error.aborted(), error.unsaved()), (&tasks[..], &["vehicles/1".to_owned()][..]));
-        let said = r#"aborted the server of table "visits" after 60s, role "report" after 7s; no other member"#;
-        assert!(error.to_string().contains(said), "{error}");
+        assert_eq!(list(&["one".into()]), "one");
     }
 }

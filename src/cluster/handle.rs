@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::ask::Unanswered;
 use super::builder::Builder;
-use super::error::{ConvergeError, ReadyError, UntilError};
+use super::error::{ConvergeError, LeaveError, ReadyError, UntilError};
 use super::events::Events;
 use super::node::{Keep, Node};
 use super::snapshot::{DigestSnapshot, Snapshot};
 use super::table::{Table, TableConfig, TableError};
+use crate::driver::Gone;
 use crate::engine::{Command, Liveness, Member, Phase, Reply, Status};
 use crate::id::{NodeId, ReplicaId};
 use crate::table::TableValue;
@@ -203,10 +204,48 @@ impl Cluster {
     pub fn digest(&self) -> DigestSnapshot {
         DigestSnapshot::take(&self.node.local.store)
     }
+
+    /// Leaves the cluster in order: ends the servers of this node, lets its roles move to others, and returns once another
+    /// member holds every row that it wrote. The last one has nobody to hand anything to, and what it still holds is lost. It
+    /// tries for [`Config::leave_patience_ms`](super::Config::leave_patience_ms), and half of that until roles have moved;
+    /// then the error names the rows that would be lost. Either way the node is gone for all clones of this handle.
+    ///
+    /// Of several callers one hears what became of it, the others [`LeaveError::Gone`]. Not cancel safe: leaving cannot
+    /// be taken back, and who drops the future does not hear what became of it. Not to be awaited in the task of a role
+    /// or by a server, which are among the things that it ends.
+    pub async fn leave(&self) -> Result<(), LeaveError> {
+        if self.node.local.is_gone() {
+            return Err(LeaveError::Gone);
+        }
+        let patience = self.node.patience;
+        // They may have something to write at their end. Each has the stop grace.
+        let _ = tokio::time::timeout(patience.stop_grace + SLACK, self.node.servers.stop_all()).await;
+        let patience_ms = u64::try_from(patience.leave.as_millis()).unwrap_or(u64::MAX);
+        let ask = async {
+            let command = |request| Command::Leave { request, patience_ms };
+            let mut replies = self.node.commander.request(command).await.map_err(|Gone| LeaveError::Gone)?;
+            loop {
+                match replies.next().await {
+                    Some(Reply::Left) => return Ok(()),
+                    Some(Reply::LeftWithUnsaved(rows)) => return Err(LeaveError::Unsaved { rows }),
+                    Some(_) => {}
+                    None => return Err(LeaveError::Gone),
+                }
+            }
+        };
+        // The engine answers within its patience. Should it not, the application must not hang at its end.
+        let limit = patience.leave + patience.stop_grace + SLACK;
+        let outcome = tokio::time::timeout(limit, ask).await.unwrap_or(Err(LeaveError::NoAnswer { after: limit }));
+        self.node.stop();
+        outcome
+    }
 }
 
 /// How long a node may take to say what it waits for.
 const ANSWER: Duration = Duration::from_millis(100);
+
+/// What a busy host may need beyond the waits that were asked for.
+const SLACK: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -224,8 +263,6 @@ mod tests {
     use super::*;
     use crate::table::Lww;
 
-    const SLACK: Duration = Duration::from_secs(5);
-
     fn takes_anywhere<T: Send + Sync + 'static>(_: Option<T>) {}
     fn spawns<T: Send>(_: Option<T>) {}
 
@@ -235,7 +272,6 @@ mod tests {
             cluster.until(SLACK, |_| true),
             cluster.converged(),
             cluster.leave(),
-            cluster.leave_within(SLACK),
             Cluster::builder().start(),
         )
     }

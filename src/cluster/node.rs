@@ -8,7 +8,6 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -84,8 +83,6 @@ pub(super) struct Node {
     pub(super) servers: Servers,
     pub(super) post: Arc<Post>,
     status: Reader<Arc<Status>>,
-    /// The longest stop grace of a role that was started here, in milliseconds.
-    longest_grace_ms: AtomicU64,
     /// Never read, only subscribed from: each reader of events starts from its own now.
     events: broadcast::Receiver<Event>,
     driver: Mutex<Option<Driver>>,
@@ -116,7 +113,6 @@ impl Node {
             servers: Servers::new(),
             post,
             status: driver.status(),
-            longest_grace_ms: AtomicU64::new(0),
             events: driver.events(),
             driver: Mutex::new(Some(driver)),
         }
@@ -124,16 +120,6 @@ impl Node {
 
     pub(super) fn events(&self) -> broadcast::Receiver<Event> {
         self.events.resubscribe()
-    }
-
-    /// A role is started here.
-    pub(super) fn note_grace(&self, stop_grace_ms: Option<u64>) {
-        self.longest_grace_ms.fetch_max(stop_grace_ms.unwrap_or_default(), Ordering::Relaxed);
-    }
-
-    /// The longest that the task of a role may take to end here.
-    pub(super) fn longest_grace(&self) -> Duration {
-        self.patience.stop_grace.max(Duration::from_millis(self.longest_grace_ms.load(Ordering::Relaxed)))
     }
 
     pub(super) fn statuses(&self) -> Reader<Arc<Status>> {

@@ -23,7 +23,7 @@ use crate::driver::{Clock, Driver, Latest, RoleRunner};
 use crate::engine::{EngineConfig, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
-use crate::roles::{Balance, RoleSpec};
+use crate::roles::RoleSpec;
 use crate::signals::Board;
 use crate::store::Store;
 
@@ -39,8 +39,6 @@ pub(crate) struct Plan {
     pub(crate) kinds: BTreeSet<String>,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// Whether running roles are to be moved for balance.
-    pub(crate) balance: Balance,
     /// The roles that it asks for.
     pub(crate) roles: Vec<RoleSpec>,
     /// What builds the tasks of its roles. They wait for the handle.
@@ -84,7 +82,6 @@ impl Plan {
             timing: settings.timing.clone(),
             kinds: factories.kinds(),
             labels: config.labels.clone(),
-            balance: config.balance,
             roles: config.roles.clone(),
             runner: Box::new(factories.into_runner(made.reader())),
             stop_grace: settings.stop_grace,
@@ -99,7 +96,6 @@ impl Plan {
             timing: self.timing.clone(),
             kinds: self.kinds.clone(),
             labels: self.labels.clone(),
-            balance: self.balance,
             roles: self.roles.clone(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,

@@ -35,6 +35,7 @@ type Factory = Arc<dyn Fn(RoleContext) -> RoleFuture + Send + Sync>;
 #[derive(Clone)]
 pub struct RoleContext {
     spec: Arc<RoleSpec>,
+    token: FencingToken,
     line: RoleLine,
     cluster: Cluster,
     inbox: Arc<Inbox>,
@@ -77,19 +78,10 @@ impl RoleContext {
         &self.spec
     }
 
-    /// The current fencing token: above those of all other instances of the role that have ended, as far as the members
-    /// of a converged view know of them. Hand it to resources that must not be used by two instances at once, and let them
-    /// refuse lower ones. It may be raised while the task runs, so take it once for each read-modify-write:
-    /// [`FencingToken`] says how.
+    /// The fencing token of this start: above those of all earlier starts of the role that this node has seen. Hand it
+    /// to resources that must not be used by two instances at once, and let them refuse lower ones.
     pub fn token(&self) -> FencingToken {
-        self.line.token()
-    }
-
-    /// Waits until the fencing token is another than `former`, and returns it: at once, if it is already. For an instance
-    /// that a resource refuses, beside [`stopped`](Self::stopped); see [`FencingToken`]. It may never come. Cancel safe:
-    /// no change is missed, since it is the value that is compared.
-    pub async fn token_changed(&self, former: FencingToken) -> FencingToken {
-        self.line.token_other_than(former).await
+        self.token
     }
 
     /// The node that this runs on. This handle, and its clones, do not keep the node alive: when the application drops
@@ -126,9 +118,8 @@ impl RoleContext {
     }
 
     /// Waits until the task is asked to end. It then has the stop grace
-    /// ([`RoleSpec::stop_grace_ms`](field@RoleSpec::stop_grace_ms)) to clean up and return `Ok(())`, also while the node leaves,
-    /// and is aborted after it; less only where the node has to be gone by a deadline
-    /// ([`Cluster::leave_within`]). Cancel safe, and ready again whenever it is called after that.
+    /// ([`Config::stop_grace_ms`](super::Config::stop_grace_ms)) to clean up and return `Ok(())`, and is aborted after
+    /// it. Cancel safe, and ready again whenever it is called after that.
     pub async fn stopped(&self) {
         self.line.stop_requested().await;
     }
@@ -183,7 +174,7 @@ impl RoleContext {
 
 impl fmt::Debug for RoleContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoleContext").field("spec", &self.spec).field("token", &self.token()).finish_non_exhaustive()
+        f.debug_struct("RoleContext").field("spec", &self.spec).field("token", &self.token).finish_non_exhaustive()
     }
 }
 
@@ -236,7 +227,7 @@ pub(super) struct Runner {
 
 impl RoleRunner for Runner {
     fn build(&mut self, start: &RoleStart, line: RoleLine) -> driver::RoleFuture {
-        let spec = Arc::clone(&start.spec);
+        let (spec, token) = (Arc::clone(&start.spec), start.token);
         let factory = self.factories.get(&spec.kind).cloned();
         let cluster = self.cluster.clone();
         // Until the task was polled once, and had the chance to say that it takes longer.
@@ -246,11 +237,10 @@ impl RoleRunner for Runner {
             let Some(Some(cluster)) = cluster.wait_for(Option::is_some).await else {
                 return Err("the node did not start".to_owned());
             };
-            cluster.node.note_grace(spec.stop_grace_ms);
             // Closed when the task ends, in whatever way.
             let opened = cluster.node.post.open(&spec.name);
             let inbox = Arc::clone(opened.inbox());
-            let context = RoleContext { spec, line, cluster, inbox };
+            let context = RoleContext { spec, token, line, cluster, inbox };
             // The factory is called here and not above, so that its panic is the task's and not the driver's.
             let mut task = factory(context);
             let polled = poll_fn(|context| Poll::Ready(task.as_mut().poll(context))).await;

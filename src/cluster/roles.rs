@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::handle::Cluster;
 use crate::engine::{Command, Denial, Reply, RoleHost, RoleStatus};
-use crate::roles::{RoleChange, RoleSpec, RoleSpecError};
+use crate::roles::{RoleSpec, RoleSpecError};
 
 /// Why [`Cluster::add_role`] did nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,9 +13,9 @@ pub enum AddRoleError {
     /// The role cannot be as it is asked for.
     #[error(transparent)]
     Spec(#[from] RoleSpecError),
-    /// A spec of a higher revision stands under this name, or the role was removed in a higher one.
+    /// A spec of a higher revision stands under this name.
     #[error(
-        "the role {role:?} stands or was removed in revision {standing}, above {revision}; ask with that one or a higher one"
+        "the role {role:?} stands in revision {standing}, above {revision}; give it a higher one, or remove the role first"
     )]
     Older {
         /// The role.
@@ -94,22 +94,16 @@ impl Cluster {
         role.map_or_else(Vec::new, |role| role.running().cloned().collect())
     }
 
-    /// Asks the cluster to run a role from now on, in place of what was asked for under its name. The result says whether the
-    /// cluster is asked for something else than before, and what does not stand any more; asking twice is asking once, on
-    /// whichever nodes.
+    /// Asks the cluster to run a role from now on, in place of what was asked for under its name. Returns whether that
+    /// changed anything: what stands as it is asked for is left as it is, on whichever node it was asked for.
     ///
     /// On this node [`Cluster::roles`] shows it when this returns. [`Cluster::await_visible`] then waits until the others
     /// hold it too, and [`Cluster::converged`] until it runs wherever it has a place.
     ///
-    /// **It stands against configurations**: of all that is asked for under one name, the highest
-    /// [`RoleSpec::revision`](field@RoleSpec::revision) stands, and of one revision what was changed at run time, also against
-    /// nodes that start later, or come back after weeks, with another spec in their configuration. A configuration takes over
-    /// again by naming a higher revision. Of two changes of one revision at the same time, or on two sides of a cut, the later
-    /// stands. All nodes come to the same, in whatever order they hear of it. A node whose own differs says so with
-    /// [`Event::RoleSpecDiffers`](crate::Event::RoleSpecDiffers).
-    ///
-    /// It is held by the members of the cluster and not on disk: **after a restart of all nodes together the configuration
-    /// holds**.
+    /// A role is a row of a table that every node has, so of two that are asked for at the same time, or on two sides of a
+    /// cut, the later stands; but never one of a lower [`RoleSpec::revision`](field@RoleSpec::revision) than any node
+    /// declares that is there. This node declares it from now on, in place of what it was configured with under this name;
+    /// if another spec comes to stand, it says so with [`Event::RoleSpecDiffers`](crate::Event::RoleSpecDiffers).
     ///
     /// # Errors
     ///
@@ -128,42 +122,35 @@ impl Cluster {
     /// #     .await?;
     /// # cluster.ready(Duration::from_secs(10)).await?;
     /// let north = RoleSpec::new("gate-north").kind("gate").arguments("north");
-    /// assert!(cluster.add_role(north.clone()).await?.changed);
-    /// assert!(!cluster.add_role(north.clone()).await?.changed); // it stands already
+    /// assert!(cluster.add_role(north.clone()).await?);
+    /// assert!(!cluster.add_role(north).await?); // it stands already
     /// cluster.converged().await?;
     /// assert_eq!(cluster.lookup("gate-north").len(), 1);
     ///
-    /// let removed = cluster.remove_role("gate-north").await?;
-    /// assert_eq!(removed.outranked.and_then(|stood| stood.spec), Some(north));
+    /// assert!(cluster.remove_role("gate-north").await?);
     /// cluster.until(Duration::from_secs(10), |status| status.roles.is_empty()).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn add_role(&self, spec: RoleSpec) -> Result<RoleChange, AddRoleError> {
+    pub async fn add_role(&self, spec: RoleSpec) -> Result<bool, AddRoleError> {
         spec.validate()?;
         let spec = Box::new(spec);
         let changed = self.change_role(|request| Command::AddRole { request, spec }).await;
         changed.ok_or(AddRoleError::Gone)?.map_err(AddRoleError::from)
     }
 
-    /// Asks the cluster to run a role no more; its instances are asked to end everywhere. The result says whether there was
-    /// such a role, and what stood until now.
+    /// Asks the cluster to run a role no more; its instances are asked to end everywhere. Returns whether there was such a
+    /// role.
     ///
-    /// The removal has the revision of what it removes and stands by the same rule as what [`Cluster::add_role`] asks for: a
-    /// node that starts later, and whose configuration names the role in that revision or a lower one, does not bring it back,
-    /// and says so with [`Event::RoleRemoved`](crate::Event::RoleRemoved). A configuration with a higher revision does, and
-    /// `add_role` with the same revision or a higher one. After a restart of all nodes together the configuration holds.
-    ///
-    /// The last 1,000 removals are remembered: when there are more, the oldest is forgotten, those of roles that no configuration
-    /// names before all others. After that a node that starts with the role in its configuration brings it back.
-    ///
-    /// [`Cluster::await_visible`] waits until the others hold the removal; instances may take their stop grace after that, and
-    /// [`Cluster::converged`] does not wait for those of a role that is not asked for.
+    /// Every node that sees the removal withdraws what it declared under this name, so the role stays away until somebody
+    /// adds it again, of whatever revision, or a node starts whose configuration names it: that node declares it as every
+    /// node does that starts. [`Cluster::await_visible`] waits until the others hold the removal; instances may take their
+    /// stop grace after that, and [`Cluster::converged`] does not wait for those of a role that nobody asks for.
     ///
     /// # Errors
     ///
     /// [`RemoveRoleError`], and nothing is changed. Not cancel safe: the role may be removed or not.
-    pub async fn remove_role(&self, role: &str) -> Result<RoleChange, RemoveRoleError> {
+    pub async fn remove_role(&self, role: &str) -> Result<bool, RemoveRoleError> {
         let role = role.to_owned();
         let changed = self.change_role(|request| Command::RemoveRole { request, role }).await;
         changed.ok_or(RemoveRoleError::Gone)?.map_err(|denial| match denial {
@@ -173,9 +160,9 @@ impl Cluster {
     }
 
     /// `None`: the node is gone.
-    async fn change_role(&self, command: impl FnOnce(u64) -> Command) -> Option<Result<RoleChange, Denial>> {
+    async fn change_role(&self, command: impl FnOnce(u64) -> Command) -> Option<Result<bool, Denial>> {
         let answer = |reply| match reply {
-            Reply::Role(change) => Some(Ok(*change)),
+            Reply::Role { changed } => Some(Ok(changed)),
             Reply::Denied(why) => Some(Err(why)),
             _ => None,
         };

@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use crate::engine::{Liveness, Member, Phase, Unplaced};
     use crate::id::{NodeId, ReplicaId};
-    use crate::roles::{FencingToken, InstanceId, RoleSpec};
+    use crate::roles::{FencingToken, RoleSpec};
     use crate::time::Stamp;
 
     fn member(name: &str, replica: u64, liveness: Liveness) -> Member {
@@ -270,10 +270,9 @@ mod tests {
 
     fn example() -> Snapshot {
         let larry = member("larry", 1, Liveness::Alive);
-        let started = InstanceId { stamp: Stamp(1), replica: larry.replica };
         let token = FencingToken { stamp: Stamp(1), replica: larry.replica };
         let state = ClaimState::Draining { to: None };
-        let host = RoleHost { node: larry.node.clone(), replica: larry.replica, started, token, state };
+        let host = RoleHost { node: larry.node.clone(), replica: larry.replica, token, state };
         let failed = ClaimState::Failed { why: "no power".into(), until_ms: 0 };
         let failed = RoleHost { state: failed, ..host.clone() };
         let running = RoleHost { state: ClaimState::Running, ..host.clone() };
@@ -283,7 +282,6 @@ mod tests {
             assigned: unplaced.map_or_else(|| vec![host.node.clone()], |_| Vec::new()),
             unplaced,
             spec,
-            origin: Default::default(),
             hosts,
         };
         let status = Status {

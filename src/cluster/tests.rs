@@ -158,28 +158,6 @@ async fn the_last_node_names_the_rows_that_go_with_it() {
     assert_eq!(larry.status().phase, Phase::Left);
 }
 
-/// It cannot be aborted, since it never comes to an await.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leaving_does_not_wait_for_ever_for_a_task_that_blocks() {
-    let blocks = |context: RoleContext| async move {
-        context.stopped().await;
-        let began = tokio::time::Instant::now();
-        while began.elapsed() < Duration::from_secs(6) {
-            std::hint::spin_loop();
-        }
-        Ok(())
-    };
-    let spec = gate().stop_grace(Duration::from_millis(200));
-    let setup = builder("test-blocks", 21_270, "larry").role_kind("gate", blocks).role(spec);
-    let larry = start(setup.leave_patience(Duration::from_millis(200))).await;
-    larry.until(PATIENCE, |_| !larry.lookup("gate-1").is_empty()).await.unwrap();
-    let began = tokio::time::Instant::now();
-    let error = larry.leave().await.unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    let [Aborted::Role { role, after }] = error.aborted() else { panic!("{error}") };
-    assert!(role == "gate-1" && *after >= Duration::from_millis(200), "{error}");
-}
-
 #[tokio::test]
 async fn waiting_names_the_culprit_and_can_be_dropped() {
     // By the timers of `wan` a node looks for others for at least a second before it goes on alone.

@@ -166,11 +166,6 @@ impl Context {
         self.replicas.get(&replica).map_or(0, |seen| seen.base)
     }
 
-    /// How many writes are known, those beyond an unknown one left aside.
-    pub fn known(&self) -> u64 {
-        self.replicas.values().fold(0, |sum: u64, seen| sum.saturating_add(seen.base))
-    }
-
     /// Whether any write of this replica is known.
     pub fn has_any_of(&self, replica: ReplicaId) -> bool {
         self.replicas.contains_key(&replica)

@@ -17,8 +17,6 @@ pub(super) struct Beacon {
     pub(super) address: SocketAddr,
     /// Who calls, so that a node knows its own beacons.
     pub(super) replica: ReplicaId,
-    /// Whether it has no company.
-    pub(super) alone: bool,
 }
 
 /// Whether it is a beacon of a version that is not understood.
@@ -64,20 +62,15 @@ mod tests {
     use super::*;
 
     fn beacon(address: &str) -> Beacon {
-        Beacon {
-            cluster: wire::cluster_hash("parking"),
-            address: address.parse().unwrap(),
-            replica: ReplicaId(7),
-            alone: true,
-        }
+        Beacon { cluster: wire::cluster_hash("parking"), address: address.parse().unwrap(), replica: ReplicaId(7) }
     }
 
     #[test]
     fn the_bytes_are_pinned() {
-        let mut expected = b"un\x01\x01\x01\x00\xc7&OL".to_vec();
-        // postcard: varint of the hash, variant 0 (IPv4), 4 bytes, varint of the port, varint of the replica, a bool.
+        let mut expected = b"un\x01\x01\x01\x00>qc\xad".to_vec();
+        // postcard: varint of the hash, variant 0 (IPv4), 4 bytes, varint of the port, varint of the replica.
         expected.extend(postcard::to_stdvec(&0xebd8_9ff8_c7b4_bc0b_u64).unwrap());
-        expected.extend([0, 10, 0, 0, 1, 0x87, 0x26, 7, 1]);
+        expected.extend([0, 10, 0, 0, 1, 0x87, 0x26, 7]);
         let pinned = Beacon { cluster: 0xebd8_9ff8_c7b4_bc0b, ..beacon("10.0.0.1:4871") };
         assert_eq!(pinned.encode(), expected);
         assert_eq!(Beacon::decode(&expected), Some(pinned));
@@ -120,10 +113,9 @@ mod tests {
         }
 
         #[test]
-        fn every_beacon_comes_back(cluster: u64, ip: [u8; 4], port in 1..=u16::MAX, replica: u64, alone: bool) {
+        fn every_beacon_comes_back(cluster: u64, ip: [u8; 4], port in 1..=u16::MAX, replica: u64) {
             prop_assume!(ip[0] != 0 && ip[0] < 224);
-            let replica = ReplicaId(replica);
-            let beacon = Beacon { cluster, address: SocketAddr::from((ip, port)), replica, alone };
+            let beacon = Beacon { cluster, address: SocketAddr::from((ip, port)), replica: ReplicaId(replica) };
             prop_assert_eq!(Beacon::decode(&beacon.encode()), Some(beacon));
             prop_assert!(is_beacon(&beacon.encode()));
         }

@@ -4,13 +4,13 @@
 //!   pace ─▶ beacon ─▶ own socket ─▶ broadcast address : cluster port ─▶ every beacon socket of the subnet
 //!                              └──▶ on loopback also unicast to the first 16 node ports
 //!   beacon socket ──┐
-//!   own socket ─────┴▶ in the subnet? our cluster? not ourselves? ─▶ after 0–50 ms ─▶ Caller::Member
+//!   own socket ─────┴▶ in the subnet? our cluster? not ourselves? ─▶ after 0–50 ms ─▶ Context::found
 //! ```
 //!
 //! What goes out leaves from the node's own socket, whose source address lies in the subnet. Replies are none of this
 //! module's business: whoever is found is announced to by membership.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +31,7 @@ use super::beacon_socket::BeaconSocket;
 use super::pace::Pace;
 use super::{Context, Run, Strategy};
 use crate::id::ReplicaId;
-use crate::{time, wire};
+use crate::wire;
 
 /// What the default strategy needs to know of the node that only its caller can tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,15 +42,9 @@ pub struct BeaconConfig {
     pub seed: u64,
 }
 
-/// A node that calls on the subnet.
+/// Whoever calls on the subnet and is not looked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Caller {
-    /// A node of this cluster.
-    Member {
-        address: SocketAddr,
-        /// Which run of it, so that one which is known need not be announced to.
-        replica: ReplicaId,
-    },
+pub(crate) enum Stranger {
     /// A node of another cluster.
     OfCluster {
         address: SocketAddr,
@@ -86,10 +80,8 @@ pub struct Broadcast {
     /// Beacons that arrived at the node's own socket.
     unicast: mpsc::Receiver<(SocketAddr, Bytes)>,
     rng: SmallRng,
-    /// Who was heard a moment ago, so that a beacon that comes in several copies counts once.
-    lately: BTreeMap<ReplicaId, Instant>,
     /// Found, and reported when their time comes.
-    finds: BTreeSet<(Instant, SocketAddr, ReplicaId)>,
+    finds: BTreeSet<(Instant, SocketAddr)>,
 }
 
 /// What the driver makes a [`Broadcast`] of.
@@ -104,8 +96,8 @@ pub(crate) struct BroadcastSetup {
     /// Where `socket` is bound, which may differ from what is advertised.
     pub(crate) bound: SocketAddr,
     pub(crate) counts: Arc<BeaconCounts>,
-    /// Where to tell of calls.
-    pub(crate) callers: mpsc::Sender<Caller>,
+    /// Where to tell of calls that are not for this node.
+    pub(crate) strangers: mpsc::Sender<Stranger>,
 }
 
 impl BroadcastSetup {
@@ -131,57 +123,40 @@ impl Broadcast {
     /// How late a find is reported, at most, unless this node is alone: a newcomer on a large subnet is not to be
     /// answered by everybody in the same millisecond.
     const SPREAD: Duration = Duration::from_millis(50);
-    /// How far apart the copies of one beacon arrive, by several interfaces or sockets. Less than [`Pace::FIRST`].
-    const COPIES: Duration = Duration::from_millis(25);
     /// More finds than this at a time are left to the next beacon.
     const MOST_FINDS: usize = 256;
 
     pub(crate) fn new(setup: BroadcastSetup, unicast: mpsc::Receiver<(SocketAddr, Bytes)>) -> Self {
         let rng = SmallRng::seed_from_u64(setup.config.seed);
-        Self { setup, unicast, rng, lately: BTreeMap::new(), finds: BTreeSet::new() }
-    }
-
-    /// Whether this run was heard a moment ago, which is then noted. Not by its address: a process that was killed may
-    /// have called from there just before the one that takes its place.
-    fn is_copy(&mut self, replica: ReplicaId) -> bool {
-        let now = Instant::now();
-        self.lately.retain(|_, at| now.saturating_duration_since(*at) < Self::COPIES);
-        if self.lately.len() >= Self::MOST_FINDS {
-            return false;
-        }
-        self.lately.insert(replica, now).is_some()
+        Self { setup, unicast, rng, finds: BTreeSet::new() }
     }
 
     async fn call_and_listen(&mut self, context: Context) {
-        let beacon = |alone| Beacon {
+        let beacon = Beacon {
             cluster: wire::cluster_hash(&self.setup.cluster),
             address: context.own(),
             replica: self.setup.config.replica,
-            alone,
         };
-        let (own, targets) = (beacon(false), self.setup.targets());
+        let (bytes, targets) = (beacon.encode(), self.setup.targets());
         let mut socket = BeaconSocket::new(self.setup.bound.ip(), self.setup.cluster_port);
         let mut alone = context.watch_alone();
-        let began = Instant::now();
-        let elapsed = || time::Instant::ZERO + began.elapsed();
-        let mut pace = Pace::start(elapsed(), *alone.borrow_and_update());
+        let mut pace = Pace::start(Instant::now(), *alone.borrow_and_update());
         loop {
             let find = self.finds.first().copied();
             tokio::select! {
-                () = tokio::time::sleep_until(began + pace.due().since(time::Instant::ZERO)) => {
-                    if pace.fire(elapsed(), &mut self.rng) {
-                        self.send(&Beacon { alone: pace.is_alone(), ..own }.encode(), &targets);
+                () = tokio::time::sleep_until(pace.due()) => {
+                    if pace.fire(Instant::now(), &mut self.rng) {
+                        self.send(&bytes, &targets);
                     }
                 }
-                (from, bytes) = socket.receive() => self.hear(from, &bytes, &own, (&mut pace, elapsed()), &context),
-                Some((from, bytes)) = self.unicast.recv() => self.hear(from, &bytes, &own, (&mut pace, elapsed()), &context),
+                (from, bytes) = socket.receive() => self.hear(from, &bytes, &beacon, &mut pace, &context),
+                Some((from, bytes)) = self.unicast.recv() => self.hear(from, &bytes, &beacon, &mut pace, &context),
                 Ok(()) = alone.changed() => {
-                    pace.set_alone(elapsed(), *alone.borrow_and_update(), &mut self.rng);
+                    pace.set_alone(Instant::now(), *alone.borrow_and_update(), &mut self.rng);
                 }
-                (address, replica) = due(find) => {
+                address = due(find) => {
                     self.finds.pop_first();
-                    // A node that is busy hears of it the next time.
-                    let _ = self.setup.callers.try_send(Caller::Member { address, replica });
+                    context.found(address).await;
                 }
             }
         }
@@ -198,14 +173,7 @@ impl Broadcast {
         }
     }
 
-    fn hear(
-        &mut self,
-        from: SocketAddr,
-        bytes: &Bytes,
-        own: &Beacon,
-        (pace, now): (&mut Pace, time::Instant),
-        context: &Context,
-    ) {
+    fn hear(&mut self, from: SocketAddr, bytes: &Bytes, own: &Beacon, pace: &mut Pace, context: &Context) {
         let count = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
@@ -213,7 +181,7 @@ impl Broadcast {
             return count(&self.setup.counts.outside);
         }
         if is_of_other_version(bytes) {
-            let _ = self.setup.callers.try_send(Caller::OfVersion { from, bytes: bytes.clone() });
+            let _ = self.setup.strangers.try_send(Stranger::OfVersion { from, bytes: bytes.clone() });
             return;
         }
         let Some(beacon) = Beacon::decode(bytes) else {
@@ -226,17 +194,15 @@ impl Broadcast {
             count(&self.setup.counts.foreign);
             // A node that is busy hears of it the next time.
             let (address, cluster) = (beacon.address, beacon.cluster);
-            let _ = self.setup.callers.try_send(Caller::OfCluster { address, cluster });
+            let _ = self.setup.strangers.try_send(Stranger::OfCluster { address, cluster });
             return;
         }
         count(&self.setup.counts.heard);
-        pace.heard(now, beacon.alone, &mut self.rng);
-        if beacon.address == own.address || self.is_copy(beacon.replica) {
-            return;
-        }
-        if self.finds.len() < Self::MOST_FINDS {
+        pace.heard(beacon.replica);
+        let waiting = self.finds.iter().any(|(_, address)| *address == beacon.address);
+        if !waiting && self.finds.len() < Self::MOST_FINDS {
             let delay = if context.alone() { Duration::ZERO } else { Self::SPREAD.mul_f64(self.rng.random()) };
-            self.finds.insert((Instant::now() + delay, beacon.address, beacon.replica));
+            self.finds.insert((Instant::now() + delay, beacon.address));
         }
     }
 }
@@ -252,11 +218,11 @@ impl Strategy for Broadcast {
 }
 
 /// Waits for the time of the next find, for ever if there is none.
-async fn due(find: Option<(Instant, SocketAddr, ReplicaId)>) -> (SocketAddr, ReplicaId) {
+async fn due(find: Option<(Instant, SocketAddr)>) -> SocketAddr {
     match find {
-        Some((at, address, replica)) => {
+        Some((at, address)) => {
             tokio::time::sleep_until(at).await;
-            (address, replica)
+            address
         }
         None => std::future::pending().await,
     }
@@ -275,14 +241,14 @@ mod tests {
 
     fn beacon(cluster: &str, replica: u64, port: u16) -> Bytes {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Beacon { cluster: wire::cluster_hash(cluster), address, replica: ReplicaId(replica), alone: true }.encode()
+        Beacon { cluster: wire::cluster_hash(cluster), address, replica: ReplicaId(replica) }.encode()
     }
 
     #[tokio::test]
     async fn only_others_of_the_own_cluster_and_subnet_are_found() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let bound = socket.local_addr().unwrap();
-        let (callers, mut met) = mpsc::channel(16);
+        let (strangers, mut met) = mpsc::channel(16);
         let setup = BroadcastSetup {
             cluster: "parking".to_owned(),
             config: BeaconConfig { replica: ReplicaId(1), seed: 1 },
@@ -291,11 +257,11 @@ mod tests {
             socket: Arc::new(socket),
             bound,
             counts: Arc::default(),
-            callers,
+            strangers,
         };
         let counts = Arc::clone(&setup.counts);
         let (unicast, heard) = mpsc::channel(16);
-        let (sender, _found) = mpsc::channel(16);
+        let (sender, mut found) = mpsc::channel(16);
         let (_alone, is_alone) = watch::channel(true);
         let context = Context::new(SocketAddr::from(([127, 0, 0, 1], 9)), sender, is_alone);
         let mut broadcast = Broadcast::new(setup, heard);
@@ -317,16 +283,15 @@ mod tests {
         ] {
             unicast.send((from, bytes)).await.unwrap();
         }
-        let mut next = async || tokio::time::timeout(Duration::from_secs(20), met.recv()).await.unwrap();
-        let other = SocketAddr::from(([127, 0, 0, 1], 12));
-        let cluster = wire::cluster_hash("elsewhere");
-        assert_eq!(next().await, Some(Caller::OfCluster { address: other, cluster }));
-        assert_eq!(next().await, Some(Caller::OfVersion { from: inside, bytes: of_later_version }));
-        let address = SocketAddr::from(([127, 0, 0, 1], 16));
-        assert_eq!(next().await, Some(Caller::Member { address, replica: ReplicaId(6) }));
+        let first = tokio::time::timeout(Duration::from_secs(20), found.recv()).await.unwrap().unwrap();
+        assert_eq!(first.port(), 16);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!((count(&counts.foreign), count(&counts.outside), count(&counts.malformed)), (1, 1, 1));
         assert_eq!(count(&counts.heard), 2);
+        let other = SocketAddr::from(([127, 0, 0, 1], 12));
+        let cluster = wire::cluster_hash("elsewhere");
+        assert_eq!(met.recv().await, Some(Stranger::OfCluster { address: other, cluster }));
+        assert_eq!(met.recv().await, Some(Stranger::OfVersion { from: inside, bytes: of_later_version }));
         task.abort();
     }
 

@@ -5,9 +5,9 @@
 //! that answers nobody costs a datagram, a strategy that fails costs a warning and a restart.
 //!
 //! ```text
-//!   StaticList ──┬─▶ Context::found ─▶ (own address and repeats dropped) ─▶ driver ─▶ Input::Discovered
+//!   StaticList ──┐
+//!   Broadcast ───┼─▶ Context::found ─▶ (own address and repeats dropped) ─▶ driver ─▶ Input::Discovered
 //!   your own ────┘        ▲
-//!   Broadcast ────────────│── the same of beacons, which say which run calls ──▶ driver ─▶ Input::Beacon
 //!                         └── Context::alone: look every second while nobody else is there, seldom otherwise
 //! ```
 
@@ -23,9 +23,7 @@ mod strategy;
 #[doc(hidden)]
 pub use beacon::recode_beacon;
 pub use broadcast::{BeaconConfig, BeaconCounts, Broadcast};
-pub(crate) use broadcast::{BroadcastSetup, Caller, is_beacon};
+pub(crate) use broadcast::{BroadcastSetup, Stranger, is_beacon};
 pub use interfaces::{NoInterface, own_address};
-#[cfg(feature = "testkit")]
-pub(crate) use pace::Pace;
 pub use static_list::StaticList;
 pub use strategy::{Context, Run, Strategy};

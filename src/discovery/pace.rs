@@ -1,161 +1,148 @@
-//! When to send the next beacon: every second while alone, sooner at first, and in company as often as keeps the group
-//! heard.
+//! When to send the next beacon: every second while alone, after RFC 6206 (Trickle) otherwise.
 //!
 //! ```text
-//!   alone        send ├ 50 ms ─▶ send ├ 100 ms ─▶ send ├ 200 ms ─▶ ... send ├ 1 s ─▶ send ...   whatever is heard
-//!   in company   ├─ 4.5–6 s ──▶ send ├──── heard another: drawn anew ─ 4.5–6 s ──▶ send ...
+//!            interval (1 s, 2 s, 4 s … 32 s)
+//!   ├──────────────────┬──────────▲───────┤
+//!   start           half    send here, unless
+//!                           enough others were heard since start
 //! ```
-//!
-//! A newcomer makes a cluster of its own soon after it hears of no member, so it is not to hang on one beacon that is
-//! lost. A beacon in company is for groups that never met, and one of each group is enough: all who hear it draw anew, so
-//! that a group of any size sends one in 4.5 to 6 s, of a member that chance picks. Suppressed as in RFC 6206 (Trickle)
-//! with a redundancy constant of 1, but without growing intervals and without half of each that only listens: there the
-//! beacons of a group cluster, and leave up to two intervals empty.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rand::{Rng, RngExt};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use tokio::time::Instant;
 
-use crate::time::Instant;
+use crate::id::ReplicaId;
 
 /// The timer of the beacons.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     alone: bool,
-    due: Instant,
-    /// The usual pause between beacons while alone, which doubles.
-    pause: Duration,
+    interval: Duration,
+    /// When to send in this interval; `None` once that is over.
+    send: Option<Instant>,
+    ends: Instant,
+    /// Who was heard in this interval, at most [`Pace::ENOUGH`] of them.
+    heard: BTreeSet<ReplicaId>,
 }
 
 impl Pace {
-    /// The first pause between beacons while alone.
-    pub(crate) const FIRST: Duration = Duration::from_millis(50);
-    /// The longest usual pause between beacons while alone.
-    pub(crate) const ALONE: Duration = Duration::from_secs(1);
-    /// The longest pause between beacons of a group.
-    pub(crate) const COMPANY: Duration = Duration::from_secs(6);
+    /// The shortest interval, Imin of the RFC, and the pause between beacons while alone.
+    pub(super) const SHORTEST: Duration = Duration::from_secs(1);
+    /// The longest interval, Imax of the RFC.
+    pub(super) const LONGEST: Duration = Duration::from_secs(32);
+    /// So many others heard make the own beacon superfluous, k of the RFC. Several, since each of them may be the one
+    /// whom a newcomer's network hides.
+    pub(super) const ENOUGH: usize = 3;
 
-    /// The first beacon is due at once, also when not alone: no node heard of this one yet.
-    pub(crate) fn start(now: Instant, alone: bool) -> Self {
-        Self { alone, due: now, pause: Self::FIRST }
+    /// The first beacon is due at once, also when not alone: nobody heard of this node yet.
+    pub(super) fn start(now: Instant, alone: bool) -> Self {
+        Self { alone, interval: Self::SHORTEST, send: Some(now), ends: now + Self::SHORTEST, heard: BTreeSet::new() }
     }
 
     /// When [`Pace::fire`] is to be called next.
-    pub(crate) fn due(&self) -> Instant {
-        self.due
+    pub(super) fn due(&self) -> Instant {
+        self.send.unwrap_or(self.ends)
     }
 
-    /// Another node of the cluster was heard. One that is alone speaks for no group.
-    pub(crate) fn heard(&mut self, now: Instant, is_alone: bool, rng: &mut impl Rng) {
-        if !self.alone && !is_alone {
-            self.due = now + self.pause(rng);
+    /// Another node of the cluster was heard.
+    pub(super) fn heard(&mut self, replica: ReplicaId) {
+        if self.heard.len() < Self::ENOUGH {
+            self.heard.insert(replica);
         }
     }
 
     /// The node has become alone, or no longer is.
-    pub(crate) fn set_alone(&mut self, now: Instant, alone: bool, rng: &mut impl Rng) {
-        if std::mem::replace(&mut self.alone, alone) == alone {
+    pub(super) fn set_alone(&mut self, now: Instant, alone: bool, rng: &mut SmallRng) {
+        if self.alone == alone {
             return;
         }
-        // A whole group may have lost a node, or each other, at this moment.
-        self.due = now + if alone { Duration::from_millis(rng.random_range(0..100)) } else { self.pause(rng) };
-    }
-
-    /// Whether this node is alone, as it was told last.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alone
-    }
-
-    /// Whether to send a beacon now.
-    pub(crate) fn fire(&mut self, now: Instant, rng: &mut impl Rng) -> bool {
-        let due = self.due <= now;
-        if due {
-            self.due = now + self.pause(rng);
-            self.pause = (self.pause * 2).min(Self::ALONE);
+        self.alone = alone;
+        self.interval = Self::SHORTEST;
+        self.begin(now, rng);
+        if alone {
+            // Whoever was in the interval's first half need not wait for its second.
+            self.send = Some(now + Duration::from_millis(rng.random_range(0..100)));
         }
-        due
     }
 
-    fn pause(&self, rng: &mut impl Rng) -> Duration {
-        if self.alone {
-            self.pause.mul_f64(rng.random_range(0.8..1.2))
-        } else {
-            Self::COMPANY.mul_f64(rng.random_range(0.75..1.0))
+    /// The time of `due` has come: whether to send a beacon now.
+    pub(super) fn fire(&mut self, now: Instant, rng: &mut SmallRng) -> bool {
+        match self.send {
+            Some(at) if at <= now => {
+                let send = self.alone || self.heard.len() < Self::ENOUGH;
+                if self.alone {
+                    self.heard.clear();
+                    self.send = Some(now + Self::SHORTEST.mul_f64(rng.random_range(0.8..1.2)));
+                } else {
+                    self.send = None;
+                }
+                send
+            }
+            None if self.ends <= now => {
+                self.interval = (self.interval * 2).min(Self::LONGEST);
+                self.begin(now, rng);
+                false
+            }
+            _ => false,
         }
+    }
+
+    fn begin(&mut self, now: Instant, rng: &mut SmallRng) {
+        self.heard.clear();
+        self.send = Some(now + self.interval.mul_f64(rng.random_range(0.5..1.0)));
+        self.ends = now + self.interval;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
-    use rand::rngs::SmallRng;
 
     use super::*;
 
-    /// When a group of so many sends beacons within five minutes, each of which all of it hear, in seconds.
-    fn group(size: usize, seed: u64) -> Vec<(f64, usize)> {
-        let mut rng = SmallRng::seed_from_u64(seed);
-        let mut paces: Vec<Pace> = (0..size).map(|_| Pace::start(Instant::ZERO, true)).collect();
-        paces.iter_mut().for_each(|pace| pace.set_alone(Instant::ZERO, false, &mut rng));
+    /// The seconds after the start at which beacons were sent, while `others` are heard all the time.
+    fn sent(pace: &mut Pace, start: Instant, until: u64, others: u64, rng: &mut SmallRng) -> Vec<f64> {
         let mut sent = Vec::new();
-        loop {
-            let (next, due) = paces.iter().map(Pace::due).enumerate().min_by_key(|(_, due)| *due).unwrap();
-            if due > Instant::ZERO + Duration::from_secs(300) {
-                return sent;
+        while pace.due() < start + Duration::from_secs(until) {
+            let now = pace.due();
+            for other in 0..others {
+                pace.heard(ReplicaId(other));
             }
-            assert!(paces[next].fire(due, &mut rng));
-            sent.push((due.since(Instant::ZERO).as_secs_f64(), next));
-            for (_, other) in paces.iter_mut().enumerate().filter(|(at, _)| *at != next) {
-                other.heard(due, false, &mut rng);
+            if pace.fire(now, rng) {
+                sent.push((now - start).as_secs_f64());
             }
         }
+        sent
     }
 
     #[test]
-    fn alone_it_calls_at_once_and_soon_and_then_every_second_whatever_it_hears() {
-        let mut rng = SmallRng::seed_from_u64(1);
-        let mut pace = Pace::start(Instant::ZERO, true);
-        let mut last: Option<Instant> = None;
-        for usual in [0, 50, 100, 200, 400, 800].into_iter().chain([1_000; 60]) {
-            let due = pace.due();
-            pace.heard(due, false, &mut rng);
-            assert_eq!(pace.due(), due);
-            assert!(pace.fire(due, &mut rng) && !pace.fire(due, &mut rng));
-            if let Some(last) = last.replace(due) {
-                assert!((usual * 8..=usual * 12).contains(&(due.since(last).as_millis() * 10)));
-            }
-        }
+    fn alone_it_calls_at_once_and_then_every_second_whatever_it_hears() {
+        let (start, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let sent = sent(&mut Pace::start(start, true), start, 60, 9, &mut rng);
+        assert_eq!(sent[0], 0.0);
+        assert!(sent.windows(2).all(|pair| (0.8..1.2001).contains(&(pair[1] - pair[0]))), "{sent:?}");
     }
 
     #[test]
-    fn a_group_of_any_size_is_heard_as_often_and_no_longer_silent_than_stated() {
-        for size in [1, 2, 3, 17, 100] {
-            let sent = group(size, size as u64);
-            let rate = usize::try_from(300 / Pace::COMPANY.as_secs()).unwrap();
-            assert!((rate..=rate * 4 / 3 + 1).contains(&sent.len()), "{size}: {} beacons", sent.len());
-            let longest = sent.windows(2).map(|pair| pair[1].0 - pair[0].0).fold(sent[0].0, f64::max);
-            assert!(longest <= Pace::COMPANY.as_secs_f64(), "{size}: silent for {longest} s");
-            let senders: std::collections::BTreeSet<_> = sent.iter().map(|(_, sender)| sender).collect();
-            assert!(senders.len() >= size.min(20), "{size}: only {senders:?} were heard");
-        }
+    fn in_company_it_calls_ever_less_often_and_not_at_all_when_enough_others_do() {
+        let (start, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let few = sent(&mut Pace::start(start, false), start, 320, 2, &mut rng);
+        assert!((13..=16).contains(&few.len()), "{few:?}");
+        let enough = sent(&mut Pace::start(start, false), start, 320, 3, &mut rng);
+        assert_eq!(enough, [] as [f64; 0]);
     }
 
     #[test]
-    fn those_that_are_alone_speak_for_no_group() {
-        let mut rng = SmallRng::seed_from_u64(1);
-        let mut pace = Pace::start(Instant::ZERO, false);
-        let due = pace.due();
-        pace.heard(due, true, &mut rng);
-        assert_eq!(pace.due(), due);
-    }
-
-    #[test]
-    fn becoming_alone_makes_it_call_soon() {
-        let mut rng = SmallRng::seed_from_u64(1);
-        let mut pace = Pace::start(Instant::ZERO, false);
-        pace.fire(Instant::ZERO, &mut rng);
-        let lost = Instant::ZERO + Duration::from_secs(2);
+    fn becoming_alone_resets_it() {
+        let (start, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let mut pace = Pace::start(start, false);
+        sent(&mut pace, start, 100, 3, &mut rng);
+        let lost = start + Duration::from_secs(100);
         pace.set_alone(lost, true, &mut rng);
-        assert!(pace.due().since(lost) < Duration::from_millis(100));
+        let again = sent(&mut pace, lost, 5, 0, &mut rng);
+        assert!(again.len() >= 4 && again[0] < 0.1, "{again:?}");
     }
 }

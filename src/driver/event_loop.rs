@@ -33,8 +33,8 @@ use super::guard::{AbortOnDrop, caught};
 use super::role_task::Roles;
 use super::streams::{Accepted, MOST_INCOMING, Streams, acceptor};
 use super::{Bound, Clock, Driver, Machine, RunConfig};
-use crate::discovery::{BeaconCounts, Broadcast, BroadcastSetup, Caller, Context, is_beacon};
-use crate::engine::{Input, Output, Reply, Status};
+use crate::discovery::{BeaconCounts, Broadcast, BroadcastSetup, Context, Stranger, is_beacon};
+use crate::engine::{Input, Liveness, Output, Reply, Status};
 
 /// So many inputs of one source are handled before the others get their turn.
 const BATCH: usize = 64;
@@ -47,10 +47,10 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
     let (counts, beacons) = (Arc::<Counts>::default(), Arc::<BeaconCounts>::default());
     let (face, orders, ends) = Face::new(run.engine.status());
     let socket = Arc::new(bound.udp);
-    let alone = watch::Sender::new(run.engine.status().is_alone());
+    let alone = watch::Sender::new(is_alone(&run.engine.status()));
     let (streams, inbox) = Streams::new(bound.bound.ip(), Arc::clone(&counts));
     let (found_sender, found) = mpsc::channel(BATCH);
-    let (caller_sender, callers) = mpsc::channel(BATCH);
+    let (stranger_sender, strangers) = mpsc::channel(BATCH);
     let (accepted_sender, accepted) = mpsc::channel(BATCH);
     let mut tasks = JoinSet::new();
 
@@ -59,8 +59,8 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
         let (net, cluster_port, counts) = (bound.net, bound.cluster_port, Arc::clone(&beacons));
         let (socket, bound, cluster) = (Arc::clone(&socket), bound.bound, run.cluster);
         let (sender, unicast) = mpsc::channel(BATCH);
-        let callers = caller_sender;
-        let setup = BroadcastSetup { cluster, config, net, cluster_port, socket, bound, counts, callers };
+        let strangers = stranger_sender;
+        let setup = BroadcastSetup { cluster, config, net, cluster_port, socket, bound, counts, strangers };
         strategies.push(Box::new(Broadcast::new(setup, unicast)));
         sender
     });
@@ -91,7 +91,7 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
         tasks,
     };
     let (batch, ordered) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-    let sources = Sources { inbox, found, callers, accepted, orders, ordered, written, batch };
+    let sources = Sources { inbox, found, strangers, accepted, orders, ordered, written, batch };
     let task = AbortOnDrop(tokio::spawn(async move {
         if let Err(why) = caught(event_loop.run(sources)).await {
             tracing::error!(why, "the event loop of this node ended; the node is gone, others will take it for dead");
@@ -104,7 +104,7 @@ pub(super) fn spawn<M: Machine>(bound: Bound, run: RunConfig<M>) -> Driver {
 struct Sources {
     inbox: mpsc::Receiver<Input>,
     found: mpsc::Receiver<SocketAddr>,
-    callers: mpsc::Receiver<Caller>,
+    strangers: mpsc::Receiver<Stranger>,
     accepted: mpsc::Receiver<Accepted>,
     orders: Orders,
     ordered: Vec<Order>,
@@ -165,10 +165,9 @@ impl<M: Machine> EventLoop<M> {
                 self.handle(input);
             }
             Some(address) = sources.found.recv() => self.handle(Input::Discovered { address }),
-            Some(caller) = sources.callers.recv() => self.handle(match caller {
-                Caller::Member { address, replica } => Input::Beacon { address, replica },
-                Caller::OfCluster { address, cluster } => Input::Stranger { address, cluster },
-                Caller::OfVersion { from, bytes } => Input::Datagram { from, bytes },
+            Some(stranger) = sources.strangers.recv() => self.handle(match stranger {
+                Stranger::OfCluster { address, cluster } => Input::Stranger { address, cluster },
+                Stranger::OfVersion { from, bytes } => Input::Datagram { from, bytes },
             }),
             () = sources.written.notified() => self.handle(Input::StoreChanged),
             report = self.roles.next() => self.handle(Input::Role(report)),
@@ -227,16 +226,8 @@ impl<M: Machine> EventLoop<M> {
                     None
                 }
                 Output::StartRole(start) => self.roles.start(&start).map(Input::Role),
-                Output::RaiseToken { role, started, token } => {
-                    self.roles.raise(role, started, token);
-                    None
-                }
-                Output::StopRole { role, started } => {
-                    self.roles.stop(role, started);
-                    None
-                }
-                Output::AbortRole { role, started } => {
-                    self.roles.abort(role, started);
+                Output::StopRole { role, token } => {
+                    self.roles.stop(role, token);
                     None
                 }
                 Output::Status(status) => {
@@ -252,10 +243,19 @@ impl<M: Machine> EventLoop<M> {
                     None
                 }
                 Output::Reply { request, reply } => {
-                    if reply.is_left() {
-                        self.left.push((request, reply));
-                    } else {
-                        self.face.reply(request, reply);
+                    match reply {
+                        Reply::Left | Reply::LeftWithUnsaved(_) => self.left.push((request, reply)),
+                        Reply::Converged
+                        | Reply::Waiting(_)
+                        | Reply::Visible { .. }
+                        | Reply::Stats(_)
+                        | Reply::Explained(_)
+                        | Reply::Moves(_)
+                        | Reply::Done
+                        | Reply::Role { .. }
+                        | Reply::Denied(_) => {
+                            self.face.reply(request, reply);
+                        }
                     }
                     None
                 }
@@ -265,7 +265,7 @@ impl<M: Machine> EventLoop<M> {
     }
 
     fn publish(&self, status: Arc<Status>) {
-        let alone = status.is_alone();
+        let alone = is_alone(&status);
         self.alone.send_if_modified(|before| std::mem::replace(before, alone) != alone);
         self.face.publish(status);
     }
@@ -273,8 +273,7 @@ impl<M: Machine> EventLoop<M> {
     /// The node left. Whoever asked for it hears so when everything is closed: a new node can have the port then.
     async fn shut_down(mut self, sources: Sources) {
         drop(sources);
-        // Those that were aborted and never come to an await are left to the runtime.
-        let _ = tokio::time::timeout(LAST_WORDS, self.roles.shutdown()).await;
+        self.roles.shutdown().await;
         self.tasks.shutdown().await;
         self.streams.shutdown(LAST_WORDS).await;
         drop(self.datagrams);
@@ -282,6 +281,10 @@ impl<M: Machine> EventLoop<M> {
             self.face.reply(request, reply);
         }
     }
+}
+
+fn is_alone(status: &Status) -> bool {
+    status.members.iter().all(|member| member.replica == status.replica || member.liveness == Liveness::Down)
 }
 
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {

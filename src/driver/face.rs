@@ -139,15 +139,9 @@ fn log(event: &Event) {
 /// What becomes of roles.
 fn log_role(event: &Event) {
     match event {
-        Event::RoleSpecDiffers { role, standing, origin, declared } => {
+        Event::RoleSpecDiffers { role, standing, declared } => {
             let differences = differences(standing, declared);
-            tracing::warn!(role, differences, ?origin, "another spec of a role stands than this node declares");
-        }
-        Event::RoleRemoved { role, revision, .. } => {
-            tracing::warn!(role, revision, "a role that this node declares was removed at run time and is not run");
-        }
-        Event::BalanceDiffers { standing, declared } => {
-            tracing::warn!(%standing, %declared, "another balance counts in this cluster than this node is configured with");
+            tracing::warn!(role, differences, "another spec of a role stands than this node declares");
         }
         Event::RoleUnplaced { role, kind, why } => {
             tracing::warn!(role, kind, %why, "no node can host a role");

@@ -5,7 +5,6 @@
 //!                   ◀─ up ────────── the last Coming is dropped; at once, if the task took none when it was first polled
 //!                   ◀─ left ──────── RoleLine::leave_state
 //!                   ── handed ─────▶ RoleLine::handed
-//!                   ── token ──────▶ RoleLine::token, RoleLine::token_other_than
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::latest::{Latest, Reader};
-use crate::roles::FencingToken;
 
 /// What a role's task has of whoever runs it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RoleLine {
     stop: Reader<bool>,
-    token: Reader<FencingToken>,
     handed: Option<Bytes>,
     desk: Arc<Desk>,
 }
@@ -38,9 +35,9 @@ pub struct Coming(Arc<Desk>);
 
 impl RoleLine {
     /// A line that ends the task when `stop` turns true.
-    pub(super) fn new(stop: Reader<bool>, token: Reader<FencingToken>, handed: Option<Bytes>) -> Self {
+    pub(super) fn new(stop: Reader<bool>, handed: Option<Bytes>) -> Self {
         let desk = Desk { left: Mutex::new(None), coming: Mutex::new(0), up: Latest::new(true) };
-        Self { stop, token, handed, desk: Arc::new(desk) }
+        Self { stop, handed, desk: Arc::new(desk) }
     }
 
     /// Waits until the role is asked to end. Cancel safe.
@@ -52,19 +49,6 @@ impl RoleLine {
     /// Whether the role has been asked to end.
     pub fn is_stop_requested(&self) -> bool {
         self.stop.get() || !self.stop.is_open()
-    }
-
-    /// The current fencing token.
-    pub fn token(&self) -> FencingToken {
-        self.token.get()
-    }
-
-    /// Waits until the fencing token is another, and returns it; for ever, if the driver is gone. Cancel safe.
-    pub async fn token_other_than(&self, former: FencingToken) -> FencingToken {
-        match self.token.wait_for(|token| *token != former).await {
-            Some(token) => token,
-            None => std::future::pending().await,
-        }
     }
 
     /// What the instance whose place this one takes left to it.

@@ -4,9 +4,8 @@
 //!   StartRole ─▶ build ─▶ polled once ─▶ up ─▶ Running ─┬─ returns, fails, panics ─────────────▶ Failed
 //!                             │           └─────────────┤
 //!                             └─ returns, fails, panics ┴▶ Failed
-//!   RaiseToken ─▶ RoleLine::token
-//!   StopRole ─▶ asked ─┬─ ends in whatever way ──────────────▶ Stopped
-//!                      └─ stop grace passes, or AbortRole ───▶ aborted, Stopped
+//!   StopRole ─▶ asked ─┬─ ends in whatever way ─▶ Stopped
+//!                      └─ stop grace passes ────▶ aborted, Stopped
 //! ```
 //!
 //! To abort a task is to drop it at its next await. One that never comes to an await cannot be aborted; it is not reported as
@@ -22,10 +21,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::guard::{called, caught};
-use super::latest::{Latest, Reader};
+use super::latest::Latest;
 use super::role_line::RoleLine;
 use crate::engine::RoleReport;
-use crate::roles::{FencingToken, InstanceId, RoleStart};
+use crate::roles::{FencingToken, RoleStart};
 
 /// The future that is a role.
 pub type RoleFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -41,46 +40,37 @@ pub trait RoleRunner: Send + 'static {
 pub(crate) struct Roles {
     runner: Box<dyn RoleRunner>,
     stop_grace: Duration,
-    running: BTreeMap<(String, InstanceId), Controls>,
+    stops: BTreeMap<(String, FencingToken), Latest<bool>>,
     tasks: JoinSet<()>,
     /// What the tasks tell: two reports of each start at the most, in order.
     reports: mpsc::UnboundedReceiver<RoleReport>,
     sender: mpsc::UnboundedSender<RoleReport>,
 }
 
-/// What can be told to a task.
-struct Controls {
-    stop: Latest<bool>,
-    abort: Latest<bool>,
-    token: Latest<FencingToken>,
-}
-
 impl Roles {
     pub(crate) fn new(runner: Box<dyn RoleRunner>, stop_grace: Duration) -> Self {
         let (sender, reports) = mpsc::unbounded_channel();
-        Self { runner, stop_grace, running: BTreeMap::new(), tasks: JoinSet::new(), reports, sender }
+        Self { runner, stop_grace, stops: BTreeMap::new(), tasks: JoinSet::new(), reports, sender }
     }
 
     /// Starts a role. What becomes of it is reported by [`next`](Self::next), unless nothing could be built. Nothing to do
     /// if the very same start runs already.
     pub(crate) fn start(&mut self, start: &RoleStart) -> Option<RoleReport> {
-        let (role, started) = (start.spec.name.clone(), start.started);
-        if self.running.contains_key(&(role.clone(), started)) {
+        let (role, token) = (start.spec.name.clone(), start.token);
+        if self.stops.contains_key(&(role.clone(), token)) {
             return None;
         }
-        let controls =
-            Controls { stop: Latest::new(false), abort: Latest::new(false), token: Latest::new(start.token) };
-        let line = RoleLine::new(controls.stop.reader(), controls.token.reader(), start.handed.clone());
-        let abort = controls.abort.reader();
+        let stop = Latest::new(false);
+        let line = RoleLine::new(stop.reader(), start.handed.clone());
         let future = match called(|| self.runner.build(start, line.clone())) {
             Ok(future) => future,
-            Err(why) => return Some(RoleReport::Failed { role, started, why }),
+            Err(why) => return Some(RoleReport::Failed { role, token, why }),
         };
-        self.running.insert((role.clone(), started), controls);
+        self.stops.insert((role.clone(), token), stop);
         let stop_grace = start.spec.stop_grace_ms.map_or(self.stop_grace, Duration::from_millis);
-        let up = RoleReport::Running { role: role.clone(), started };
+        let up = RoleReport::Running { role: role.clone(), token };
         let task = attend(future, line.clone(), up, self.sender.clone());
-        let ended = supervise(role, started, task, line, (stop_grace, abort));
+        let ended = supervise(role, token, task, line, stop_grace);
         let reports = self.sender.clone();
         self.tasks.spawn(async move {
             // An error means that the driver is gone.
@@ -90,24 +80,9 @@ impl Roles {
     }
 
     /// Asks a role to end. Nothing to do when that start of it has ended: that was reported.
-    pub(crate) fn stop(&mut self, role: String, started: InstanceId) {
-        if let Some(controls) = self.running.get(&(role, started)) {
-            controls.stop.set(true);
-        }
-    }
-
-    /// Tells a role its new fencing token. Nothing to do when that start of it has ended.
-    pub(crate) fn raise(&mut self, role: String, started: InstanceId, token: FencingToken) {
-        if let Some(controls) = self.running.get(&(role, started)) {
-            controls.token.set(token);
-        }
-    }
-
-    /// Aborts a role that was asked to end, whatever is left of its stop grace.
-    pub(crate) fn abort(&mut self, role: String, started: InstanceId) {
-        if let Some(controls) = self.running.get(&(role, started)) {
-            controls.stop.set(true);
-            controls.abort.set(true);
+    pub(crate) fn stop(&mut self, role: String, token: FencingToken) {
+        if let Some(stop) = self.stops.get(&(role, token)) {
+            stop.set(true);
         }
     }
 
@@ -121,8 +96,8 @@ impl Roles {
         while let Poll::Ready(Some(_)) = self.tasks.poll_join_next(context) {}
         let report = ready!(self.reports.poll_recv(context)).expect("this holds a sender");
         if !matches!(report, RoleReport::Running { .. }) {
-            let (role, started) = report.start();
-            self.running.remove(&(role.to_owned(), started));
+            let (role, token) = report.start();
+            self.stops.remove(&(role.to_owned(), token));
         }
         Poll::Ready(report)
     }
@@ -130,7 +105,7 @@ impl Roles {
     /// Drops all tasks, and returns when they are gone.
     pub(crate) async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
-        self.running.clear();
+        self.stops.clear();
     }
 }
 
@@ -157,16 +132,14 @@ async fn attend(
 
 async fn supervise(
     role: String,
-    started: InstanceId,
+    token: FencingToken,
     future: impl Future<Output = Result<(), String>>,
     line: RoleLine,
-    (stop_grace, abort): (Duration, Reader<bool>),
+    stop_grace: Duration,
 ) -> RoleReport {
     let expired = async {
         line.stop_requested().await;
-        let asked = tokio::time::Instant::now();
-        let aborted = tokio::time::timeout(stop_grace, abort.wait_for(|abort| *abort)).await;
-        aborted.map_or(stop_grace, |_| asked.elapsed())
+        tokio::time::sleep(stop_grace).await;
     };
     let mut aborted_after = None;
     let why = tokio::select! {
@@ -176,14 +149,14 @@ async fn supervise(
             Ok(Err(why)) => why,
             Err(panic) => panic,
         },
-        after = expired => {
-            aborted_after = Some(after);
+        () = expired => {
+            aborted_after = Some(stop_grace);
             String::new()
         }
     };
     if line.is_stop_requested() {
-        return RoleReport::Stopped { role, started, handed: line.left(), aborted_after };
+        return RoleReport::Stopped { role, token, handed: line.left(), aborted_after };
     }
     tracing::warn!(role, why, "a role ended by itself");
-    RoleReport::Failed { role, started, why }
+    RoleReport::Failed { role, token, why }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::membership::{self, TimingError};
-use crate::roles::{Balance, RoleSpec};
+use crate::roles::RoleSpec;
 use crate::wire::Versions;
 
 /// What an engine is told at its start.
@@ -23,9 +23,6 @@ pub struct EngineConfig {
     /// The labels of this node, which roles can ask for.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Whether running roles are to be moved for balance.
-    #[serde(default)]
-    pub balance: Balance,
     /// The roles that this node asks the cluster to run.
     pub roles: Vec<RoleSpec>,
     /// So many removed rows are kept for a member that is Down; beyond that the one that has been Down for longest is

@@ -74,8 +74,6 @@ impl Engine {
             Message::News(records) => self.news_of_members(sender, records),
             Message::Refused(about) => self.watchers.told_refused(self.now.instant, sender, about),
             Message::Look(about) => self.watchers.asked(self.now.instant, sender, about),
-            Message::Reach(about) => self.asked_reach(sender, about),
-            Message::Reaches(about) => self.told_reaches(sender, about),
         }
     }
 

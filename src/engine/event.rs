@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{Balance, ClaimState, FencingToken, InstanceId, RoleOrigin, RoleSpec};
+use crate::roles::{ClaimState, FencingToken, RoleSpec};
 use crate::wire::Versions;
 
 /// Where this node stands.
@@ -54,11 +54,8 @@ pub struct Member {
 /// A role, who was found to host it, and what is wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RoleStatus {
-    /// What is asked for: of all that was, what stands.
+    /// What was asked for.
     pub spec: RoleSpec,
-    /// Whether a configuration asked for it, or a call at run time.
-    #[serde(default)]
-    pub origin: RoleOrigin,
     /// How many members of the view could host it: they registered its kind and have the labels that it requires. Below
     /// `spec.count` the role runs on fewer nodes than it asks for, at 0 on none, until more such nodes join.
     #[serde(default)]
@@ -131,9 +128,7 @@ pub struct RoleHost {
     pub node: NodeId,
     /// This run of it.
     pub replica: ReplicaId,
-    /// Which start of the role it is: the lower, the longer it has been running.
-    pub started: InstanceId,
-    /// Its current fencing token.
+    /// The fencing token of the instance.
     pub token: FencingToken,
     /// What it is doing: `starting`, `running`, `yielding`, `draining`, `stopped` or `failed`.
     pub state: ClaimState,
@@ -163,13 +158,6 @@ pub struct Status {
     pub agreed: bool,
     /// The roles, ordered by name.
     pub roles: Vec<RoleStatus>,
-}
-
-impl Status {
-    /// Whether no other member is known that is not Down.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.members.iter().all(|member| member.replica == self.replica || member.liveness == Liveness::Down)
-    }
 }
 
 /// Something that happened.
@@ -232,14 +220,6 @@ pub enum Event {
         /// Its fencing token.
         token: FencingToken,
     },
-    /// A role that runs here was given a higher fencing token in place: it stays, and others that have ended, or are about
-    /// to, had higher ones. So it is after a cut. See [`FencingToken`].
-    RoleTokenRaised {
-        /// Which.
-        role: String,
-        /// Its fencing token from now on.
-        token: FencingToken,
-    },
     /// A role stopped here, for the reason given.
     RoleStopped {
         /// Which.
@@ -247,46 +227,23 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// A role that was asked to stop here did not within its stop grace, or before the deadline of
-    /// [`Cluster::leave_within`](crate::Cluster::leave_within), and was aborted: what its task had not done by then is not done.
+    /// A role that was asked to stop here did not within its stop grace, and was aborted.
     RoleAborted {
         /// Which.
         role: String,
-        /// How long the task had to end.
+        /// The stop grace.
         after: Duration,
     },
-    /// Another spec of a role stands than this node declared: that of a higher revision, or of the same one and changed at run
-    /// time, or of the same one and written later. Said once of each change, by every node whose own differs. Either an upgrade
-    /// is under way, or an operator changed the role while the cluster ran, and configurations have not followed yet. Give
-    /// specs that differ different [revisions](field@RoleSpec::revision), so that the newer stands whatever the order.
+    /// Another spec of a role stands than this node declared: that of a higher revision, or of the same and written later.
+    /// Said once of each change, by every node whose own differs. Usually an upgrade is under way; give specs that differ
+    /// different [revisions](field@RoleSpec::revision), so that the newer stands whatever the order.
     RoleSpecDiffers {
         /// Which.
         role: String,
         /// What stands, and is run.
         standing: Box<RoleSpec>,
-        /// Where that came from.
-        origin: RoleOrigin,
         /// What this node declared, in its configuration or by [`Cluster::add_role`](crate::Cluster::add_role).
         declared: Box<RoleSpec>,
-    },
-    /// A role that this node declared was removed at run time, now or before this node started, and is not run. A
-    /// configuration with a higher revision brings it back, or [`Cluster::add_role`](crate::Cluster::add_role). The node that
-    /// removed it does not say so.
-    RoleRemoved {
-        /// Which.
-        role: String,
-        /// The revision of the removal.
-        revision: u64,
-        /// What this node declared, in its configuration or by [`Cluster::add_role`](crate::Cluster::add_role).
-        declared: Box<RoleSpec>,
-    },
-    /// Another [`Balance`] counts in this cluster than this node is configured with: that of the member that moves the least.
-    /// Said once of each change, by every node whose own differs. Usually a configuration is being rolled out.
-    BalanceDiffers {
-        /// What counts.
-        standing: Balance,
-        /// What this node is configured with.
-        declared: Balance,
     },
     /// No member of the view has a place for a role, or now for another reason. Every node says so.
     RoleUnplaced {
@@ -334,7 +291,7 @@ pub enum Event {
         role: String,
         /// How many there were at the most.
         instances: u32,
-        /// For how long, from the start of the first that was one too many: by its claim if that was out of sight.
+        /// For how long, from the start of the first that was one too many: by its fencing token if that was out of sight.
         /// At least so long; a restart meanwhile makes it look shorter.
         lasted: Duration,
         /// Whether it is over.
@@ -352,30 +309,6 @@ pub enum Event {
         lasted: Duration,
         /// Whether it is over.
         over: bool,
-    },
-    /// This node and a member that lives do not reach each other, in one direction or in both, though others reach both: a
-    /// firewall, a route, a cable. Neither is Down for that. Messages to it go over a member that reaches both, if there is
-    /// one; what is in tables comes by way of others. Said by each of the two that needs the link, once a minute at the most.
-    LinkBroken {
-        /// This node.
-        from: NodeId,
-        /// The member at the other end.
-        to: NodeId,
-        /// This run of it.
-        replica: ReplicaId,
-        /// The member that messages go over, if one was found.
-        over: Option<NodeId>,
-    },
-    /// A link of which [`Event::LinkBroken`] was said carries something again.
-    LinkRestored {
-        /// This node.
-        from: NodeId,
-        /// The member at the other end.
-        to: NodeId,
-        /// This run of it.
-        replica: ReplicaId,
-        /// For how long it was broken, as far as this node knows.
-        lasted: Duration,
     },
     /// Entries came with stamps further ahead of time than is allowed: somebody's clock is wrong.
     ClockAhead {

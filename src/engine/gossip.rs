@@ -119,7 +119,6 @@ impl Engine {
             answers: answers.map(|sent| (to, sent)),
             wall_ms: self.now.wall_ms,
             digest: self.store.digest(),
-            known: self.store.known(),
             roster: self.roster.fingerprint(),
             members: self.swim.fingerprint(),
             base_of_receiver: self.leaving.is_none().then(|| self.store.base_of(to)),
@@ -149,10 +148,7 @@ impl Engine {
 
     /// Somebody says where it stands.
     pub(super) fn digest(&mut self, from: SocketAddr, sender: ReplicaId, mut digest: DigestMessage) {
-        if !self.formed() {
-            return self.sponsor_heard(sender);
-        }
-        if self.swim.member(sender).is_none() {
+        if !self.formed() || self.swim.member(sender).is_none() {
             return;
         }
         let theirs = Compared { digest: digest.digest, roster: digest.roster };
@@ -167,10 +163,7 @@ impl Engine {
             self.swim.exchanged(self.now.instant, sender, None);
         }
         self.store.observe_reports(&std::mem::take(&mut digest.reports));
-        let (counts, known) = (self.gossip.live.contains(&sender), digest.known);
-        if digest.answers.is_some_and(|(asker, _)| asker == self.own) {
-            self.answered_directly(sender);
-        }
+        let counts = self.gossip.live.contains(&sender);
         let outdated = self.peers.is_outdated(sender, digest.sent);
         self.peers.hear(self.now, (sender, self.own), counts, digest);
         if outdated {
@@ -183,8 +176,7 @@ impl Engine {
             }
             self.timers.set_earlier(Timer::Digest, self.now.instant + self.config.timing.digest_busy);
         }
-        let knows_more = self.store.known() > known;
-        let due = self.scheduler.compare(self.now.instant, sender, [own, theirs], knows_more);
+        let due = self.scheduler.compare(self.now.instant, sender, own, theirs);
         let due = due.or(self.sabotage.breaks(Rule::RestlessRepair).then_some(Due::Rows));
         let passed = |due: &Due| *due == Due::Buckets && self.sabotage.breaks(Rule::NoBucketRepair);
         if let Some(due) = due.filter(|due| !passed(due)) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Letter;
-use crate::id::{NodeId, ReplicaId};
+use crate::id::NodeId;
 use crate::roles::{RoleReport, RoleSpec};
 
 /// A stream between two nodes, as one node counts them: the engine numbers those it opens with even numbers, the
@@ -29,13 +29,6 @@ pub enum Input {
     Discovered {
         /// The advertised address of the node.
         address: SocketAddr,
-    },
-    /// A beacon of a node of this cluster was heard. Hearing it again is welcome.
-    Beacon {
-        /// The advertised address of the node.
-        address: SocketAddr,
-        /// Which run of it calls.
-        replica: ReplicaId,
     },
     /// A strategy heard a node of another cluster. Hearing it again is harmless: it is told of once an hour.
     Stranger {
@@ -147,12 +140,8 @@ pub enum Command {
     Leave {
         /// The number to answer with.
         request: u64,
-        /// How long to try to hand over, in milliseconds; what role tasks take to end does not count.
+        /// How long to try to hand over, in milliseconds.
         patience_ms: u64,
-        /// The stop grace of roles that name none, in milliseconds.
-        stop_grace_ms: u64,
-        /// By when all of it is to be over, in milliseconds from now: tasks that have not ended are aborted in time.
-        deadline_ms: Option<u64>,
     },
     /// Ask the cluster to run a role, in place of what was asked for under its name.
     AddRole {

@@ -7,8 +7,7 @@
 //! ```
 //!
 //! A stream is opened when there is a letter for a peer and closed after [`IDLE`] without one, so letters cost a cluster
-//! nothing that sends none. Where a link is broken while both ends live, letters go over a member that reaches both (see
-//! `links` and `relay`). A letter is sent once, or not at all. They pass the engine by: no letter changes what it
+//! nothing that sends none. A letter is sent once, or not at all. They pass the engine by: no letter changes what it
 //! knows, so none of them lets the subsystems take their turn.
 
 use std::time::Duration;
@@ -16,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::mail_queue::{AROUND, Ended, Found, Front, Link, Queued, split_letter};
-use super::message::kind;
+use super::mail_queue::{AROUND, Found, Link, split_letter};
+use super::message::{Purpose, kind};
 use super::streams::StreamPhase;
 use super::{Engine, Input, Output, StreamId};
 use crate::id::ReplicaId;
@@ -71,8 +70,7 @@ pub enum MailEvent {
         /// Why.
         why: Unsent,
     },
-    /// A stream with this member broke, or one behind a relay: what was sent before may or may not have arrived, and so may
-    /// what it sent.
+    /// A stream with this member broke: what was sent before may or may not have arrived, and so may what it sent.
     Interrupted {
         /// Who is at the other end.
         peer: ReplicaId,
@@ -84,7 +82,7 @@ pub enum MailEvent {
 pub enum Unsent {
     /// No member of that id lives.
     NoMember,
-    /// It cannot be reached, neither directly nor over another member, or does not want to talk.
+    /// It cannot be reached, or does not want to talk.
     NotReachable,
     /// Too much waits for it already, or for all.
     Full,
@@ -127,7 +125,7 @@ impl Engine {
         state.peer
     }
 
-    pub(super) fn send_mail(&mut self, letters: Vec<Letter>) {
+    fn send_mail(&mut self, letters: Vec<Letter>) {
         let mut touched = Vec::new();
         for letter in letters {
             let (to, number) = (letter.to, letter.number);
@@ -144,20 +142,22 @@ impl Engine {
     }
 
     fn take_letter(&mut self, letter: Letter) -> Result<(), Unsent> {
-        let to = letter.to;
+        let (now, to) = (self.now.instant, letter.to);
         if letter.bytes.len() > MAX_LETTER {
             return Err(Unsent::TooLarge);
         }
         if self.is_gone() || !self.live().contains(&to) {
             return Err(Unsent::NoMember);
         }
-        if self.goes_around(to) {
-            return self.send_around(letter);
+        let has_way = self.mail.push(now, letter).map_err(|_| Unsent::Full)?.has_way();
+        if !has_way && let Some(address) = self.address_of(to) {
+            let stream = self.open_stream(to, address, Purpose::Mail, false);
+            self.mail.opening(now, to, stream);
         }
-        self.enqueue(to, Queued { front: Front::Letter, letter })
+        Ok(())
     }
 
-    pub(super) fn pump_mail(&mut self, peer: ReplicaId) {
+    fn pump_mail(&mut self, peer: ReplicaId) {
         while let Some((stream, bytes)) = self.mail.poll(self.now.instant, peer) {
             self.stats.stream_bytes += bytes.len() as u64;
             self.outputs.push_back(Output::Frame { stream, bytes });
@@ -167,14 +167,12 @@ impl Engine {
     /// The peer takes letters on a stream that was opened here.
     pub(super) fn mail_welcomed(&mut self, peer: ReplicaId, stream: StreamId) {
         self.mail.opened(self.now.instant, peer, stream);
-        self.link_restored(peer);
         self.pump_mail(peer);
     }
 
     /// A member of the roster opened a stream for letters.
     pub(super) fn mail_accepted(&mut self, peer: ReplicaId, stream: StreamId) {
         self.mail.accepted(self.now.instant, peer, stream);
-        self.link_restored(peer);
         self.pump_mail(peer);
     }
 
@@ -185,10 +183,9 @@ impl Engine {
             return self.drop_stream(stream, None);
         }
         match read_letters(bytes) {
-            Ok(came) => {
+            Ok(letters) => {
                 self.mail.heard(self.now.instant, from);
-                self.link_restored(from);
-                self.take_letters(from, came);
+                self.outputs.push_back(Output::Mail(MailEvent::Arrived { from, letters }));
             }
             Err(Malformed) => {
                 self.stats.malformed += 1;
@@ -197,71 +194,18 @@ impl Engine {
         }
     }
 
-    /// What came on a stream, in order: letters, those of others and for others, and what is said about some.
-    fn take_letters(&mut self, from: ReplicaId, came: Vec<(Front, Arrived)>) {
-        let mut letters = Vec::new();
-        for (front, letter) in came {
-            if front == Front::Letter {
-                letters.push(letter);
-                continue;
-            }
-            self.arrived(from, &mut letters);
-            match front {
-                Front::Letter | Front::Pong => {}
-                Front::Onward { to, number } => self.pass_on(from, (to, number), letter),
-                Front::Of(origin) if self.roster.is_admitted(origin) || self.leavers.contains(&origin) => {
-                    self.came_around(origin, from);
-                    self.arrived(origin, &mut vec![letter]);
-                }
-                Front::Of(_) => self.stats.outside_roster += 1,
-                Front::Back { to, number } => self.given_back(from, to, number),
-                Front::Broke(to) => self.broke_behind(from, to),
-                Front::Ping => self.say(from, Front::Pong),
-            }
-        }
-        self.arrived(from, &mut letters);
-    }
-
-    fn arrived(&mut self, from: ReplicaId, letters: &mut Vec<Arrived>) {
-        if !letters.is_empty() {
-            let letters = std::mem::take(letters);
-            self.outputs.push_back(Output::Mail(MailEvent::Arrived { from, letters }));
-        }
-    }
-
-    /// A stream that carried letters, or was to, is gone. What of it was certainly not sent goes another way, or back.
-    pub(super) fn mail_ended(&mut self, peer: ReplicaId, stream: StreamId, never_opened: bool) {
-        let Some(ended) = self.mail.ended(peer, stream) else { return };
-        let Ended { was_open, used, unsent, onward, senders } = ended;
-        if never_opened {
-            self.link_broken(peer);
+    /// A stream that carried letters, or was to, is gone.
+    pub(super) fn mail_ended(&mut self, peer: ReplicaId, stream: StreamId) {
+        let Some((was_open, used, unsent)) = self.mail.ended(peer, stream) else { return };
+        if !unsent.is_empty() {
+            let why = if self.live().contains(&peer) { Unsent::NotReachable } else { Unsent::NoMember };
+            let numbers = unsent.iter().map(|letter| letter.number).collect();
+            self.outputs.push_back(Output::Mail(MailEvent::Returned { to: peer, numbers, why }));
         }
         // The other end closes a stream that rests, and nothing is lost with it. Its clock may be a little faster.
         let rested = unsent.is_empty() && self.now.instant.since(used) >= IDLE / 2;
-        let broke = was_open && !(rested && self.live().contains(&peer));
-        if broke || never_opened {
-            self.lost_relay(peer);
-        }
-        let mut own = Vec::new();
-        for Queued { front, letter } in unsent {
-            match front {
-                Front::Letter => own.push(letter),
-                Front::Onward { to, .. } => self.send_all_around(to, [letter]),
-                Front::Of(sender) => self.say(sender, Front::Back { to: peer, number: letter.number }),
-                Front::Back { .. } | Front::Broke(_) | Front::Ping | Front::Pong => {}
-            }
-        }
-        if self.links.is_broken(peer) {
-            self.send_all_around(peer, own);
-        } else {
-            let why = if self.live().contains(&peer) { Unsent::NotReachable } else { Unsent::NoMember };
-            self.return_letters(peer, own, why);
-        }
-        if broke {
-            for peer in onward.into_iter().chain([peer]) {
-                self.outputs.push_back(Output::Mail(MailEvent::Interrupted { peer }));
-            }
-            senders.into_iter().for_each(|sender| self.say(sender, Front::Broke(peer)));
+        if was_open && !(rested && self.live().contains(&peer)) {
+            self.outputs.push_back(Output::Mail(MailEvent::Interrupted { peer }));
         }
         self.pump_mail(peer);
     }
@@ -289,15 +233,15 @@ impl Engine {
     }
 }
 
-fn read_letters(frame: &Bytes) -> Result<Vec<(Front, Arrived)>, Malformed> {
+fn read_letters(frame: &Bytes) -> Result<Vec<Arrived>, Malformed> {
     let (kind, mut body) = wire::split_frame(frame)?;
     if kind != kind::MAIL {
         return Err(Malformed);
     }
     let mut letters = Vec::new();
     while !body.is_empty() {
-        let Found { front, left, letter, rest } = split_letter(body)?;
-        letters.push((front, Arrived { left, bytes: frame.slice_ref(letter) }));
+        let Found { left, letter, rest } = split_letter(body)?;
+        letters.push(Arrived { left, bytes: frame.slice_ref(letter) });
         body = rest;
     }
     Ok(letters)

@@ -6,14 +6,12 @@
 //! ```
 //!
 //! A stream carries letters both ways, so that an answer takes the way that the question came. Where both ends opened
-//! one at the same time, each sends on its own. A queue also holds what is passed on between others, and what is said about
-//! letters.
+//! one at the same time, each sends on its own.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::StreamId;
 use super::mail::Letter;
@@ -31,61 +29,8 @@ pub(super) const ALL_BYTES: usize = 64 << 20;
 const FRAME: usize = 64 << 10;
 /// So many frames of a stream are under way at once.
 const FRAMES_AT_ONCE: usize = 2;
-/// What stands around a letter in a frame, at most: the front of the frame and of the letter, the time left, the length.
-pub(super) const AROUND: usize = 64;
-
-/// A stream that carries 250 KB a second is slow, and not silent.
-const EACH_BYTE: Duration = Duration::from_micros(4);
-
-/// What stands in front of each letter in a frame, and in front of what is said about letters, which has no bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) enum Front {
-    /// A letter for the receiver.
-    Letter,
-    /// A letter that the receiver is to pass on.
-    Onward {
-        /// For whom it is.
-        to: ReplicaId,
-        /// What its sender calls it.
-        number: u64,
-    },
-    /// A letter for the receiver, of this member, which the sender passes on.
-    Of(ReplicaId),
-    /// This letter was not passed on, and will not be.
-    Back {
-        /// For whom it was.
-        to: ReplicaId,
-        /// What its sender calls it.
-        number: u64,
-    },
-    /// The stream to this member broke: what was passed on before may or may not have arrived.
-    Broke(ReplicaId),
-    /// Say that you are there.
-    Ping,
-    /// I am.
-    Pong,
-}
-
-/// Something that waits for a peer.
-#[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) front: Front,
-    pub(super) letter: Letter,
-}
-
-/// What is left of a stream that is gone.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) was_open: bool,
-    /// Since when nothing went or came.
-    pub(super) used: Instant,
-    /// What has no way any more.
-    pub(super) unsent: Vec<Queued>,
-    /// For whom letters went over the peer.
-    pub(super) onward: BTreeSet<ReplicaId>,
-    /// Whose letters were passed on to the peer.
-    pub(super) senders: BTreeSet<ReplicaId>,
-}
+/// What stands around a letter in a frame, at most: the front of the frame, the time left, the length.
+pub(super) const AROUND: usize = 32;
 
 /// A stream that carries letters.
 #[derive(Debug)]
@@ -93,16 +38,11 @@ pub(super) struct Way {
     pub(super) stream: StreamId,
     pub(super) open: bool,
     under_way: usize,
-    /// Since when something is sent and nothing came from the peer.
-    silent_since: Option<Instant>,
-    /// How many bytes were sent since then.
-    silent_bytes: usize,
-    pinged: bool,
 }
 
 impl Way {
     fn new(stream: StreamId, open: bool) -> Self {
-        Self { stream, open, under_way: 0, silent_since: None, silent_bytes: 0, pinged: false }
+        Self { stream, open, under_way: 0 }
     }
 }
 
@@ -113,12 +53,8 @@ pub(super) struct Link {
     pub(super) out: Option<Way>,
     /// The one that the peer opened.
     pub(super) back: Option<Way>,
-    queue: VecDeque<Queued>,
+    queue: VecDeque<Letter>,
     bytes: usize,
-    /// For whom letters went to the peer to be passed on.
-    onward: BTreeSet<ReplicaId>,
-    /// Whose letters went to the peer.
-    senders: BTreeSet<ReplicaId>,
     /// When a frame last went or came.
     pub(super) used: Instant,
 }
@@ -129,14 +65,11 @@ pub(super) struct Mail {
     pub(super) links: BTreeMap<ReplicaId, Link>,
     /// What waits, in all.
     bytes: usize,
-    /// What of that is passed on for others: letters and bytes.
-    passing: (usize, usize),
 }
 
 impl Link {
     fn new(now: Instant) -> Self {
-        let (onward, senders) = (BTreeSet::new(), BTreeSet::new());
-        Self { out: None, back: None, queue: VecDeque::new(), bytes: 0, onward, senders, used: now }
+        Self { out: None, back: None, queue: VecDeque::new(), bytes: 0, used: now }
     }
 
     /// The stream that letters go out on now.
@@ -158,36 +91,20 @@ impl Link {
         self.queue.is_empty() && self.ways().all(|way| way.under_way == 0)
     }
 
-    /// The same, where any wait at all: the queue is not looked through for nothing.
-    fn count_passing(&self, all: (usize, usize)) -> (usize, usize) {
-        if all.0 == 0 { (0, 0) } else { self.passing() }
-    }
-
-    /// The letters of others, and their bytes, that wait for the peer.
-    fn passing(&self) -> (usize, usize) {
-        let passed = self.queue.iter().filter(|queued| matches!(queued.front, Front::Of(_)));
-        passed.fold((0, 0), |(letters, bytes), queued| (letters + 1, bytes + queued.letter.bytes.len()))
-    }
-
     fn fill(&mut self, now: Instant) -> Option<Bytes> {
         let mut frame = None;
-        while let Some(Queued { letter, .. }) = self.queue.front() {
+        while let Some(letter) = self.queue.front() {
             let length = frame.as_ref().map_or(0, Vec::len);
             if length >= FRAME || length + letter.bytes.len() + AROUND > MAX_FRAME {
                 break;
             }
-            let Queued { front, letter } = self.queue.pop_front().expect("it was looked at");
+            let letter = self.queue.pop_front().expect("it was looked at");
             self.bytes -= letter.bytes.len();
             if letter.is_late(now) {
                 continue;
             }
             let left = letter.until.map_or(0, |until| micros(until.since(now)).max(1));
-            match front {
-                Front::Onward { to, .. } => drop(self.onward.insert(to)),
-                Front::Of(sender) => drop(self.senders.insert(sender)),
-                _ => {}
-            }
-            let head = (front, left, letter.bytes.len() as u64);
+            let head = (left, letter.bytes.len() as u64);
             let mut bytes = wire::encode_onto(frame.unwrap_or_else(|| wire::open_frame(kind::MAIL)), &head);
             bytes.extend_from_slice(&letter.bytes);
             frame = Some(bytes);
@@ -198,27 +115,18 @@ impl Link {
 
 impl Mail {
     /// Lets a letter wait, or gives it back if too much waits already.
-    #[cfg(test)]
-    pub(super) fn push(&mut self, now: Instant, letter: Letter) -> Result<&mut Link, Queued> {
-        self.enqueue(now, letter.to, Queued { front: Front::Letter, letter })
-    }
-
-    /// Lets something wait for this peer, which need not be the receiver, or gives it back.
-    pub(super) fn enqueue(&mut self, now: Instant, peer: ReplicaId, queued: Queued) -> Result<&mut Link, Queued> {
-        let link = self.links.entry(peer).or_insert_with(|| Link::new(now));
-        let bytes = queued.letter.bytes.len();
+    pub(super) fn push(&mut self, now: Instant, letter: Letter) -> Result<&mut Link, Letter> {
+        let link = self.links.entry(letter.to).or_insert_with(|| Link::new(now));
+        let bytes = letter.bytes.len();
         let has_room = link.queue.len() < PEER_LETTERS
             && link.bytes.saturating_add(bytes) <= PEER_BYTES
             && self.bytes.saturating_add(bytes) <= ALL_BYTES;
         if !has_room {
-            return Err(queued);
-        }
-        if let Front::Of(_) = queued.front {
-            self.passing = (self.passing.0 + 1, self.passing.1 + bytes);
+            return Err(letter);
         }
         link.bytes += bytes;
         self.bytes += bytes;
-        link.queue.push_back(queued);
+        link.queue.push_back(letter);
         Ok(link)
     }
 
@@ -226,84 +134,21 @@ impl Mail {
     pub(super) fn poll(&mut self, now: Instant, peer: ReplicaId) -> Option<(StreamId, Bytes)> {
         let link = self.links.get_mut(&peer)?;
         link.carrier().filter(|way| way.under_way < FRAMES_AT_ONCE)?;
-        let (before, passed) = (link.bytes, link.count_passing(self.passing));
+        let before = link.bytes;
         let frame = link.fill(now);
         self.bytes -= before - link.bytes;
-        self.pass_less(passed, peer);
         let frame = frame?;
-        let link = self.links.get_mut(&peer)?;
         link.used = now;
         let way = link.carrier()?;
         way.under_way += 1;
-        way.silent_since.get_or_insert(now);
-        way.silent_bytes += frame.len();
         Some((way.stream, frame))
     }
 
-    /// There are fewer letters of others than before in the queue of this peer.
-    fn pass_less(&mut self, before: (usize, usize), peer: ReplicaId) {
-        let after = self.links.get(&peer).map_or((0, 0), |link| link.count_passing(self.passing));
-        self.passing.0 -= before.0 - after.0;
-        self.passing.1 -= before.1 - after.1;
-    }
-
-    /// How many letters of others wait here, and how many bytes of them.
-    pub(super) fn passing(&self) -> (usize, usize) {
-        self.passing
-    }
-
-    /// A frame left for the wire. That is no sign of the peer: buffers on the way take it, too.
     pub(super) fn flushed(&mut self, peer: ReplicaId, stream: StreamId) {
         let ways = self.links.get_mut(&peer).into_iter().flat_map(Link::ways);
         for way in ways.filter(|way| way.stream == stream) {
             way.under_way = way.under_way.saturating_sub(1);
         }
-    }
-
-    /// Whether something was sent anywhere of which no sign came back yet.
-    pub(super) fn awaits_signs(&mut self) -> bool {
-        let mut links = self.links.values_mut();
-        links.any(|link| !link.queue.is_empty() || link.ways().any(|way| !way.open || way.silent_since.is_some()))
-    }
-
-    /// The streams on which nothing comes for so long that a sign is to be asked for, and those for so long that there is
-    /// none to come. Large letters take their time: so much for each byte.
-    pub(super) fn silent(&mut self, now: Instant, silence: Duration) -> [Vec<(ReplicaId, StreamId)>; 2] {
-        let [mut ask, mut give_up] = [Vec::new(), Vec::new()];
-        for (peer, link) in &mut self.links {
-            for way in link.ways().filter(|way| way.open) {
-                let Some(since) = way.silent_since else { continue };
-                let (silent, bytes) = (now.since(since), u32::try_from(way.silent_bytes).unwrap_or(u32::MAX));
-                if silent >= silence + EACH_BYTE.saturating_mul(bytes) {
-                    give_up.push((*peer, way.stream));
-                } else if silent >= silence / 4 && !std::mem::replace(&mut way.pinged, true) {
-                    ask.push((*peer, way.stream));
-                }
-            }
-        }
-        [ask, give_up]
-    }
-
-    /// Whether letters of this node wait for a peer.
-    pub(super) fn has_waiting(&self, peer: ReplicaId) -> bool {
-        self.links.get(&peer).is_some_and(|link| !link.queue.is_empty())
-    }
-
-    /// Takes the letters of this node out of the queue of a peer.
-    pub(super) fn take_own(&mut self, peer: ReplicaId) -> Vec<Letter> {
-        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
-        let (own, others): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut link.queue).into_iter().partition(|queued| queued.front == Front::Letter);
-        link.queue = others;
-        let bytes: usize = own.iter().map(|queued| queued.letter.bytes.len()).sum();
-        link.bytes -= bytes;
-        self.bytes -= bytes;
-        own.into_iter().map(|queued| queued.letter).collect()
-    }
-
-    /// Whether a letter for this member was handed to a relay, on a stream that still is.
-    pub(super) fn went_over(&self, relay: ReplicaId, to: ReplicaId) -> bool {
-        self.links.get(&relay).is_some_and(|link| link.onward.contains(&to))
     }
 
     /// Whether a stream does not get rid of what was sent on it.
@@ -335,14 +180,11 @@ impl Mail {
     pub(super) fn heard(&mut self, now: Instant, peer: ReplicaId) {
         if let Some(link) = self.links.get_mut(&peer) {
             link.used = now;
-            for way in link.ways() {
-                (way.silent_since, way.silent_bytes, way.pinged) = (None, 0, false);
-            }
         }
     }
 
-    /// A stream is gone.
-    pub(super) fn ended(&mut self, peer: ReplicaId, stream: StreamId) -> Option<Ended> {
+    /// A stream is gone: whether it was open, since when nothing went or came, and the letters that have no way any more.
+    pub(super) fn ended(&mut self, peer: ReplicaId, stream: StreamId) -> Option<(bool, Instant, Vec<Letter>)> {
         let link = self.links.get_mut(&peer)?;
         let was_open = link.ways().any(|way| way.stream == stream && way.open);
         for way in [&mut link.out, &mut link.back] {
@@ -350,35 +192,27 @@ impl Mail {
         }
         let used = link.used;
         if link.has_way() {
-            let (onward, senders) = (link.onward.clone(), link.senders.clone());
-            return Some(Ended { was_open, used, unsent: Vec::new(), onward, senders });
+            return Some((was_open, used, Vec::new()));
         }
-        let passed = link.passing();
-        let Link { bytes, queue, onward, senders, .. } = self.links.remove(&peer)?;
-        self.bytes -= bytes;
-        self.pass_less(passed, peer);
-        Some(Ended { was_open, used, unsent: queue.into(), onward, senders })
+        let link = self.links.remove(&peer)?;
+        self.bytes -= link.bytes;
+        Some((was_open, used, link.queue.into()))
     }
 
     /// Drops letters whose time is over.
     pub(super) fn drop_late(&mut self, now: Instant) {
-        let mut passing = (0, 0);
         for link in self.links.values_mut() {
             let before = link.bytes;
-            link.queue.retain(|queued| !queued.letter.is_late(now));
-            link.bytes = link.queue.iter().map(|queued| queued.letter.bytes.len()).sum();
+            link.queue.retain(|letter| !letter.is_late(now));
+            link.bytes = link.queue.iter().map(|letter| letter.bytes.len()).sum();
             self.bytes -= before - link.bytes;
-            let (letters, bytes) = link.passing();
-            passing = (passing.0 + letters, passing.1 + bytes);
         }
-        self.passing = passing;
     }
 }
 
 /// A letter in the body of a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found<'a> {
-    pub(super) front: Front,
     /// How much of its time was left when it was sent.
     pub(super) left: Option<Duration>,
     pub(super) letter: &'a [u8],
@@ -388,10 +222,10 @@ pub(super) struct Found<'a> {
 
 /// Takes the next letter off the body of a frame.
 pub(super) fn split_letter(body: &[u8]) -> Result<Found<'_>, Malformed> {
-    let ((front, left, length), rest) = wire::decode_prefix::<(Front, u64, u64)>(body)?;
+    let ((left, length), rest) = wire::decode_prefix::<(u64, u64)>(body)?;
     let length = usize::try_from(length).map_err(|_| Malformed)?;
     let (letter, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
-    Ok(Found { front, left: (left > 0).then(|| Duration::from_micros(left)), letter, rest })
+    Ok(Found { left: (left > 0).then(|| Duration::from_micros(left)), letter, rest })
 }
 
 fn micros(span: Duration) -> u64 {
@@ -399,4 +233,94 @@ fn micros(span: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    const PEER: ReplicaId = ReplicaId(2);
+
+    fn letter(number: u64, length: usize) -> Letter {
+        Letter { number, to: PEER, until: None, bytes: vec![7; length].into() }
+    }
+
+    fn letters(frame: &[u8]) -> Vec<(Option<Duration>, usize)> {
+        let (kind, mut body) = wire::split_frame(frame).unwrap();
+        assert_eq!(kind, kind::MAIL);
+        let mut found = Vec::new();
+        while !body.is_empty() {
+            let Found { left, letter, rest } = split_letter(body).unwrap();
+            found.push((left, letter.len()));
+            body = rest;
+        }
+        found
+    }
+
+    #[test]
+    fn many_letters_share_a_frame_and_two_frames_are_under_way() {
+        let (mut mail, now) = (Mail::default(), Instant::ZERO);
+        mail.opening(now, PEER, StreamId(2));
+        for number in 0..5_000 {
+            mail.push(now, letter(number, 100)).unwrap();
+        }
+        assert!(mail.poll(now, PEER).is_none(), "the stream is not open");
+        mail.opened(now, PEER, StreamId(2));
+        let first = mail.poll(now, PEER).unwrap().1;
+        assert!(letters(&first).len() > 500 && first.len() < FRAME + 200, "{}", first.len());
+        assert!(mail.poll(now, PEER).is_some());
+        assert!(mail.poll(now, PEER).is_none() && mail.is_waiting(PEER, StreamId(2)));
+        mail.flushed(PEER, StreamId(2));
+        assert!(mail.poll(now, PEER).is_some());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_for_a_peer_and_in_all() {
+        let (mut mail, now) = (Mail::default(), Instant::ZERO);
+        let taken = (0..100_000).take_while(|number| mail.push(now, letter(*number, 1)).is_ok()).count();
+        assert_eq!(taken, PEER_LETTERS);
+        let mut mail = Mail::default();
+        let big = 1 << 20;
+        let taken = (0..100).take_while(|number| mail.push(now, letter(*number, big)).is_ok()).count();
+        assert_eq!(taken, PEER_BYTES / big);
+        let others = (3..).take_while(|peer| {
+            (0..8).all(|_| mail.push(now, Letter { to: ReplicaId(*peer), ..letter(0, big) }).is_ok())
+        });
+        assert_eq!(others.count(), (ALL_BYTES - PEER_BYTES) / PEER_BYTES);
+        mail.opening(now, PEER, StreamId(2));
+        let (_, _, back) = mail.ended(PEER, StreamId(2)).unwrap();
+        assert_eq!(back.len(), PEER_BYTES / big);
+        assert!(mail.push(now, letter(1, big)).is_ok(), "there is room again");
+    }
+
+    #[test]
+    fn the_largest_letter_fits_a_frame_of_its_own() {
+        let (mut mail, now) = (Mail::default(), Instant::ZERO);
+        mail.accepted(now, PEER, StreamId(1));
+        for length in [10, MAX_FRAME - AROUND, 10] {
+            mail.push(now, letter(1, length)).unwrap();
+        }
+        let sent: Vec<_> = std::iter::from_fn(|| mail.poll(now, PEER)).map(|(_, frame)| frame).collect();
+        assert_eq!(sent.iter().map(|frame| letters(frame).len()).collect::<Vec<_>>(), [1, 1]);
+        assert!(sent.iter().all(|frame| frame.len() <= MAX_FRAME));
+    }
+
+    #[test]
+    fn letters_whose_time_is_over_do_not_go_and_others_say_how_much_is_left() {
+        let (mut mail, now) = (Mail::default(), Instant::ZERO);
+        let second = Duration::from_secs(1);
+        mail.accepted(now, PEER, StreamId(1));
+        mail.push(now, Letter { until: Some(now + second), ..letter(1, 10) }).unwrap();
+        mail.push(now, Letter { until: Some(now + 3 * second), ..letter(2, 20) }).unwrap();
+        let (_, frame) = mail.poll(now + 2 * second, PEER).unwrap();
+        assert_eq!(letters(&frame), [(Some(second), 20)]);
+        mail.push(now, Letter { until: Some(now + second), ..letter(3, 10) }).unwrap();
+        mail.drop_late(now + 2 * second);
+        assert_eq!((mail.bytes, mail.links[&PEER].queue.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_length_that_lies_is_malformed() {
+        let bytes = wire::encode(&(0_u64, u64::MAX));
+        assert_eq!(split_letter(&bytes), Err(Malformed));
+        let bytes = wire::encode_onto(Vec::new(), &(0_u64, 3_u64));
+        assert_eq!(split_letter(&[&bytes[..], &[1, 2]].concat()), Err(Malformed));
+    }
+}

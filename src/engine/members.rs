@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::ops::Bound;
 
 use rand::RngExt;
 
-use super::gossip::Gossip;
 use super::message::{Message, Purpose, kind};
 use super::{Engine, Event, TICK};
 use crate::id::ReplicaId;
@@ -17,9 +15,6 @@ use crate::wire;
 
 /// About how many members of a large cluster answer when a known address is heard of again.
 const LOOKERS: u32 = 8;
-
-/// One of so many times an address of a live member is announced to: discovery looks often, for the sake of others.
-const LOOKS: u32 = 4;
 
 impl Engine {
     /// Carries out what foca and the watchers want; returns whether anything happened that others may react to.
@@ -58,11 +53,6 @@ impl Engine {
 
     /// An address at which a member may listen.
     pub(super) fn discovered(&mut self, address: SocketAddr) {
-        self.look_at(address, LOOKS);
-    }
-
-    /// Announces this node at an address; where a member is alive, by lot: in one of `seldom` times at the most.
-    fn look_at(&mut self, address: SocketAddr, seldom: u32) {
         // A process that was killed and started again at once is still held for its former self. But not everybody has
         // to look after everybody: of a large cluster, about as many as would do.
         if self.sabotage.breaks(Rule::DiscoveryStops) && !self.live().is_empty() {
@@ -72,21 +62,9 @@ impl Engine {
             return;
         }
         let known = self.is_live_address(address);
-        let look = if known {
-            self.looks_after_one() && self.random.random_ratio(1, seldom)
-        } else {
-            self.guard.may_greet(self.now.instant)
-        };
+        let look = if known { self.looks_after_one() } else { self.guard.may_greet(self.now.instant) };
         if look {
             self.swim.announce(self.now.instant, address);
-        }
-    }
-
-    /// A run calls at an address. One that is held there as alive has nothing to say that its digests do not.
-    pub(super) fn beacon(&mut self, address: SocketAddr, replica: ReplicaId) {
-        let held = self.swim.member(replica);
-        if held.is_none_or(|(identity, liveness)| identity.address != address || liveness != Liveness::Alive) {
-            self.look_at(address, 1);
         }
     }
 
@@ -148,19 +126,9 @@ impl Engine {
         &self.gossip.live
     }
 
-    /// Whom to tell something that all are to hear: everybody in a small cluster; in a large one the successor on the ring
-    /// of replica ids, and a few at random.
-    pub(super) fn targets(&mut self, except: Option<ReplicaId>) -> Vec<ReplicaId> {
-        let Gossip { live, peers, .. } = &mut self.gossip;
-        let behind = (Bound::Excluded(self.own), Bound::Unbounded);
-        let next = live.range(behind).chain(live.iter()).copied().find(|peer| Some(*peer) != except);
-        let next = next.filter(|_| !self.sabotage.breaks(Rule::RandomOnly));
-        replication::targets(peers, next, except, &mut self.random)
-    }
-
-    /// To everybody in a small cluster, else to a few.
+    /// To everybody in a small cluster, else to a few at random.
     pub(super) fn broadcast(&mut self, message: &Message, except: Option<ReplicaId>) {
-        for peer in self.targets(except) {
+        for peer in replication::targets(&mut self.gossip.peers, except, &mut self.random) {
             self.send(peer, message);
         }
     }
@@ -313,7 +281,6 @@ mod tests {
         let (kinds, roles) = (BTreeSet::new(), Vec::new());
         let config = EngineConfig {
             labels: Default::default(),
-            balance: Default::default(),
             cluster,
             identity,
             timing,

@@ -11,7 +11,6 @@ use crate::crdt::{Context, Dot, Roster, codec};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::{Identity, Record};
 use crate::replication::EAGER_TO_ALL;
-use crate::roles::Balance;
 use crate::store::{BucketHashes, Digest, Report, TableName};
 use crate::time::{Instant, Stamp};
 use crate::wire::{self, Malformed, Versions};
@@ -43,10 +42,6 @@ pub(super) enum Message {
     Refused(ReplicaId),
     /// The sender asks a fellow watcher to look after this member.
     Look(ReplicaId),
-    /// The sender cannot send letters to this member, which lives: does the receiver reach it?
-    Reach(ReplicaId),
-    /// The sender reaches this member, and passes letters on.
-    Reaches(ReplicaId),
     /// The sender leaves the cluster in order.
     Leave,
     /// The sender lives, and has the receiver's name.
@@ -70,8 +65,6 @@ pub(super) struct DigestMessage {
     pub(super) wall_ms: u64,
     /// Contexts and fingerprints of the sender's map.
     pub(super) digest: Digest,
-    /// How many writes the sender knows: of two that differ, the one that knows fewer lacks some.
-    pub(super) known: u64,
     /// The fingerprint of the sender's roster.
     pub(super) roster: u64,
     /// The fingerprint of the sender's member list.
@@ -201,11 +194,8 @@ pub(super) struct MemberInfo {
     pub(super) kinds: Vec<String>,
     /// Its labels.
     pub(super) labels: BTreeMap<String, String>,
-    /// Whether it wants running roles to be moved for balance; of all members, that counts which moves the least.
-    pub(super) balance: Balance,
-    /// It is the first of the view, there is something to move for balance, and members have neither come nor gone for long
-    /// enough.
-    pub(super) calm: bool,
+    /// How busy it is, in buckets.
+    pub(super) load: u8,
     /// Whether others should rather build them, as long as there are any who can.
     pub(super) unready: bool,
     /// Whether it leaves: what runs there is to move.
@@ -222,8 +212,6 @@ pub(super) const CLAIMS: &str = "@claims";
 pub(super) const AGREE: &str = "@agree";
 /// The name of the table of role specs.
 pub(super) const ROLES: &str = "_roles";
-/// The name of the table of fencing tokens that were given.
-pub(super) const TOKENS: &str = "_tokens";
 
 /// Puts a control message into a frame.
 pub(super) fn control_frame(control: &Control) -> Bytes {

@@ -19,7 +19,6 @@
 //!
 //! [`Engine`] holds the subsystems; each file beside this one is the part of the engine that deals with one of them.
 
-mod calm;
 mod config;
 mod datagrams;
 mod departed;
@@ -34,7 +33,6 @@ mod hanging;
 mod input;
 mod join;
 mod leave;
-mod links;
 mod mail;
 mod mail_queue;
 mod members;
@@ -46,9 +44,7 @@ mod peers;
 mod placement;
 mod push;
 mod registry;
-mod relay;
 mod reporting;
-mod role_rows;
 mod roster;
 mod rows;
 mod schemas;
@@ -61,7 +57,6 @@ mod strangers;
 mod streams;
 mod system;
 mod timers;
-mod tokens;
 mod visible;
 mod waiting;
 mod work;
@@ -150,7 +145,6 @@ pub struct Engine {
     packing: rows::Packing,
     pushing: push::Pushing,
     mail: mail_queue::Mail,
-    links: links::Links,
     sabotage: Sabotage,
 }
 
@@ -211,7 +205,6 @@ impl Engine {
             packing: rows::Packing::default(),
             pushing: push::Pushing::new(now.instant),
             mail: mail_queue::Mail::default(),
-            links: links::Links::default(),
             sabotage,
             store,
             config,
@@ -236,7 +229,6 @@ impl Engine {
         match input {
             Input::Datagram { from, bytes } => self.datagram(from, &bytes),
             Input::Discovered { address } => self.discovered(address),
-            Input::Beacon { address, replica } => self.beacon(address, replica),
             Input::Stranger { address, cluster } => self.other_cluster(address, cluster),
             Input::Accepted { stream, from } => self.stream_accepted(stream, from),
             Input::Connected { stream } => self.stream_connected(stream),
@@ -276,12 +268,6 @@ impl Engine {
     #[cfg(feature = "testkit")]
     pub fn remembered(&self) -> usize {
         self.roster.len()
-    }
-
-    /// Whether a run is known and not held Down.
-    #[cfg(feature = "testkit")]
-    pub(crate) fn knows(&self, replica: ReplicaId) -> bool {
-        self.swim.member(replica).is_some_and(|(_, liveness)| liveness != crate::membership::Liveness::Down)
     }
 
     /// Who belongs to the cluster, as far as this node knows.
@@ -359,9 +345,6 @@ impl Engine {
         if self.timers.take_due(Timer::Probe, now) {
             self.probe();
         }
-        if self.timers.take_due(Timer::Links, now) {
-            self.check_links();
-        }
         if self.timers.take_due(Timer::Tick, now) {
             self.tick();
         }
@@ -387,16 +370,13 @@ impl Engine {
         self.exchange_members();
         self.update_clock_offset();
         self.publish_signals();
-        self.tell_calm();
         self.tell_lasting();
         self.leavers.retain(|replica| self.swim.member(*replica).is_some());
         self.down_since.retain(|replica, _| self.swim.member(*replica).is_some());
         self.said_down.retain(|replica| self.swim.member(*replica).is_some());
         self.tend_hearsay();
         self.tend_schemas();
-        self.tidy_roles();
         if self.formed() {
-            self.forget_tokens();
             // Its own report counts too, and a node alone is asked for it by nobody.
             self.store.report(self.now);
             self.store.collect(self.now);

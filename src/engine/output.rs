@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Event, MailEvent, Status, StreamId};
 use crate::id::NodeId;
 use crate::membership::TimingError;
-use crate::roles::{FencingToken, InstanceId, RoleChange, RoleSpecError, RoleStart};
+use crate::roles::{FencingToken, RoleSpecError, RoleStart};
 
 /// What the engine asks of the driver. To be carried out in order; none of it may block.
 #[derive(Clone, Debug)]
@@ -47,24 +46,8 @@ pub enum Output {
     StopRole {
         /// The role.
         role: String,
-        /// Which start of it.
-        started: InstanceId,
-    },
-    /// Tell the task of a role its new fencing token.
-    RaiseToken {
-        /// The role.
-        role: String,
-        /// Which start of it.
-        started: InstanceId,
-        /// The token.
+        /// The token it was started with.
         token: FencingToken,
-    },
-    /// End the task of a role now, though its stop grace is not over; it was asked to end before.
-    AbortRole {
-        /// The role.
-        role: String,
-        /// Which start of it.
-        started: InstanceId,
     },
     /// What this node sees of the cluster changed.
     Status(Arc<Status>),
@@ -97,32 +80,21 @@ pub enum Reply {
     Stats(Box<super::EngineStats>),
     /// It is done.
     Done,
-    /// The roles are as was asked; and what that changed.
-    Role(Box<RoleChange>),
+    /// The roles are as was asked.
+    Role {
+        /// Whether they were not before.
+        changed: bool,
+    },
     /// It was not done, for this reason.
     Denied(Denial),
     /// This node left, and another member holds every write of its own.
     Left,
     /// This node left, but these own rows are known to no other member, as `table/key`.
     LeftWithUnsaved(Vec<String>),
-    /// This node left, and tasks of roles had to be aborted for it.
-    LeftWithAborted {
-        /// Which roles, and how long each task had to end.
-        aborted: Vec<(String, Duration)>,
-        /// These own rows are known to no other member, as `table/key`.
-        unsaved: Vec<String>,
-    },
     /// Why the role is where it is; `None` if nobody asked for one of that name.
     Explained(Option<Box<crate::roles::Explanation>>),
     /// What would move.
     Moves(Result<Vec<crate::roles::Move>, crate::roles::WhatIfError>),
-}
-
-impl Reply {
-    /// Whether the node has left with it.
-    pub(crate) fn is_left(&self) -> bool {
-        matches!(self, Self::Left | Self::LeftWithUnsaved(_) | Self::LeftWithAborted { .. })
-    }
 }
 
 /// Why a command was not carried out. Nothing was changed.
@@ -144,16 +116,16 @@ pub enum Denial {
     /// The role cannot be.
     #[error(transparent)]
     Role(RoleSpecError),
-    /// A newer spec of the role stands, or a newer removal of it.
+    /// A newer spec of the role stands.
     #[error(
-        "the role {role:?} stands or was removed in revision {standing}, above {revision}; ask with that one or a higher one"
+        "the role {role:?} stands in revision {standing}, above {revision}; give it a higher one, or remove the role first"
     )]
     OlderRole {
         /// The role.
         role: String,
         /// The revision that was refused.
         revision: u64,
-        /// The one that stands.
+        /// That of the spec that stands.
         standing: u64,
     },
     /// The node leaves.

@@ -6,15 +6,14 @@ use super::drawn::Drawn;
 use super::event::Unplaced;
 use super::{Engine, Event};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{Balance, Candidate, ClaimState, Holding, InstanceId, PartitionPolicy, RoleSpec};
+use crate::roles::{Candidate, ClaimState, FencingToken, Holding, PartitionPolicy, RoleSpec};
 
 /// What was told already.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    balance: Option<Balance>,
     unplaced: BTreeMap<String, Unplaced>,
     /// Who gave up which role, and which instance of it.
-    gave_up: BTreeMap<(String, ReplicaId), InstanceId>,
+    gave_up: BTreeMap<(String, ReplicaId), FencingToken>,
 }
 
 /// Whether a member can host a role at all: it can build it and has the labels that it asks for.
@@ -70,13 +69,6 @@ impl Drawn {
 }
 
 impl Told {
-    /// Whether it is news that another balance counts than this node is configured with.
-    fn balance(&mut self, drawn: &Drawn, declared: Balance) -> Option<Event> {
-        let standing = Some(drawn.balance).filter(|standing| *standing != declared);
-        let news = std::mem::replace(&mut self.balance, standing) != standing;
-        standing.filter(|_| news).map(|standing| Event::BalanceDiffers { standing, declared })
-    }
-
     /// What is new about roles without a place.
     fn places(&mut self, drawn: &Drawn) -> Vec<Event> {
         let mut told = Vec::new();
@@ -103,7 +95,7 @@ impl Told {
         for Holding { role, holder, claim } in &drawn.holdings {
             let key = (role.clone(), *holder);
             let ClaimState::Failed { why, until_ms } = &claim.state else { continue };
-            if self.gave_up.insert(key, claim.started) != Some(claim.started)
+            if self.gave_up.insert(key, claim.token) != Some(claim.token)
                 && let Some(node) = drawn.node(*holder)
             {
                 let (role, node, replica) = (role.clone(), node.clone(), *holder);
@@ -132,7 +124,6 @@ impl Engine {
         }
         let drawn = self.work.drawn();
         let mut told = self.told_roles.places(drawn);
-        told.extend(self.told_roles.balance(drawn, self.config.balance));
         told.extend(self.told_roles.failures(drawn, |role, holder| self.work.has_claim(role, holder)));
         told.into_iter().for_each(|event| self.event(event));
     }
@@ -141,7 +132,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roles::{self, Claim, FencingToken};
+    use crate::roles::{self, Claim, Picture};
     use crate::time::Stamp;
 
     fn member(replica: u64, kinds: &[&str], zone: &str) -> Candidate {
@@ -156,9 +147,8 @@ mod tests {
 
     fn claim(role: &str, holder: u64, state: ClaimState) -> Holding {
         let holder = ReplicaId(holder);
-        let started = InstanceId { stamp: Stamp(1), replica: holder };
         let token = FencingToken { stamp: Stamp(1), replica: holder };
-        Holding { role: role.to_owned(), holder, claim: Claim { started, token, state, pinned: false, handed: None } }
+        Holding { role: role.to_owned(), holder, claim: Claim { token, state, pinned: false, handed: None } }
     }
 
     fn failed(why: &str) -> ClaimState {
@@ -167,8 +157,9 @@ mod tests {
 
     fn drawn(candidates: Vec<Candidate>, spec: RoleSpec, holdings: Vec<Holding>) -> Drawn {
         let mut drawn = Drawn { candidates, roles: vec![spec], holdings, ..Drawn::default() };
-        drawn.roster = 1;
-        drawn.assignment = roles::assign(&drawn.picture());
+        let picture =
+            Picture { candidates: &drawn.candidates, roles: &drawn.roles, holdings: &drawn.holdings, roster: 1 };
+        drawn.assignment = roles::assign(&picture);
         drawn
     }
 

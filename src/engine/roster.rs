@@ -15,9 +15,9 @@ use crate::replication;
 use crate::sabotage::Rule;
 use crate::time::Instant;
 
-/// So many replicas of a roster surely fit a datagram that every path takes: each takes 10 bytes for its id, 5 for its length, 10 for its boot
+/// So many replicas of a roster surely fit a datagram: each takes 10 bytes for its id, 5 for its length, 10 for its boot
 /// and 66 for the longest name.
-pub(super) const PART: usize = 12;
+pub(super) const PART: usize = 14;
 
 /// So many datagrams are spent on one change of the roster.
 const MOST_PARTS: usize = 4;

@@ -113,7 +113,7 @@ impl Engine {
 
     /// Sends rows in datagrams to whom rows are sent; those that fit none are offered.
     pub(super) fn spread(&mut self, rows: &[Row]) {
-        let targets = self.targets(None);
+        let targets = replication::targets(&mut self.gossip.peers, None, &mut self.random);
         if targets.is_empty() {
             return;
         }
@@ -135,7 +135,7 @@ impl Engine {
         let (now, all_fit) = (self.now.instant, packed.too_large.is_empty());
         let is_sparse = self.pushing.is_sparse(now, packed.bodies.len(), all_fit);
         if is_sparse {
-            let targets = self.targets(None);
+            let targets = replication::targets(&mut self.gossip.peers, None, &mut self.random);
             self.send_packed(packed.bodies, &targets);
         }
         is_sparse

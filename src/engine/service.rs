@@ -7,14 +7,14 @@
 //! ```
 //!
 //! What this node could not see begins when it could: a host is missing from when it is found Down. One thing is known
-//! afterwards: two sides of a cut learn of their overlap when they meet, and the claims tell when it began.
+//! afterwards: two sides of a cut learn of their overlap when they meet, and the fencing tokens tell when it began.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Engine, Event};
 use crate::id::ReplicaId;
-use crate::roles::{Claim, ClaimState, Holding, InstanceId};
+use crate::roles::{Claim, ClaimState, FencingToken, Holding};
 use crate::time::{Instant, Stamp};
 
 /// What lasts for so long is told of although it is not over.
@@ -57,7 +57,7 @@ struct Watched {
 /// Make before break: the old instance ends when its successor runs.
 #[derive(Debug)]
 struct Yielding {
-    started: InstanceId,
+    token: FencingToken,
     to: ReplicaId,
     /// When it was seen that the old one ends, or has ended. Then the successor runs, though its claim may be late.
     ends: Option<Instant>,
@@ -94,7 +94,7 @@ pub(super) struct Moment<'a> {
     pub(super) view: &'a BTreeSet<ReplicaId>,
     /// An overlap that was over sooner was none: rows that came in another order than they were written look like that.
     pub(super) shortest: Duration,
-    /// The time by the clock of the cluster, as starts have it.
+    /// The time by the clock of the cluster, as tokens have it.
     pub(super) stamp: &'a mut dyn FnMut() -> Stamp,
 }
 
@@ -138,13 +138,13 @@ impl Watched {
     fn look_at_handovers(&mut self, moment: &Moment<'_>, seen: &Seen<'_>) {
         for Holding { holder, claim, .. } in seen.claims {
             if let ClaimState::Yielding { to } = claim.state {
-                self.yielding.insert(*holder, Yielding { started: claim.started, to, ends: None });
+                self.yielding.insert(*holder, Yielding { token: claim.token, to, ends: None });
             }
         }
         let now = moment.now;
         self.yielding.retain(|holder, yielding| {
             let claim = claim_of(seen.claims, *holder);
-            if !moment.view.contains(holder) || claim.is_some_and(|claim| claim.started != yielding.started) {
+            if !moment.view.contains(holder) || claim.is_some_and(|claim| claim.token != yielding.token) {
                 return false;
             }
             match claim.map(|claim| &claim.state) {
@@ -161,12 +161,12 @@ impl Watched {
     }
 
     /// When each instance was started. Who hands over and his successor are one.
-    fn instances(&self, claims: &[Holding]) -> Vec<InstanceId> {
+    fn instances(&self, claims: &[Holding]) -> Vec<FencingToken> {
         let counts = |Holding { holder, claim, .. }: &&Holding| {
             let handed = claim.successor().is_some_and(|to| took_over(claims, claim, to));
             claim.occupies() && !handed && !self.yielding.contains_key(holder)
         };
-        claims.iter().filter(counts).map(|holding| holding.claim.started).collect()
+        claims.iter().filter(counts).map(|holding| holding.claim.token).collect()
     }
 
     /// How many instances answer.
@@ -250,7 +250,7 @@ fn claim_of(claims: &[Holding], holder: ReplicaId) -> Option<&Claim> {
 }
 
 fn took_over(claims: &[Holding], former: &Claim, to: ReplicaId) -> bool {
-    claims.iter().any(|other| other.holder == to && other.claim.occupies() && other.claim.started > former.started)
+    claims.iter().any(|other| other.holder == to && other.claim.occupies() && other.claim.token > former.token)
 }
 
 impl Engine {

@@ -3,7 +3,6 @@
 use ClaimState::{Draining, Running, Starting, Stopped};
 
 use super::*;
-use crate::roles::FencingToken;
 
 const WALL_MS: u64 = 1_000_000;
 
@@ -44,13 +43,11 @@ impl Watch {
 
 fn claim(holder: u64, start_ms: u64, state: &ClaimState) -> Holding {
     let holder = ReplicaId(holder);
-    let started = InstanceId { stamp: Stamp::from_millis(WALL_MS + start_ms), replica: holder };
-    // As after a heal.
-    let token = FencingToken { stamp: Stamp::from_millis(WALL_MS * 2), replica: holder };
+    let token = FencingToken { stamp: Stamp::from_millis(WALL_MS + start_ms), replica: holder };
     Holding {
         role: "gate".to_owned(),
         holder,
-        claim: Claim { started, token, state: state.clone(), pinned: false, handed: None },
+        claim: Claim { token, state: state.clone(), pinned: false, handed: None },
     }
 }
 

@@ -88,8 +88,6 @@ impl Engine {
         };
         pull.rows += rows.len() as u64;
         let merged = if pull.buckets.is_some() {
-            // One of them may win though its dot was known, and is then no news.
-            self.work.note(&rows);
             self.store.merge_buckets(self.now, rows)
         } else {
             self.store.merge(self.now, rows)

@@ -56,16 +56,6 @@ pub struct EngineStats {
     pub bucket_pulls: u64,
     /// Peers that rows were pushed to and that did not keep up: what they miss was left to sessions.
     pub pushes_given_up: u64,
-    /// Links to members that live that were found broken.
-    pub links_broken: u64,
-    /// Letters of this node that went over another member, since their link was broken.
-    pub sent_over_relays: u64,
-    /// Letters that were passed on here between two others.
-    pub relayed: u64,
-    /// Their bytes.
-    pub relayed_bytes: u64,
-    /// Letters that were not passed on: too many, too large, or this node did not reach the receiver either.
-    pub relays_refused: u64,
     /// Times the operating system said that a datagram did not arrive.
     pub unreachable: u64,
     /// Own system rows that the store did not take.
@@ -187,8 +177,7 @@ impl Engine {
         let host = |holding: &Holding| {
             let (replica, claim) = (holding.holder, &holding.claim);
             let node = drawn.node(replica)?.clone();
-            let (started, token) = (claim.started, claim.token);
-            Some(RoleHost { node, replica, started, token, state: claim.state.clone() })
+            Some(RoleHost { node, replica, token: claim.token, state: claim.state.clone() })
         };
         let hosts_of = |role: &str| {
             let mut hosts: Vec<RoleHost> = drawn.claims_of(role).iter().filter_map(host).collect();
@@ -199,13 +188,6 @@ impl Engine {
             let assigned = drawn.assignment.hosts(&spec.name);
             RoleStatus {
                 spec: spec.clone(),
-                origin: self
-                    .work
-                    .system
-                    .roles()
-                    .standing(&spec.name)
-                    .map(|((_, origin), _)| origin)
-                    .unwrap_or_default(),
                 candidates: drawn.able(spec),
                 wanted: if drawn.is_held_back(spec) { 0 } else { spec.count },
                 assigned: assigned.iter().filter_map(|replica| drawn.node(*replica).cloned()).collect(),

@@ -168,7 +168,7 @@ impl Engine {
     fn lost(&mut self, stream: StreamId, state: &Stream, refused: bool, refusal: Option<&Refusal>) {
         let now = self.now.instant;
         if let (Purpose::Mail, Some(peer)) = (state.purpose, state.peer) {
-            return self.mail_ended(peer, stream, matches!(state.phase, StreamPhase::Connecting));
+            return self.mail_ended(peer, stream);
         }
         let Some(peer) = state.peer.filter(|_| state.outgoing) else { return };
         match (state.purpose, &state.phase) {
@@ -187,12 +187,7 @@ impl Engine {
     }
 
     pub(super) fn close_watch(&mut self, target: ReplicaId) {
-        self.close_outgoing(Purpose::Watch, target);
-    }
-
-    /// Closes a stream that this node opened, in order: nothing waits for it any more.
-    pub(super) fn close_outgoing(&mut self, purpose: Purpose, target: ReplicaId) {
-        if let Some(stream) = self.streams.find(true, purpose, target) {
+        if let Some(stream) = self.streams.find(true, Purpose::Watch, target) {
             self.streams.open.remove(&stream);
             self.outputs.push_back(Output::Close { stream });
         }
@@ -206,8 +201,6 @@ impl Engine {
         for stream in streams {
             self.drop_stream(stream, None);
         }
-        self.forget_link(peer);
-        self.lost_relay(peer);
     }
 
     pub(super) fn frame(&mut self, stream: StreamId, control: &Control) {
@@ -379,9 +372,6 @@ impl Engine {
         if state.purpose == Purpose::Mail {
             state.phase = StreamPhase::Mail;
             return self.mail_welcomed(identity.replica, stream);
-        }
-        if state.purpose == Purpose::Join {
-            self.join_welcomed(identity.replica);
         }
         self.session_welcomed(stream, identity.replica, roster, members);
     }

@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES, TOKENS};
-use super::role_rows::RoleRows;
+use super::message::{AGREE, CLAIMS, MEMBERS, MemberInfo, ROLES};
 use crate::convergence::Fingerprint;
 use crate::id::ReplicaId;
-use crate::roles::{Claim, FencingToken, Given, InstanceId, split_token_key};
-use crate::sabotage::Sabotage;
-use crate::signals;
+use crate::roles::{Claim, RoleSpec};
 use crate::store::{Key, Store, TableName, split_owner_key};
 use crate::wire;
 
@@ -20,19 +17,12 @@ pub(super) struct Tables {
     pub(super) claims: TableName,
     pub(super) agree: TableName,
     pub(super) roles: TableName,
-    pub(super) tokens: TableName,
-    /// How busy each member is.
-    pub(super) signals: TableName,
 }
 
 impl Tables {
-    fn all(&self) -> [&TableName; 6] {
-        [&self.members, &self.claims, &self.agree, &self.roles, &self.tokens, &self.signals]
-    }
-
     /// Whether the picture is drawn from this table; there are other reserved ones.
     pub(super) fn has(&self, table: &TableName) -> bool {
-        self.all().contains(&table)
+        [&self.members, &self.claims, &self.agree, &self.roles].contains(&table)
     }
 }
 
@@ -41,7 +31,6 @@ pub(super) struct System {
     pub(super) tables: Tables,
     decoded: Decoded,
     stale: Stale,
-    sabotage: Sabotage,
 }
 
 /// What stands in the rows, as far as it can be read.
@@ -50,9 +39,7 @@ struct Decoded {
     members: BTreeMap<ReplicaId, MemberInfo>,
     reports: BTreeMap<ReplicaId, Fingerprint>,
     claims: BTreeMap<(String, ReplicaId), Claim>,
-    roles: RoleRows,
-    given: Given,
-    loads: BTreeMap<ReplicaId, u8>,
+    roles: BTreeMap<Key, RoleSpec>,
 }
 
 /// What has to be read again.
@@ -62,17 +49,10 @@ enum Stale {
 }
 
 impl System {
-    pub(super) fn new(sabotage: Sabotage) -> Self {
+    pub(super) fn new() -> Self {
         let name = |name| TableName::new(name).expect("the names of system tables are well formed");
-        let tables = Tables {
-            members: name(MEMBERS),
-            claims: name(CLAIMS),
-            agree: name(AGREE),
-            roles: name(ROLES),
-            tokens: name(TOKENS),
-            signals: name(signals::TABLE),
-        };
-        Self { tables, decoded: Decoded::default(), stale: Stale::All, sabotage }
+        let tables = Tables { members: name(MEMBERS), claims: name(CLAIMS), agree: name(AGREE), roles: name(ROLES) };
+        Self { tables, decoded: Decoded::default(), stale: Stale::All }
     }
 
     /// This row may have changed.
@@ -87,8 +67,8 @@ impl System {
         self.stale = Stale::All;
     }
 
-    /// Reads what may have changed. Every token that is read, in a claim or by itself, goes through `see`.
-    pub(super) fn refresh(&mut self, store: &Store, mut see: impl FnMut(&str, FencingToken, InstanceId)) {
+    /// Reads what may have changed. Every claim that is read goes through `see`.
+    pub(super) fn refresh(&mut self, store: &Store, mut see: impl FnMut(&str, &Claim)) {
         match std::mem::replace(&mut self.stale, Stale::Rows(BTreeSet::new())) {
             Stale::Rows(rows) => {
                 for (table, key) in rows {
@@ -97,17 +77,14 @@ impl System {
                 }
                 debug_assert!(self.is_true_to(store));
             }
-            Stale::All => self.decoded = Decoded::read(&self.tables, store, self.sabotage, &mut see),
+            Stale::All => self.decoded = Decoded::read(&self.tables, store, &mut see),
         }
     }
 
     /// Whether the rows that nobody but engines writes are in the store as they were read.
     fn is_true_to(&self, store: &Store) -> bool {
-        let Decoded { members, reports, claims, given, loads, .. } =
-            Decoded::read(&self.tables, store, self.sabotage, &mut |_, _, _| {});
-        let own = &self.decoded;
-        (&members, &reports, &claims) == (&own.members, &own.reports, &own.claims)
-            && (&given, &loads) == (&own.given, &own.loads)
+        let Decoded { members, reports, claims, .. } = Decoded::read(&self.tables, store, &mut |_, _| {});
+        (&members, &reports, &claims) == (&self.decoded.members, &self.decoded.reports, &self.decoded.claims)
     }
 
     /// What each member says of itself.
@@ -125,31 +102,16 @@ impl System {
         &self.decoded.claims
     }
 
-    /// The fencing tokens that were given.
-    pub(super) fn given(&self) -> &Given {
-        &self.decoded.given
-    }
-
-    /// The bucket of the load that a member published last; 0 if it published none.
-    pub(super) fn load(&self, member: ReplicaId) -> u8 {
-        self.decoded.loads.get(&member).copied().unwrap_or_default()
-    }
-
-    /// What is asked for under each role's name.
-    pub(super) fn roles(&self) -> &RoleRows {
-        &self.decoded.roles
+    /// The roles that are asked for.
+    pub(super) fn roles(&self) -> impl Iterator<Item = &RoleSpec> {
+        self.decoded.roles.values()
     }
 }
 
 impl Decoded {
-    fn read(
-        tables: &Tables,
-        store: &Store,
-        sabotage: Sabotage,
-        see: &mut impl FnMut(&str, FencingToken, InstanceId),
-    ) -> Self {
-        let mut decoded = Self { roles: RoleRows::new(sabotage), ..Self::default() };
-        for table in tables.all() {
+    fn read(tables: &Tables, store: &Store, see: &mut impl FnMut(&str, &Claim)) -> Self {
+        let mut decoded = Self::default();
+        for table in [&tables.members, &tables.claims, &tables.agree, &tables.roles] {
             for (key, value) in store.table(table).snapshot().iter() {
                 decoded.put(tables, table, &key, Some(&value), see);
             }
@@ -164,30 +126,24 @@ impl Decoded {
         table: &TableName,
         key: &Key,
         value: Option<&[u8]>,
-        see: &mut impl FnMut(&str, FencingToken, InstanceId),
+        see: &mut impl FnMut(&str, &Claim),
     ) {
         if *table == tables.roles {
-            return self.roles.put(key, value);
-        }
-        if *table == tables.tokens {
-            let Some((role, token)) = split_token_key(key) else { return };
-            let started = decode(value).map(|stamp| InstanceId { stamp, replica: token.replica });
-            started.iter().for_each(|started| see(role, token, *started));
-            return self.given.set(role, token, started);
+            // Under another key its name could stand there twice.
+            let spec = decode(value).filter(|spec: &RoleSpec| spec.name.as_bytes() == &**key);
+            return set(&mut self.roles, key.clone(), spec);
         }
         let Some((owner, name)) = split_owner_key(key) else { return };
         if *table == tables.claims {
-            let (Ok(role), claim) = (String::from_utf8(name.to_vec()), decode::<Claim>(value)) else { return };
-            if let Some(Claim { token, started, .. }) = &claim {
-                see(&role, *token, *started);
+            let (Ok(role), claim) = (String::from_utf8(name.to_vec()), decode(value)) else { return };
+            if let Some(claim) = &claim {
+                see(&role, claim);
             }
             set(&mut self.claims, (role, owner), claim);
         } else if !name.is_empty() {
             // One row each is what a member has to say here.
         } else if *table == tables.agree {
             set(&mut self.reports, owner, decode(value));
-        } else if *table == tables.signals {
-            set(&mut self.loads, owner, value.map(signals::load_in));
         } else if *table == tables.members {
             set(&mut self.members, owner, decode(value));
         }

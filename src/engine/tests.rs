@@ -30,7 +30,6 @@ pub(super) fn engine(formed: bool) -> Engine {
         timing: Timing::local(),
         kinds: BTreeSet::new(),
         labels: Default::default(),
-        balance: Default::default(),
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,

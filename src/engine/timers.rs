@@ -24,8 +24,6 @@ pub(super) enum Timer {
     Tick,
     /// Ask those that somebody who awaits convergence, or who leaves, is waiting for.
     Probe,
-    /// Look after streams of letters on which no sign comes, and after links that are broken.
-    Links,
     /// Offer to build roles again.
     Ready,
     /// End rows whose time is over.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::leave::Patience;
 use super::timers::Timer;
 use super::{Command, Denial, Engine, Output, Reply};
 use crate::id::{NodeId, ReplicaId};
-use crate::roles::{ClaimState, RoleChange};
+use crate::roles::ClaimState;
 use crate::time::Instant;
 
 /// How often the others are asked while somebody waits.
@@ -53,13 +52,8 @@ impl Engine {
                 let done = self.evict_node(&node);
                 self.reply(request, done);
             }
-            Command::Leave { request, patience_ms, stop_grace_ms, deadline_ms } => {
-                let patience = Patience {
-                    hand_over: Duration::from_millis(patience_ms),
-                    stop_grace: Duration::from_millis(stop_grace_ms),
-                    deadline: deadline_ms.map(Duration::from_millis),
-                };
-                self.begin_leaving(request, patience);
+            Command::Leave { request, patience_ms } => {
+                self.begin_leaving(request, Duration::from_millis(patience_ms));
             }
             Command::AddRole { request, spec } => {
                 let done = self.add_role(*spec);
@@ -83,8 +77,8 @@ impl Engine {
         self.outputs.push_back(Output::Reply { request, reply });
     }
 
-    fn reply_role(&mut self, request: u64, done: Result<RoleChange, Denial>) {
-        let reply = done.map_or_else(Reply::Denied, |change| Reply::Role(Box::new(change)));
+    fn reply_role(&mut self, request: u64, done: Result<bool, Denial>) {
+        let reply = done.map_or_else(Reply::Denied, |changed| Reply::Role { changed });
         self.outputs.push_back(Output::Reply { request, reply });
     }
 
@@ -106,18 +100,8 @@ impl Engine {
             .collect();
         for member in behind {
             self.ask_digest(member, true);
-            if !self.answered_of_late(member) {
-                self.look_after_link(member);
-            }
         }
         self.timers.set_earlier(Timer::Probe, self.now.instant + ASK_AGAIN);
-    }
-
-    /// Whether a member answered since the wait began, or the wait is too short to say.
-    fn answered_of_late(&self, member: ReplicaId) -> bool {
-        let since = self.waiting.since;
-        let answered = self.peers.get(member).and_then(|peer| peer.last.as_ref()).is_some_and(|(at, _)| *at >= since);
-        answered || self.now.instant.since(since) < self.config.timing.membership.suspicion
     }
 
     fn compared_of(&self, member: ReplicaId) -> Option<crate::replication::Compared> {
@@ -175,8 +159,7 @@ impl Engine {
         let name = self.name_of(member);
         let last = self.peers.get(member).and_then(|peer| peer.last.as_ref());
         let Some((_, last)) = last.filter(|(heard, _)| *heard >= self.waiting.since) else {
-            let silent = format!("member {name} has not said yet where it stands");
-            return Some(self.missing_link(member).map_or(silent.clone(), |link| format!("{silent}: {link}")));
+            return Some(format!("member {name} has not said yet where it stands"));
         };
         if last.roster != own.roster {
             return Some(format!("member {name} has another roster: {:016x}, here {:016x}", last.roster, own.roster));
@@ -235,7 +218,6 @@ mod tests {
             timing: Timing::local(),
             kinds: Default::default(),
             labels: Default::default(),
-            balance: Default::default(),
             roles: Vec::new(),
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
             departed_authors: EngineConfig::DEPARTED_AUTHORS,

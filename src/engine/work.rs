@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use super::calm::Calm;
 use super::drawn::Drawn;
 use super::message::MemberInfo;
 use super::reporting::Reporting;
@@ -17,7 +16,7 @@ use crate::convergence::Fingerprint;
 use crate::convergence::{Agreement, Edge};
 use crate::id::ReplicaId;
 use crate::replication::EAGER_TO_ALL;
-use crate::roles::{Claim, ClaimState, InstanceId, Permit, RoleReport, RoleSpec, Scene, Supervisor, SupervisorOutput};
+use crate::roles::{Claim, ClaimState, Permit, RoleReport, Supervisor, SupervisorOutput};
 use crate::sabotage::{Rule, Sabotage};
 use crate::store::{Key, Row, TableName, owner_key};
 use crate::time::{Instant, Now};
@@ -32,15 +31,13 @@ pub(super) struct Work {
     supervisor: Supervisor,
     pub(super) drawn: Drawn,
     pub(super) system: System,
-    pub(super) calm: Calm,
     sabotage: Sabotage,
 }
 
-/// What has to be done anew. Loads mostly matter to nothing, reports change nothing but the agreement; the picture is dear.
+/// What has to be done anew. Reports come from everybody and change nothing but the agreement; the picture is dear.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Stale {
     Nothing,
-    Loads,
     Agreement,
     Picture,
 }
@@ -54,8 +51,7 @@ impl Work {
             supervisor: Supervisor::new(own, seed).sabotaged(sabotage),
             sabotage,
             drawn: Drawn::default(),
-            system: System::new(sabotage),
-            calm: Calm::default(),
+            system: System::new(),
         }
     }
 
@@ -66,11 +62,6 @@ impl Work {
     /// Something changed that the picture is drawn from.
     pub(super) fn redraw(&mut self) {
         self.stale = Stale::Picture;
-    }
-
-    /// This node published another load.
-    pub(super) fn reload(&mut self) {
-        self.stale = self.stale.max(Stale::Loads);
     }
 
     /// Rows of the system tables may have changed of which nothing was said.
@@ -86,12 +77,7 @@ impl Work {
                 continue;
             }
             self.system.note(&row.table, &row.key);
-            let tables = &self.system.tables;
-            let stale = match () {
-                () if row.table == tables.agree || row.table == tables.tokens => Stale::Agreement,
-                () if row.table == tables.signals => Stale::Loads,
-                () => Stale::Picture,
-            };
+            let stale = if row.table == self.system.tables.agree { Stale::Agreement } else { Stale::Picture };
             self.stale = self.stale.max(stale);
         }
     }
@@ -114,11 +100,6 @@ impl Work {
         self.supervisor.idle()
     }
 
-    /// The roles whose tasks may run here.
-    pub(super) fn unfinished(&self) -> impl Iterator<Item = (&str, InstanceId, &RoleSpec)> {
-        self.supervisor.unfinished()
-    }
-
     /// No role runs here, and whoever was to have one has it.
     pub(super) fn handed_over(&self) -> bool {
         self.supervisor.handed_over()
@@ -137,12 +118,6 @@ impl Work {
     pub(super) fn note_row(&mut self, table: &TableName, key: &Key) {
         self.system.note(table, key);
         self.redraw();
-    }
-
-    /// This row of the table of tokens changed.
-    pub(super) fn note_tokens(&mut self, table: &TableName, key: &Key) {
-        self.system.note(table, key);
-        self.stale = self.stale.max(Stale::Agreement);
     }
 
     /// Whether somebody claims a role, in the view or not.
@@ -215,23 +190,8 @@ impl Work {
             if running != hosts.iter().copied().collect() {
                 return Some(format!("role {:?} runs on {} of {} hosts", spec.name, running.len(), hosts.len()));
             }
-            if let Some(why) = self.unsettled_tokens(&spec.name, &running) {
-                return Some(why);
-            }
         }
         None
-    }
-
-    /// An instance of a role whose token is about to be raised, or tokens that are about to be removed.
-    fn unsettled_tokens(&self, role: &str, running: &BTreeSet<ReplicaId>) -> Option<String> {
-        let (drawn, given) = (&self.drawn, self.system.given());
-        let ended = given.ended(&drawn.picture(), &drawn.assignment, role)?;
-        let mut claims = drawn.claims_of(role).iter();
-        if let Some(low) = claims.find(|holding| ended > holding.claim.token && running.contains(&holding.holder)) {
-            return Some(format!("role {role:?} is given a higher token at {}", self.name_of(low.holder)));
-        }
-        let obsolete = given.obsolete(role, ended).next();
-        obsolete.map(|token| format!("the token {token} of role {role:?} is about to be forgotten"))
     }
 }
 
@@ -250,8 +210,7 @@ impl Engine {
             node,
             kinds,
             labels: self.config.labels.clone(),
-            balance: self.config.balance,
-            calm: self.work.calm.told,
+            load: self.signals.load(),
             unready: self.is_unready(),
             leaves: self.leaving.is_some(),
             late: self.is_late(),
@@ -260,12 +219,11 @@ impl Engine {
         self.work.redraw();
     }
 
-    /// Writes a row of this node's own into a system table. Returns whether the store took it.
-    pub(super) fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) -> bool {
+    fn put_own(&mut self, table: TableName, name: &[u8], value: &[u8]) {
         self.work.system.note(&table, &Key::from(owner_key(self.own, name)));
-        let taken = self.store.put_own(self.now, &table, name, value).is_ok();
-        self.stats.own_writes_refused += u64::from(!taken);
-        taken
+        if self.store.put_own(self.now, &table, name, value).is_err() {
+            self.stats.own_writes_refused += 1;
+        }
     }
 
     pub(super) fn work_deadline(&mut self) {
@@ -280,13 +238,8 @@ impl Engine {
 
     pub(super) fn role_report(&mut self, report: RoleReport) {
         let told = match &report {
-            RoleReport::Running { role, started } => {
-                // One that is not known is old, and there is nothing to tell of it.
-                let Some(token) = self.work.supervisor.token_of(role, *started) else { return };
-                Event::RoleStarted { role: role.clone(), token }
-            }
+            RoleReport::Running { role, token } => Event::RoleStarted { role: role.clone(), token: *token },
             RoleReport::Stopped { role, aborted_after: Some(after), .. } => {
-                self.note_aborted(role, *after);
                 Event::RoleAborted { role: role.clone(), after: *after }
             }
             RoleReport::Stopped { role, .. } => {
@@ -306,16 +259,12 @@ impl Engine {
             return false;
         }
         let mut moved = false;
-        let mut stale =
+        let stale =
             if self.may_catch_up() { std::mem::replace(&mut self.work.stale, Stale::Nothing) } else { Stale::Nothing };
-        if (Stale::Loads..Stale::Picture).contains(&stale) && self.read_loads() {
-            stale = Stale::Picture;
-        }
         if stale == Stale::Picture {
             self.status.dirty = true;
             self.draw();
-            moved |= self.work.is_stale();
-            self.tend_roles();
+            moved |= self.tend_roles();
             self.tell_placement();
             self.measure_service();
             self.report_fingerprint();
@@ -324,22 +273,15 @@ impl Engine {
             self.caught_up();
             self.agree();
             let (work, store, now) = (&mut self.work, &self.store, self.now);
-            let (permit, drawn, given) = (work.permit(), &work.drawn, work.system.given());
-            let scene = Scene { permit, picture: &drawn.picture(), assignment: &drawn.assignment, given };
-            work.supervisor.decide(now, &scene, &mut || store.tick(now));
-            moved |= self.remove_obsolete_tokens();
+            let (permit, drawn) = (work.permit(), &work.drawn);
+            work.supervisor.decide(now, permit, &drawn.picture(), &drawn.assignment, &mut || store.tick(now));
         }
         while let Some(output) = self.work.supervisor.poll() {
             moved = true;
             match output {
                 SupervisorOutput::Claim { role, claim } => self.write_claim(&role, claim.as_ref()),
-                SupervisorOutput::Give { role, token, started } => self.give_token(&role, token, started),
                 SupervisorOutput::Start(start) => self.outputs.push_back(Output::StartRole(start)),
-                SupervisorOutput::Raise { role, started, token } => {
-                    self.event(Event::RoleTokenRaised { role: role.clone(), token });
-                    self.outputs.push_back(Output::RaiseToken { role, started, token });
-                }
-                SupervisorOutput::Stop { role, started } => self.outputs.push_back(Output::StopRole { role, started }),
+                SupervisorOutput::Stop { role, token } => self.outputs.push_back(Output::StopRole { role, token }),
             }
         }
         moved
@@ -349,7 +291,7 @@ impl Engine {
         self.work.redraw();
         let table = self.work.system.tables.claims.clone();
         match claim {
-            Some(claim) => drop(self.put_own(table, role.as_bytes(), &wire::encode(claim))),
+            Some(claim) => self.put_own(table, role.as_bytes(), &wire::encode(claim)),
             None => {
                 self.work.system.note(&table, &Key::from(owner_key(self.own, role.as_bytes())));
                 if self.store.remove_own(self.now, &table, role.as_bytes()).is_err() {
@@ -363,7 +305,7 @@ impl Engine {
     pub(super) fn refresh(&mut self) {
         let Work { system, supervisor, .. } = &mut self.work;
         // Also claims of owners outside the view: every new token has to be above them.
-        system.refresh(&self.store, |role, token, started| supervisor.see(role, token, started));
+        system.refresh(&self.store, |role, claim| supervisor.see(role, claim.token));
     }
 
     /// Reports at once, as long as that does not happen all the time in a large cluster.

@@ -11,12 +11,9 @@ use crate::wire::Malformed;
 /// Up to this many peers the author sends to everybody, and nobody forwards.
 pub const EAGER_TO_ALL: usize = 16;
 
-/// Beyond that, author and forwarders send to this many peers each: to their successor on the ring of replica ids, and to
-/// others at random. Random peers alone reach about 98 % (1 - e^-4 of those not yet reached, in the fixpoint of Demers et
-/// al., "Epidemic algorithms for replicated database maintenance", 1987, section 1.4), and every change in a large cluster
-/// is followed by a report of each member, so nearly every member missed one of them and opened sessions for it. With one
-/// edge each along a ring, the graph is connected, and flooding it reaches all unless a datagram is lost (Lin, Marzullo and
-/// Masini, "Gossip versus deterministic flooding", 1999). Repair reaches the rest.
+/// Beyond that, author and forwarders send to this many random peers each. A rumour that everybody passes on to 4
+/// others reaches about 98 % (1 - e^-4 of those not yet reached, in the fixpoint of Demers et al., "Epidemic algorithms
+/// for replicated database maintenance", 1987, section 1.4); repair reaches the rest.
 pub const FANOUT: usize = 4;
 
 /// Rows made ready to send.
@@ -70,22 +67,15 @@ pub fn unpack(body: &[u8]) -> Result<Vec<Row>, Malformed> {
     Rows::new(body).collect()
 }
 
-/// Whom to send rows to: everybody in a small cluster, else `next` and a few at random, who are drawn to the front of the
-/// list.
-pub fn targets(
-    peers: &mut [ReplicaId],
-    next: Option<ReplicaId>,
-    except: Option<ReplicaId>,
-    random: &mut impl RngExt,
-) -> Vec<ReplicaId> {
-    if peers.len() <= EAGER_TO_ALL {
-        return peers.iter().copied().filter(|peer| Some(*peer) != except).collect();
-    }
-    // Two more than wanted at random: the one left out and the next may be among them.
-    for at in 0..=FANOUT {
+/// Whom to send rows to: everybody in a small cluster, else a few at random, who are drawn to the front of the list.
+pub fn targets(peers: &mut [ReplicaId], except: Option<ReplicaId>, random: &mut impl RngExt) -> Vec<ReplicaId> {
+    let few = peers.len() > EAGER_TO_ALL;
+    // One more than wanted: the one left out may be among them.
+    let drawn = if few { FANOUT + 1 } else { 0 };
+    for at in 0..drawn {
         let pick = random.random_range(at..peers.len());
         peers.swap(at, pick);
     }
-    let drawn = peers.iter().copied().filter(|peer| Some(*peer) != next);
-    next.into_iter().chain(drawn).filter(|peer| Some(*peer) != except).take(FANOUT).collect()
+    let wanted = if few { FANOUT } else { peers.len() };
+    peers.iter().copied().filter(|peer| Some(*peer) != except).take(wanted).collect()
 }

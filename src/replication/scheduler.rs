@@ -2,9 +2,6 @@
 //!
 //! A difference between two digests is normal while rows are under way. It is a reason for a session when it survives
 //! two digests without progress, or persists however much else is going on.
-//!
-//! A row that was lost differs from the row of every other member, on both sides of each comparison. One session mends
-//! that, of the node that lacks it: so sessions start one after the other, and the side that knows more waits for the other.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,13 +24,6 @@ const REST: Duration = Duration::from_millis(250);
 
 /// How many sessions follow each other over a difference that stays the same; then one per [`PERSISTENT`].
 const TRIES: u32 = 3;
-
-/// A difference is counted anew when the two sides were not compared for so many times the distance of two digests: asked
-/// again at the busy pace, they are after twice that.
-const FORGOTTEN: u32 = 5;
-
-/// Who knows of more writes than the other side waits so many times longer.
-const KNOWS_MORE: u32 = 4;
 
 /// What two nodes compare.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,16 +53,8 @@ struct Difference {
     since: Instant,
     /// Since when nothing changed here.
     still: Instant,
-    /// When the two sides were last compared.
-    last: Instant,
     /// A session is due although it did not hold still.
     restless: bool,
-}
-
-impl Difference {
-    fn new(now: Instant, due: Due, own: Compared) -> Self {
-        Self { due, own, seen: 0, since: now, still: now, last: now, restless: false }
-    }
 }
 
 /// Decides which sessions to start.
@@ -110,15 +92,8 @@ impl Scheduler {
         self.apart = apart;
     }
 
-    /// Takes both sides of a comparison with `peer`, and whether this one knows of more writes; returns what is due with it
-    /// now.
-    pub fn compare(
-        &mut self,
-        now: Instant,
-        peer: ReplicaId,
-        [own, theirs]: [Compared; 2],
-        knows_more: bool,
-    ) -> Option<Due> {
+    /// Takes both sides of a comparison with `peer`; returns what is due with it now.
+    pub fn compare(&mut self, now: Instant, peer: ReplicaId, own: Compared, theirs: Compared) -> Option<Due> {
         let due = match () {
             () if own == theirs => {
                 self.differences.remove(&peer);
@@ -131,10 +106,10 @@ impl Scheduler {
             }
             () => Due::Buckets,
         };
-        let difference = self.differences.entry(peer).or_insert_with(|| Difference::new(now, due, own));
-        // Of what differed long ago nothing may be left: what differs now may be under way.
-        if difference.due != due || now.since(difference.last) > self.apart * FORGOTTEN {
-            *difference = Difference::new(now, due, own);
+        let first = Difference { due, own, seen: 0, since: now, still: now, restless: false };
+        let difference = self.differences.entry(peer).or_insert(first);
+        if difference.due != due {
+            *difference = Difference { due, own, seen: 0, since: now, still: now, restless: false };
         }
         if difference.own != own {
             difference.own = own;
@@ -142,25 +117,14 @@ impl Scheduler {
             difference.still = now;
         }
         difference.seen += 1;
-        difference.last = now;
-        let waits = if knows_more && due == Due::Rows { self.apart * KNOWS_MORE } else { self.apart };
-        let stands = difference.seen >= 2 && now.since(difference.still) >= waits;
+        let stands = difference.seen >= 2 && now.since(difference.still) >= self.apart;
         let rested = self.persisted.is_none_or(|last| now.since(last) >= REST);
         let persists = now.since(difference.since) >= PERSISTENT && rested;
-        let ripe = (stands || persists)
-            && self.may_pull(peer)
-            && (due == Due::Rosters || self.may_pull_more(now))
-            && self.may_try(now, peer, due, [own, theirs]);
+        let ripe = (stands || persists) && self.may_pull(peer) && self.may_try(now, peer, due, [own, theirs]);
         if let Some(difference) = self.differences.get_mut(&peer) {
             difference.restless = ripe && !stands;
         }
         ripe.then_some(due)
-    }
-
-    /// Whether a session may start beside those under way: not before they had the time to bring what is missing, which the
-    /// next would most likely bring once more.
-    fn may_pull_more(&self, now: Instant) -> bool {
-        self.pulling.values().all(|since| now.since(*since) >= self.apart * 2)
     }
 
     /// Whether one more session may start over this difference. What a few sessions did not mend (a row that is refused
@@ -198,15 +162,10 @@ impl Scheduler {
         self.pulling.len() < PULLS_AT_ONCE && !self.pulling.contains_key(&peer)
     }
 
-    /// Whether a session with a member outside the roster may start now: at most one a second, as it may end as it began.
-    /// The second counts from the last one that started: digests, which ask, come more often than that.
+    /// Whether a session with somebody outside the roster may start now: at most one a second, as it may end as it began.
     pub fn may_meet(&mut self, now: Instant, peer: ReplicaId) -> bool {
         self.met.retain(|_, at| now.since(*at) < PERSISTENT);
-        let may = self.may_pull(peer) && !self.met.contains_key(&peer);
-        if may {
-            self.met.insert(peer, now);
-        }
-        may
+        self.may_pull(peer) && self.met.insert(peer, now).is_none()
     }
 
     /// A session with `peer` was started. Returns whether it is over a difference that does not hold still.
@@ -238,10 +197,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::{Store, StoreConfig, TableName};
-    use crate::time::Now;
-
-    const MS: Duration = Duration::from_millis(1);
+    use crate::store::{Store, StoreConfig};
 
     fn compared(roster: u64) -> Compared {
         let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(1), 1)));
@@ -255,7 +211,7 @@ mod tests {
         for ms in from..to {
             let now = Instant::from_nanos(ms * 1_000_000);
             let [own, theirs] = sides(ms);
-            if scheduler.compare(now, peer, [own, theirs], false).is_some() {
+            if scheduler.compare(now, peer, own, theirs).is_some() {
                 sessions += 1;
                 scheduler.started(now, peer);
                 scheduler.ended(peer);
@@ -266,7 +222,7 @@ mod tests {
 
     #[test]
     fn sessions_that_change_nothing_come_seldom() {
-        let mut scheduler = Scheduler::new(MS);
+        let mut scheduler = Scheduler::default();
         let same = |_| [compared(1), compared(2)];
         let at_once = sessions(&mut scheduler, 1, 500, same);
         assert_eq!(at_once, 3);
@@ -274,23 +230,14 @@ mod tests {
         assert!((9..=10).contains(&later), "{later} in ten seconds");
     }
 
-    /// Islands whose first meeting failed never met again, as long as digests came more often than once a second.
-    #[test]
-    fn islands_meet_once_a_second_however_often_they_hear_of_each_other() {
-        let mut scheduler = Scheduler::default();
-        let mut meets = |ms: u64| scheduler.may_meet(Instant::from_nanos(ms * 1_000_000), ReplicaId(2));
-        let met: Vec<u64> = (0..5_000).step_by(300).filter(|ms| meets(*ms)).collect();
-        assert_eq!(met, [0, 1_200, 2_400, 3_600, 4_800]);
-    }
-
     #[test]
     fn differences_that_do_not_hold_still_make_a_session_now_and_then() {
-        let mut scheduler = Scheduler::new(25 * MS);
+        let mut scheduler = Scheduler::default();
         let mut sessions = 0;
         for ms in 0..10_000 {
             let now = Instant::from_nanos(ms * 1_000_000);
             let peer = ReplicaId(2 + ms % 50);
-            if scheduler.compare(now, peer, [compared(2 * ms), compared(2 * ms + 1)], false).is_some() {
+            if scheduler.compare(now, peer, compared(2 * ms), compared(2 * ms + 1)).is_some() {
                 sessions += 1;
                 scheduler.started(now, peer);
                 scheduler.ended(peer);
@@ -304,7 +251,7 @@ mod tests {
         let mut scheduler = Scheduler::new(Duration::from_millis(50));
         let mut compare = |ms: u64| {
             let now = Instant::from_nanos(ms * 1_000_000);
-            scheduler.compare(now, ReplicaId(2), [compared(1), compared(2)], false)
+            scheduler.compare(now, ReplicaId(2), compared(1), compared(2))
         };
         assert_eq!([compare(0), compare(2), compare(49)], [None; 3]);
         assert_eq!(compare(50), Some(Due::Rosters));
@@ -312,54 +259,13 @@ mod tests {
 
     #[test]
     fn sessions_that_change_something_come_at_once() {
-        let mut scheduler = Scheduler::new(MS);
+        let mut scheduler = Scheduler::default();
         let moving = |ms: u64| [compared(1), compared(2 + ms / 10)];
         assert_eq!(sessions(&mut scheduler, 1, 500, moving), 3 * 50, "the other side moves every 10 ms");
-        let mut scheduler = Scheduler::new(MS);
+        let mut scheduler = Scheduler::default();
         let same = |_| [compared(1), compared(2)];
         assert_eq!(sessions(&mut scheduler, 1, 100, same), 3);
         assert_eq!(sessions(&mut scheduler, 100, 101, |_| [compared(2), compared(2)]), 0);
         assert_eq!(sessions(&mut scheduler, 101, 200, same), 3, "equal in between: another difference");
-    }
-
-    /// What a node shows that holds so many rows.
-    fn holding(rows: u8) -> Compared {
-        let store = Arc::new(Store::new(StoreConfig::new(ReplicaId(1), 1)));
-        store.open();
-        let (now, lot) = (Now { instant: Instant::ZERO, wall_ms: 1_000 }, TableName::new("lot").unwrap());
-        for row in 0..rows {
-            store.put(now, &lot, &[row], b"").unwrap();
-        }
-        Compared { digest: store.digest(), roster: 1 }
-    }
-
-    #[test]
-    fn a_lost_row_costs_one_session_of_the_node_that_lacks_it() {
-        let at = |ms: u32| Instant::ZERO + MS * ms;
-        let (few, many) = (holding(0), holding(1));
-        let (mut lacks, mut knows) = (Scheduler::new(50 * MS), Scheduler::new(50 * MS));
-        let mut started = Vec::new();
-        for ms in [0, 1, 60, 61, 62] {
-            for peer in 2..6 {
-                if let Some(due) = lacks.compare(at(ms), ReplicaId(peer), [few, many], false) {
-                    lacks.started(at(ms), ReplicaId(peer));
-                    started.push((ms, due));
-                }
-                assert_eq!(knows.compare(at(ms), ReplicaId(peer), [many, few], true), None);
-            }
-        }
-        assert_eq!(started, [(60, Due::Rows)]);
-        assert_eq!(lacks.compare(at(200), ReplicaId(5), [few, many], false), Some(Due::Rows), "the first may be stuck");
-        assert_eq!(knows.compare(at(260), ReplicaId(5), [many, few], true), Some(Due::Rows), "each may lack something");
-    }
-
-    #[test]
-    fn what_differed_long_ago_says_nothing_of_now() {
-        let mut scheduler = Scheduler::new(50 * MS);
-        let mut compare = |ms: u32, theirs: u8| {
-            scheduler.compare(Instant::ZERO + MS * ms, ReplicaId(2), [holding(0), holding(theirs)], false)
-        };
-        assert_eq!([compare(0, 1), compare(1_000, 2), compare(1_020, 2)], [None; 3], "a row under way, and another");
-        assert_eq!(compare(1_060, 2), Some(Due::Rows));
     }
 }

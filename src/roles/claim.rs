@@ -8,83 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::id::ReplicaId;
 use crate::time::Stamp;
 
-/// Which start of a role's task an instance is, and how old it is: the lower, the longer it has been running. It never
-/// changes while the instance lives. Where two parts of a cluster meet and run one instance too many, the lowest stay.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct InstanceId {
-    /// When the task was started.
-    #[serde(with = "stamp")]
-    pub stamp: Stamp,
-    /// The run of the node that started it.
-    pub replica: ReplicaId,
-}
-
-/// Lets a resource outside the cluster refuse an instance of a role that was replaced and does not know it yet: the
-/// resource remembers the highest token that it was shown, and refuses lower ones (Kleppmann, "How to do distributed
-/// locking", 2016).
-///
-/// A start takes a token above every token of the role that its node knows of. Which instance survives, when two parts of
-/// a cluster meet after a cut, does not depend on tokens: the one that has been running for longest does
-/// ([`InstanceId`]), and the others are asked to end. It may have the lowest token of all, so as soon as the members agree
-/// that it is to stay, its token is raised in place, without a restart, above every token of the role that was ever given
-/// and is known of. [`RoleContext::token`](crate::RoleContext::token) gives the current one,
-/// [`RoleContext::token_changed`](crate::RoleContext::token_changed) awaits the next, and
-/// [`Cluster::lookup`](crate::Cluster::lookup) shows it. A token only ever rises, and is never given to two instances.
-///
-/// # How to use it
-///
-/// 1. Take one token for each read-modify-write, and use it for all requests of that one.
-/// 2. Show it with the read already: from then on the resource refuses an instance that read before under a lower one.
-/// 3. Write with the very same token, also if the current one is another by then. If the write passes, no other instance
-///    was in between.
-/// 4. State that is kept from one read-modify-write to the next has to be read again after the token changed, under the
-///    new one: another instance may have written meanwhile, and a write that was computed from old state must not pass
-///    with a new token.
-///
-/// An instance that is refused has been replaced, or another one was started while they did not see each other. It must
-/// not end by itself: that counts as a failure, and the next start is the youngest instance of all. It waits for what
-/// comes first: either it is asked to end ([`RoleContext::stopped`](crate::RoleContext::stopped)), or it stays and its
-/// token is raised. While a cut lasts neither may come, and the instance on the other side has the resource.
-///
-/// ```
-/// # use unisono::{FencingToken, RoleContext, RoleResult};
-/// # struct Lot;
-/// # struct Refused;
-/// # impl Lot {
-/// #     async fn read(&self, _token: FencingToken) -> Result<u64, Refused> { Ok(0) }
-/// #     async fn write(&self, _token: FencingToken, _cars: u64) -> Result<(), Refused> { Ok(()) }
-/// # }
-/// /// Lets a car in. The lot, a server outside the cluster, remembers the highest token that it was shown.
-/// async fn admit(context: &RoleContext, lot: &Lot) {
-///     loop {
-///         let token = context.token();
-///         let done = async { lot.write(token, lot.read(token).await? + 1).await };
-///         match done.await {
-///             Ok(()) => return,
-///             // Read it again under the new token. To be called beside `context.stopped()`, since there may be none.
-///             Err(Refused) => drop(context.token_changed(token).await),
-///         }
-///     }
-/// }
-///
-/// async fn gate(context: RoleContext) -> RoleResult {
-///     let lot = Lot;
-///     loop {
-///         tokio::select! {
-///             biased;
-///             () = context.stopped() => return Ok(()),
-///             () = admit(&context, &lot) => {}
-///         }
-///     }
-/// }
-/// # let _ = gate;
-/// ```
+/// Orders the instances of a role in time: the newer start has the higher token. A resource that remembers the highest
+/// token it was shown and refuses lower ones is safe from an instance that does not know yet that it was replaced.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct FencingToken {
-    /// When it was given.
+    /// The stamp of the start.
     #[serde(with = "stamp")]
     pub stamp: Stamp,
-    /// The run of the node whose instance it was given to.
+    /// Who started it.
     pub replica: ReplicaId,
 }
 
@@ -114,12 +45,6 @@ impl FencingToken {
 impl fmt::Display for FencingToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.as_u128())
-    }
-}
-
-impl fmt::Display for InstanceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.stamp.0, self.replica.0)
     }
 }
 
@@ -172,9 +97,7 @@ impl ClaimState {
 /// One row of the table of claims; its key is (owner, role).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Claim {
-    /// Which instance it is: that of the last start.
-    pub started: InstanceId,
-    /// Its current fencing token.
+    /// The fencing token of the instance.
     pub token: FencingToken,
     /// What the owner does with the role.
     pub state: ClaimState,
@@ -197,8 +120,5 @@ mod tests {
         let bytes = postcard::to_stdvec(&token).unwrap();
         assert_eq!(bytes, postcard::to_stdvec(&(255u64, u64::MAX)).unwrap());
         assert_eq!(postcard::from_bytes::<FencingToken>(&bytes).unwrap(), token);
-        let instance = InstanceId { stamp: token.stamp, replica: token.replica };
-        assert_eq!(serde_json::to_string(&instance).unwrap(), text);
-        assert_eq!((postcard::to_stdvec(&instance).unwrap(), instance.to_string()), (bytes, token.to_string()));
     }
 }

@@ -12,30 +12,21 @@
 //! travel or how agreement is found. The states of a claim are drawn at [`Supervisor`].
 
 mod assign;
-mod balance;
 mod broken;
-mod change;
 mod claim;
-mod given;
 mod picture;
 mod spec;
 mod standing;
 mod supervisor;
 mod what_if;
 
-pub(crate) use assign::Notes;
-use assign::assign_noted;
+use assign::assign_as;
 pub(crate) use assign::explain;
 pub use assign::{Assignment, Chosen, Explanation, GivenUp, HeldBack, Obstacle, Tenure, Weighed, assign};
-pub use balance::Balance;
 pub(crate) use broken::assign_broken;
-pub use change::{Outranked, RoleChange, RoleOrigin};
-pub use claim::{Claim, ClaimState, FencingToken, InstanceId};
-pub use given::Given;
-pub(crate) use given::{split_token_key, token_key};
+pub use claim::{Claim, ClaimState, FencingToken};
 pub use picture::{Candidate, Holding, Picture};
 pub use spec::{Handover, PartitionPolicy, Restarts, RoleSpec, RoleSpecError};
-pub(crate) use supervisor::TOKEN_MEMORY;
-pub use supervisor::{Permit, RoleReport, RoleStart, Scene, Supervisor, SupervisorOutput};
+pub use supervisor::{Permit, RoleReport, RoleStart, Supervisor, SupervisorOutput};
 pub(crate) use what_if::what_if;
 pub use what_if::{Move, NewNode, WhatIf, WhatIfError};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Balance, Claim, ClaimState, InstanceId, PartitionPolicy, RoleSpec};
+use super::{Claim, ClaimState, PartitionPolicy, RoleSpec};
 use bytes::Bytes;
 
 use crate::id::{NodeId, ReplicaId};
@@ -19,7 +19,7 @@ pub struct Candidate {
     pub kinds: BTreeSet<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// How busy it said it is, apart from hosted roles, in buckets each a quarter above the one below: 0 for idle.
+    /// How busy it is, in buckets each a quarter above the one below: 0 for idle. It says so itself, with hysteresis.
     pub load: u8,
 }
 
@@ -45,21 +45,14 @@ pub struct Picture<'a> {
     pub holdings: &'a [Holding],
     /// How many nodes belong to the cluster, those that are Down included.
     pub roster: usize,
-    /// Whether running roles are moved for balance.
-    pub balance: Balance,
-    /// Members have neither come nor gone for [`Balance::CALM`].
-    pub calm: bool,
 }
 
 impl Picture<'_> {
     /// Hands out, in order, the byte strings that a fingerprint of this picture must cover: `section` is called at the
     /// start of each section with `true`, then for each byte string with `false`.
     ///
-    /// What assignment treats alike is given alike: Starting and Running, the reason and end of an exclusion, and fencing
-    /// tokens. So a task that has come up, or a token that is raised, does not cost the cluster its agreement.
-    ///
-    /// Loads and calm are left out, since they change at any time and mostly matter to nothing: the fingerprint covers the
-    /// [assignment](super::Assignment::describe) that followed from them instead.
+    /// What assignment treats alike is given alike: Starting and Running, and the reason and end of an exclusion. So a task
+    /// that has come up does not cost the cluster its agreement.
     pub fn describe(&self, mut piece: impl FnMut(bool, &[u8])) {
         piece(true, b"view");
         for candidate in self.candidates {
@@ -74,14 +67,13 @@ impl Picture<'_> {
                 piece(false, label.as_bytes());
                 piece(false, value.as_bytes());
             }
+            piece(false, &[candidate.load]);
         }
         // Rosters change more often than views; they only matter where somebody counts them.
         if self.roles.iter().any(|spec| spec.partition == PartitionPolicy::Majority) {
             piece(true, b"roster");
             piece(false, &(self.roster as u64).to_be_bytes());
         }
-        piece(true, b"balance");
-        piece(false, &[self.balance as u8]);
         piece(true, b"roles");
         for spec in self.roles {
             piece(false, &wire::encode(spec));
@@ -90,8 +82,7 @@ impl Picture<'_> {
         for holding in self.holdings {
             piece(false, holding.role.as_bytes());
             piece(false, &holding.holder.0.to_be_bytes());
-            let InstanceId { stamp, replica } = holding.claim.started;
-            piece(false, &[stamp.0.to_be_bytes(), replica.0.to_be_bytes()].concat());
+            piece(false, &holding.claim.token.as_u128().to_be_bytes());
             let (state, to) = match &holding.claim.state {
                 ClaimState::Starting | ClaimState::Running => (0, None),
                 ClaimState::Draining { to } => (1, *to),
@@ -124,7 +115,7 @@ impl Picture<'_> {
     /// What was left to a replica by the instance whose place it is to take.
     pub(super) fn handed_to(&self, role: &str, replica: ReplicaId) -> Option<Bytes> {
         let left = self.of(role).iter().filter(|h| h.claim.successor() == Some(replica));
-        left.max_by_key(|h| h.claim.started).and_then(|h| h.claim.handed.clone())
+        left.max_by_key(|h| h.claim.token).and_then(|h| h.claim.handed.clone())
     }
 
     /// What was asked for under this name.
@@ -141,15 +132,6 @@ impl Claim {
             state,
             ClaimState::Starting | ClaimState::Running | ClaimState::Yielding { .. } | ClaimState::Draining { .. }
         )
-    }
-
-    /// It counts as an instance, among those that `hosts` are to have: one that waits for its successor to run is one with
-    /// it.
-    pub(super) fn counts(&self, hosts: &[ReplicaId]) -> bool {
-        match self.state {
-            ClaimState::Yielding { to } => !hosts.contains(&to),
-            _ => self.occupies(),
-        }
     }
 
     /// The owner means to keep the role.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Assignment, ClaimState, Holding, InstanceId, Picture};
+use super::{Assignment, ClaimState, FencingToken, Holding, Picture};
 use crate::id::ReplicaId;
 
 pub(super) struct Standing {
@@ -24,14 +24,19 @@ impl Standing {
         // Promised: named by a claim that the named one has not yet answered with a newer one of its own.
         let promises = holdings.iter().filter_map(|h| {
             let to = h.claim.successor()?;
-            let open = hosts.contains(&to) && !answered(holdings, h.claim.started, to);
+            let open = hosts.contains(&to) && !answered(holdings, h.claim.token, to);
             open.then_some((to, matches!(h.claim.state, ClaimState::Stopped { .. } | ClaimState::Yielding { .. })))
         });
         let promised: BTreeSet<_> = promises.clone().map(|(to, _)| to).collect();
         let handed: BTreeSet<_> = promises.filter(|(_, handed)| *handed).map(|(to, _)| to).collect();
 
-        // An instance counts until it has stopped, wherever it runs: the count is kept from above first.
-        let occupied = holdings.iter().filter(|h| h.claim.counts(hosts)).count() + handed.len();
+        // An instance counts until it has stopped, wherever it runs: the count is kept from above first. One that waits for
+        // its successor to run is one with it.
+        let counts = |h: &&Holding| match h.claim.state {
+            ClaimState::Yielding { to } => !hosts.contains(&to),
+            _ => h.claim.occupies(),
+        };
+        let occupied = holdings.iter().filter(counts).count() + handed.len();
         let count = picture.spec(role).map_or(0, |spec| spec.count as usize);
         let mut new = hosts.iter().copied().filter(|host| !holding.contains(host) && !promised.contains(host));
         let free: Vec<_> = new.by_ref().take(count.saturating_sub(occupied)).collect();
@@ -61,8 +66,8 @@ impl Standing {
     }
 }
 
-/// Whether `to` shows an instance younger than `former`, that of the claim which names it: then it took the role over,
-/// whatever became of it since.
-pub(super) fn answered(holdings: &[Holding], former: InstanceId, to: ReplicaId) -> bool {
-    holdings.iter().any(|h| h.holder == to && (h.claim.holds() || h.claim.started > former))
+/// Whether `to` shows a claim newer than `token`, that of the claim which names it: then it took the role over, whatever
+/// became of it since.
+pub(super) fn answered(holdings: &[Holding], token: FencingToken, to: ReplicaId) -> bool {
+    holdings.iter().any(|h| h.holder == to && (h.claim.holds() || h.claim.token > token))
 }

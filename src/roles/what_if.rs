@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Assignment, Balance, Candidate, Claim, ClaimState, FencingToken, Holding, InstanceId, Picture, RoleSpec, assign,
-};
+use super::{Assignment, Candidate, Claim, ClaimState, FencingToken, Holding, Picture, RoleSpec, assign};
 use crate::id::{NodeId, ReplicaId};
 use crate::time::Stamp;
 
 /// How often the assignment is carried out until it must have come to rest. Roles that are kept apart make way one step at a
-/// time, and a tenth of all instances moves at a time for balance; everything else rests after one.
-const STEPS: usize = 256;
+/// time; everything else rests after one.
+const STEPS: usize = 64;
 
 /// What to suppose, for [`Cluster::what_if`](crate::Cluster::what_if): one change, or several at once.
 ///
@@ -154,19 +152,16 @@ impl WhatIf {
 }
 
 /// A picture that owns what is in it.
-#[derive(Clone)]
 struct Supposed {
     candidates: Vec<Candidate>,
     roles: Vec<RoleSpec>,
     holdings: Vec<Holding>,
     roster: usize,
-    balance: Balance,
 }
 
 impl Supposed {
     fn picture(&self) -> Picture<'_> {
-        let Self { candidates, roles, holdings, roster, balance } = self;
-        Picture { candidates, roles, holdings, roster: *roster, balance: *balance, calm: true }
+        Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings, roster: self.roster }
     }
 
     fn change(&mut self, change: &Change) -> Result<(), WhatIfError> {
@@ -228,18 +223,16 @@ impl Supposed {
 
     /// What the claims are once everybody did what the assignment says, and no move is news any more.
     fn carry_out(&mut self, assignment: &Assignment) {
-        let newest = self.holdings.iter().map(|holding| holding.claim.started.stamp.0).max().unwrap_or_default();
+        let newest = self.holdings.iter().map(|holding| holding.claim.token.stamp.0).max().unwrap_or_default();
         let stamp = Stamp(newest.saturating_add(1));
         let failed = |h: &&Holding| matches!(h.claim.state, ClaimState::Failed { .. });
         let mut after: Vec<Holding> = self.holdings.iter().filter(failed).cloned().collect();
         for role in self.roles.iter().map(|spec| &spec.name) {
             for host in assignment.hosts(role) {
                 let stays = |h: &&Holding| h.role == *role && h.holder == *host && h.claim.holds();
-                let started = self.picture().of(role).iter().find(stays).map(|h| h.claim.started);
-                let started = started.unwrap_or(InstanceId { stamp, replica: *host });
-                // Assignment does not read it.
-                let token = FencingToken { stamp, replica: *host };
-                let claim = Claim { started, token, state: ClaimState::Running, pinned: false, handed: None };
+                let token = self.picture().of(role).iter().find(stays).map(|h| h.claim.token);
+                let token = token.unwrap_or(FencingToken { stamp, replica: *host });
+                let claim = Claim { token, state: ClaimState::Running, pinned: false, handed: None };
                 after.push(Holding { role: role.clone(), holder: *host, claim });
             }
         }
@@ -254,14 +247,13 @@ impl Supposed {
 }
 
 /// The moves that a change would bring once all came to rest, by role: every instance that is not where the present
-/// assignment has it. Exclusions stay, pins are over, and the cluster is calm.
+/// assignment has it. Exclusions stay, pins are over.
 pub(crate) fn what_if(picture: &Picture<'_>, change: &WhatIf) -> Result<Vec<Move>, WhatIfError> {
     let mut supposed = Supposed {
         candidates: picture.candidates.to_vec(),
         roles: picture.roles.to_vec(),
         holdings: picture.holdings.to_vec(),
         roster: picture.roster,
-        balance: picture.balance,
     };
     let mut now = names(&supposed.candidates, &supposed.roles, &assign(picture));
     // What the present assignment is about to do is done first: a change meets a cluster at rest.

@@ -150,7 +150,7 @@ mod tests {
     use crate::signals::{SignalKind, encode};
 
     fn load(node: &str, replica: u64, row: Option<&[Part]>, roles: u32) -> NodeLoad {
-        let row = row.map(|parts| encode(0, parts));
+        let row = row.map(encode);
         let address = ([127, 0, 0, 1], 4_871).into();
         NodeLoad::new(NodeId::new(node).unwrap(), ReplicaId(replica), address, row.as_deref(), roles)
     }

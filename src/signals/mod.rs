@@ -10,13 +10,12 @@
 //!   the rows of all members, how many roles each hosts ─▶ NodeLoad ─▶ AllocationList ─▶ least busy, or one by chance
 //! ```
 //!
-//! The row also says in which bucket its owner stands, by which roles are placed.
-//!
 //! In come samples, from any thread, and the parts that other nodes published. Out go parts worth telling, and members in
 //! the order of their load. Nothing here knows how rows travel, who is alive or what time it is; chance is handed in.
 
 mod allocate;
 mod board;
+mod bucket;
 mod declare;
 mod gauge;
 mod publish;
@@ -25,7 +24,8 @@ mod spec;
 
 pub use allocate::{AllocationList, NodeLoad};
 pub use board::{Board, Signals, SignalsError};
+pub use bucket::LoadBucket;
 pub use gauge::{Gauge, Held, SampleError};
-pub use publish::{PAUSE, Publisher, TABLE, decode, encode, load_in};
-pub use score::{Part, bucket, buckets, score};
+pub use publish::{PAUSE, Publisher, TABLE, decode, encode};
+pub use score::{Part, buckets, score};
 pub use spec::{SignalKind, Spec};

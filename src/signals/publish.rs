@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::Board;
-use super::score::{Part, bucket, buckets, score};
+use super::score::{Part, buckets};
 use crate::time::Instant;
 use crate::wire;
 
@@ -27,25 +27,19 @@ const BUCKET: f64 = 1.0;
 pub struct Publisher {
     /// In buckets, by name. What was never told stands at 0, as in the scores of the others.
     told: BTreeMap<Arc<str>, f64>,
-    /// The load that was told along with them.
-    load: u8,
     last: Option<Instant>,
 }
 
 impl Publisher {
-    /// The load to be told along with these parts, if they are to be told now. If it `holds`, the load stays what was told; it
-    /// is told by itself once that is over, should it be further than a bucket from that by then.
-    pub fn due(&self, now: Instant, parts: &[Part], holds: bool) -> Option<u8> {
+    /// Whether these parts are to be told now.
+    pub fn is_due(&self, now: Instant, parts: &[Part]) -> bool {
         let rested = self.last.is_none_or(|last| now.since(last) >= PAUSE);
-        let load = if holds { self.load } else { bucket(score(parts)) };
-        let far = load.abs_diff(self.load) > 1 || parts.iter().any(|part| self.distance(part) > BUCKET);
-        (rested && far).then_some(load)
+        rested && parts.iter().any(|part| self.distance(part) > BUCKET)
     }
 
-    /// These parts were told, and this load.
-    pub fn told(&mut self, now: Instant, load: u8, parts: &[Part]) {
+    /// These parts were told.
+    pub fn told(&mut self, now: Instant, parts: &[Part]) {
         self.last = Some(now);
-        self.load = load;
         self.told = parts.iter().map(|part| (Arc::clone(&part.name), buckets(part.score()))).collect();
     }
 
@@ -55,20 +49,14 @@ impl Publisher {
     }
 }
 
-/// The row of these parts, and of the bucket by which roles are placed: that of what they add up to, computed by their owner,
-/// since no two machines need to agree about logarithms.
-pub fn encode(load: u8, parts: &[Part]) -> Vec<u8> {
-    wire::encode(&(load, parts))
-}
-
-/// The bucket in a row of another node. A row that says nothing comes from a node as busy as can be.
-pub fn load_in(row: &[u8]) -> u8 {
-    row.first().copied().unwrap_or(u8::MAX)
+/// The row of these parts.
+pub fn encode(parts: &[Part]) -> Vec<u8> {
+    wire::encode(parts)
 }
 
 /// The parts in a row of another node; `None` if they are out of bounds, or of a kind that this version does not know.
 pub fn decode(row: &[u8]) -> Option<Vec<Part>> {
-    let (_, parts): (u8, Vec<Part>) = wire::decode(row).ok()?;
+    let parts: Vec<Part> = wire::decode(row).ok()?;
     (parts.len() <= Board::MOST && parts.iter().all(Part::is_sound)).then_some(parts)
 }
 
@@ -91,45 +79,29 @@ mod tests {
     #[test]
     fn what_changes_by_less_than_a_bucket_is_not_told() {
         let mut publisher = Publisher::default();
-        assert!(publisher.due(at(0), &[], false).is_none());
-        assert!(
-            publisher.due(at(0), &[part("requests", SignalKind::Count, 1.0, 0.0)], false).is_none(),
-            "it counts nothing"
-        );
-        assert_eq!(publisher.due(at(0), &ram(50.0), false), Some(22));
-        publisher.told(at(0), 22, &ram(50.0));
+        assert!(!publisher.is_due(at(0), &[]));
+        assert!(!publisher.is_due(at(0), &[part("requests", SignalKind::Count, 1.0, 0.0)]), "it counts nothing");
+        assert!(publisher.is_due(at(0), &ram(50.0)));
+        publisher.told(at(0), &ram(50.0));
         for (value, due) in [(50.0, false), (54.0, false), (46.0, false), (55.0, true), (45.0, true)] {
-            assert_eq!(publisher.due(at(5_000), &ram(value), false).is_some(), due, "{value}");
+            assert_eq!(publisher.is_due(at(5_000), &ram(value)), due, "{value}");
         }
         let more = [ram(50.0), [part("queue", SignalKind::Amount, 1.0, 0.1)]].concat();
-        assert!(publisher.due(at(5_000), &more, false).is_some(), "a part that is new");
+        assert!(publisher.is_due(at(5_000), &more), "a part that is new");
     }
 
     #[test]
     fn nothing_is_told_twice_in_a_second() {
         let mut publisher = Publisher::default();
-        publisher.told(at(100), 22, &ram(50.0));
-        assert!(publisher.due(at(1_099), &ram(100.0), false).is_none());
-        assert!(publisher.due(at(1_100), &ram(100.0), false).is_some());
-    }
-
-    /// While it holds, the parts are told and the load is not; afterwards the load is told by itself.
-    #[test]
-    fn a_load_that_is_held_back_is_told_afterwards() {
-        let mut publisher = Publisher::default();
-        assert_eq!(publisher.due(at(0), &ram(50.0), true), Some(0));
-        publisher.told(at(0), 0, &ram(50.0));
-        assert_eq!(publisher.due(at(5_000), &ram(50.0), true), None);
-        assert_eq!(publisher.due(at(999), &ram(50.0), false), None);
-        assert_eq!(publisher.due(at(5_000), &ram(50.0), false), Some(22));
-        publisher.told(at(5_000), 22, &ram(50.0));
-        assert_eq!(publisher.due(at(10_000), &ram(50.0), false), None);
+        publisher.told(at(100), &ram(50.0));
+        assert!(!publisher.is_due(at(1_099), &ram(100.0)));
+        assert!(publisher.is_due(at(1_100), &ram(100.0)));
     }
 
     #[test]
     fn rows_out_of_bounds_are_refused() {
         let good = part("ram", SignalKind::Percent, 1.0, 100.0);
-        assert_eq!(decode(&encode(7, std::slice::from_ref(&good))), Some(vec![good.clone()]));
+        assert_eq!(decode(&encode(std::slice::from_ref(&good))), Some(vec![good.clone()]));
         let name = |name: &str| Part { name: name.into(), ..good.clone() };
         let wrong = [
             Part { value: 100.1, ..good.clone() },
@@ -142,24 +114,21 @@ mod tests {
             name(&"n".repeat(Spec::MAX_NAME + 1)),
         ];
         for part in wrong {
-            assert_eq!(decode(&encode(0, &[part])), None);
+            assert_eq!(decode(&encode(&[part])), None);
         }
-        assert_eq!(decode(&encode(0, &vec![good.clone(); Board::MOST + 1])), None);
+        assert_eq!(decode(&encode(&vec![good.clone(); Board::MOST + 1])), None);
         assert_eq!(decode(b"\xff"), None);
-        assert_eq!((load_in(b""), load_in(b"\x07\xff")), (u8::MAX, 7));
         // The longest row that there may be is one that the store takes.
         let longest = vec![name(&"n".repeat(Spec::MAX_NAME)); Board::MOST];
-        let bytes = encode(u8::MAX, &longest);
+        let bytes = encode(&longest);
         assert_eq!(decode(&bytes), Some(longest));
         assert!(bytes.len() <= crate::store::MAX_VALUE);
     }
 
     proptest! {
         #[test]
-        fn bytes_come_back_as_they_were(load in any::<u8>(), parts in parts(6)) {
-            let row = encode(load, &parts);
-            prop_assert_eq!(load_in(&row), load);
-            prop_assert_eq!(decode(&row), Some(parts));
+        fn bytes_come_back_as_they_were(parts in parts(6)) {
+            prop_assert_eq!(decode(&encode(&parts)), Some(parts));
         }
 
         #[test]
@@ -179,10 +148,9 @@ mod tests {
                 parts.sort_by(|one, other| one.name.cmp(&other.name));
                 parts.dedup_by(|one, other| one.name == other.name);
                 now += pause;
-                if let Some(load) = publisher.due(at(now), &parts, false) {
+                if publisher.is_due(at(now), &parts) {
                     prop_assert!(last.is_none_or(|last| now - last >= 1_000));
-                    prop_assert_eq!(load, bucket(score(&parts)));
-                    publisher.told(at(now), load, &parts);
+                    publisher.told(at(now), &parts);
                     last = Some(now);
                 } else if last.is_none_or(|last| now - last >= 1_000) {
                     prop_assert!(parts.iter().all(|part| publisher.distance(part) <= BUCKET));

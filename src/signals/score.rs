@@ -77,12 +77,6 @@ pub fn buckets(score: f64) -> f64 {
     (score / SMALLEST).min(f64::MAX).ln_1p() / RATIO.ln()
 }
 
-/// The bucket in which a score lies, as it is told where roles are placed.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 255 by the clamp")]
-pub fn bucket(score: f64) -> u8 {
-    buckets(score).round().clamp(0.0, 255.0) as u8
-}
-
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, kind, weight, value } = self;

@@ -292,11 +292,6 @@ impl Store {
         self.lock().digest()
     }
 
-    /// How many writes are known, those beyond an unknown one left aside: who knows of fewer lacks some.
-    pub fn known(&self) -> u64 {
-        self.lock().context.known()
-    }
-
     /// A sum over the live rows of each table that has any, to name the one that differs.
     pub fn table_digests(&self) -> Vec<(TableName, u64)> {
         // All of one instant.

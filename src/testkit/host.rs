@@ -4,18 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::simulation::{Habits, Pretended};
 use super::tenant::Tenant;
-use crate::discovery::Pace;
 use crate::engine::{Engine, EngineConfig, Event, Input, Status, Timing};
 use crate::id::{NodeId, ReplicaId};
 use crate::membership::Identity;
-use crate::roles::{Balance, RoleSpec};
+use crate::roles::RoleSpec;
 use crate::sabotage::{Rule, Sabotage};
 use crate::signals::Gauge;
 use crate::store::{Store, StoreConfig};
@@ -37,7 +33,6 @@ pub struct NodeOptions {
     pub(super) timing: Timing,
     pub(super) kinds: BTreeSet<String>,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) balance: Balance,
     pub(super) roles: Vec<RoleSpec>,
     pub(super) skew_ms: i64,
     pub(super) tombstone_quota: u64,
@@ -63,7 +58,6 @@ impl NodeOptions {
             timing: Timing::lan(),
             kinds: BTreeSet::new(),
             labels: BTreeMap::new(),
-            balance: Balance::default(),
             roles: Vec::new(),
             skew_ms: 0,
             tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
@@ -95,13 +89,6 @@ impl NodeOptions {
         self.kinds.insert(spec.kind.clone());
         self.roles.retain(|role| role.name != spec.name);
         self.roles.push(spec);
-        self
-    }
-
-    /// Sets whether running roles are to be moved for balance.
-    #[must_use]
-    pub fn balance(mut self, balance: Balance) -> Self {
-        self.balance = balance;
         self
     }
 
@@ -187,8 +174,6 @@ pub(super) struct Host {
     pub(super) failures: u64,
     /// The first role of which a second task was started while one ran.
     pub(super) doubled: Option<String>,
-    /// The first role whose task was cut off when the process left in order and did not say so.
-    pub(super) cut_off: Option<String>,
     /// The one signal that the application has, once it has one.
     pub(super) gauge: Option<Arc<Gauge>>,
     pub(super) accepted: u64,
@@ -196,11 +181,6 @@ pub(super) struct Host {
     pub(super) oversized: Option<(usize, usize)>,
     /// When the scheduler wakes the engine next.
     pub(super) wake_at: Option<Instant>,
-    /// When discovery sends its beacons, and what it draws for that.
-    pub(super) pace: Pace,
-    pub(super) lots: SmallRng,
-    /// When the scheduler sends the next beacon.
-    pub(super) call_at: Option<Instant>,
     /// The process stands still.
     pub(super) paused: bool,
     /// What reached the host meanwhile.
@@ -231,28 +211,16 @@ impl Host {
             starts: 0,
             failures: 0,
             doubled: None,
-            cut_off: None,
             gauge: None,
             accepted: 0,
             oversized: None,
             wake_at: None,
-            pace: Pace::start(Instant::ZERO, true),
-            lots: SmallRng::seed_from_u64(0),
-            call_at: None,
             paused: false,
             backlog: VecDeque::new(),
             plugged: true,
             replies: Vec::new(),
             tenant: None,
         }
-    }
-
-    /// A new process looks for others, with lots of its own.
-    pub(super) fn start_calling(&mut self, now: Instant, seed: u64) {
-        let address = xxh3_64_with_seed(self.address.to_string().as_bytes(), seed);
-        self.lots = SmallRng::seed_from_u64(address.wrapping_add(self.life));
-        self.pace = Pace::start(now, true);
-        self.call_at = None;
     }
 
     /// The moment of the simulation at which the monotone clock of the process shows so much.
@@ -300,7 +268,6 @@ impl Host {
             timing: self.options.timing.clone(),
             kinds: self.options.kinds.clone(),
             labels: self.options.labels.clone(),
-            balance: self.options.balance,
             roles: self.options.roles.clone(),
             tombstone_quota: self.options.tombstone_quota,
             departed_authors: self.options.departed_authors,

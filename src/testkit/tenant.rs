@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::Simulation;
 use super::host::{Host, NodeIndex};
 use crate::engine::{Event, Input, MailEvent, Reply, RoleReport, Status};
-use crate::roles::{FencingToken, InstanceId, RoleStart};
+use crate::roles::{FencingToken, RoleStart};
 
 /// Carries out what an engine asks of its application, and says what the application does. Dropped with its process.
 pub(super) trait Tenant: fmt::Debug + Send {
@@ -24,13 +24,7 @@ pub(super) trait Tenant: fmt::Debug + Send {
     fn start_role(&mut self, start: RoleStart) -> Option<RoleReport>;
 
     /// Asks the task of a role to end.
-    fn stop_role(&mut self, role: String, started: InstanceId);
-
-    /// Tells the task of a role its new fencing token.
-    fn raise_token(&mut self, role: String, started: InstanceId, token: FencingToken);
-
-    /// Ends the task of a role that was asked to end and has no more time.
-    fn abort_role(&mut self, role: String, started: InstanceId);
+    fn stop_role(&mut self, role: String, token: FencingToken);
 
     /// What the node sees changed.
     fn status(&mut self, status: Arc<Status>);
@@ -73,20 +67,20 @@ impl Host {
     pub(super) fn start_role(&mut self, start: RoleStart) -> Option<RoleReport> {
         let report = match &mut self.tenant {
             Some(tenant) => tenant.start_role(start)?,
-            None => RoleReport::Running { role: start.spec.name.clone(), started: start.started },
+            None => RoleReport::Running { role: start.spec.name.clone(), token: start.token },
         };
         self.note(&report);
         Some(report)
     }
 
     /// Asks a role's task to end; what to tell the engine, where the task was only pretended.
-    pub(super) fn stop_role(&mut self, role: String, started: InstanceId) -> Option<RoleReport> {
+    pub(super) fn stop_role(&mut self, role: String, token: FencingToken) -> Option<RoleReport> {
         if let Some(tenant) = &mut self.tenant {
-            tenant.stop_role(role, started);
+            tenant.stop_role(role, token);
             return None;
         }
         self.tasks.remove(&role);
-        Some(RoleReport::stopped(role, started))
+        Some(RoleReport::stopped(role, token))
     }
 
     pub(super) fn publish(&mut self, status: Arc<Status>) {
@@ -112,10 +106,7 @@ impl Host {
 
     /// Hands over the answer to a command; whether the node has left with it.
     pub(super) fn reply(&mut self, request: u64, reply: Reply) -> bool {
-        let left = reply.is_left();
-        if left && !matches!(reply, Reply::LeftWithAborted { .. }) {
-            self.cut_off = self.pretended.keys().next().cloned();
-        }
+        let left = matches!(reply, Reply::Left | Reply::LeftWithUnsaved(_));
         match self.tenant.take() {
             None => self.replies.push((request, reply)),
             Some(tenant) if left => tenant.left(request, reply),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::sum::{SUM_BYTES, is_sum, sum};
-use super::{MAX_DATAGRAM, MAX_FRAME, Malformed, SAFE_DATAGRAM, Versions};
+use super::{MAX_DATAGRAM, MAX_FRAME, Malformed, Versions};
 use crate::id::ReplicaId;
 
 /// The kind of a beacon, whose body discovery reads and whose envelope ends behind the sum.
@@ -96,14 +96,14 @@ fn front_of(bytes: &[u8]) -> u64 {
     u64::from(u32::from_be_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]))
 }
 
-/// Puts a body, at most [`MAX_PADDED`](super::MAX_PADDED) bytes, behind its length, and fills the datagram up to
-/// [`SAFE_DATAGRAM`] if asked to: a sender that is not known yet gets no longer answer than what it sends.
+/// Puts a body, at most [`MAX_PADDED`](super::MAX_PADDED) bytes, behind its length, and fills the datagram up to its
+/// largest if asked to: whoever is not known yet gets no longer answer than what he sends.
 pub fn push_padded(datagram: &mut Vec<u8>, body: &[u8], fill: bool) {
     let length = u16::try_from(body.len()).expect("a body fits a datagram");
     datagram.extend_from_slice(&length.to_be_bytes());
     datagram.extend_from_slice(body);
     if fill {
-        datagram.resize(SAFE_DATAGRAM, 0);
+        datagram.resize(MAX_DATAGRAM, 0);
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     fn padding_is_taken_off_again() {
         let mut datagram = Vec::new();
         push_padded(&mut datagram, b"announce", true);
-        assert_eq!(datagram.len(), SAFE_DATAGRAM);
+        assert_eq!(datagram.len(), MAX_DATAGRAM);
         assert_eq!(split_padded(&datagram), Ok(&b"announce"[..]));
         assert_eq!(split_padded(&datagram[..9]), Err(Malformed));
         assert_eq!(split_padded(&datagram[..1]), Err(Malformed));

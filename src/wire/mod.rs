@@ -28,5 +28,5 @@ pub use envelope::{
     unseal_first,
 };
 pub use frame::{open_frame, seal_frame, split_frame};
-pub use limits::{MAX_BODY, MAX_DATAGRAM, MAX_FRAME, MAX_MEMBERS, MAX_PADDED, SAFE_DATAGRAM};
+pub use limits::{MAX_BODY, MAX_DATAGRAM, MAX_FRAME, MAX_MEMBERS, MAX_PADDED};
 pub use versions::{PROTOCOL_MAX, PROTOCOL_MIN, Versions};

@@ -4,13 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
 mod architecture;
-mod at_rest;
 mod canaries;
 mod clocks;
 mod elsewhere;
 mod engines;
-mod fenced;
-mod joining;
 mod messages;
 mod operate;
 mod parking;

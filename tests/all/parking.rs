@@ -58,7 +58,7 @@ fn drive_up(lots: &[Lot], cars: u32, every: Duration) -> Vec<JoinHandle<Result<(
             let lot = lot.clone();
             answers.push(tokio::spawn(async move {
                 tokio::time::sleep(every * number).await;
-                let car = Car::new(1 + number % RULES.gates, name_of(&lot), number.into());
+                let car = Car { gate: 1 + number % RULES.gates, entered_by: name_of(&lot), entered_us: number.into() };
                 gate::enter(&lot, &format!("{} {number}", name_of(&lot)), car).await
             }));
         }
@@ -112,7 +112,7 @@ fn gates_on_all_nodes_admit_as_many_cars_as_there_are_spaces() {
         assert_eq!(gate::exit(&lots[1], 1, &plate).await, Err(Refusal::NotInside { plate: plate.clone() }));
         assert_eq!(gate::enter(&lots[2], &plate, car.clone()).await, Ok(()), "the space is free again");
         assert_eq!(gate::enter(&lots[3], &plate, car.clone()).await, Ok(()), "asked again, since the answer was lost");
-        let other = Car::new(1 + car.gate % RULES.gates, car.entered_by, car.entered_us);
+        let other = Car { gate: 1 + car.gate % RULES.gates, ..car };
         assert_eq!(gate::enter(&lots[3], &plate, other).await, Err(Refusal::AlreadyInside { plate }));
         assert!(lots.iter().all(|lot| lot.cars().len() == SPACES));
         assert_eq!(gate::roll(lots[0].cluster(), RULES.gates).await.answered, [1, 2, 3]);
@@ -206,7 +206,7 @@ fn each_side_of_a_cut_fills_the_lot_and_then_all_nodes_say_that_it_is_overfull()
             assert!(watch.await.unwrap().is_some());
         }
         assert!(lots.iter().all(|lot| lot.overfull() == Some((2 * SPACES, SPACES))));
-        let car = Car::new(1, "larry".to_owned(), 9);
+        let car = Car { gate: 1, entered_by: "larry".to_owned(), entered_us: 9 };
         let full = Refusal::Full { cars: 2 * SPACES, spaces: SPACES };
         assert_eq!(gate::enter(&lots[0], "one more", car).await, Err(full));
     });

@@ -115,20 +115,6 @@ fn who_leaves_in_order_hands_over_its_gates_and_its_cars() {
 }
 
 #[test]
-fn a_node_that_is_sent_sigterm_leaves_in_order() {
-    play(async {
-        let mut stage = pair("terminate", 4, "").await?;
-        stage.order("larry", "enter 1 \"A 1\"").await?;
-        stage.terminate("larry").await?;
-        stage.settle("gary runs every gate", PATIENCE, &["gary"], 4).await?;
-        let cars = stage.lot("gary").await?;
-        assert_eq!(cars.iter().map(|car| car.plate.as_str()).collect::<Vec<_>>(), ["A 1"]);
-        assert!(!stage.seen()["gary"].accused.contains("larry"), "leaving is not dying");
-        Ok(())
-    });
-}
-
-#[test]
 fn every_question_is_answered_as_json() {
     play(async {
         let mut stage = pair("json", 4, "").await?;

@@ -12,7 +12,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "the ban on reading clocks is for the library's core")]
 
-mod joining;
 mod roles;
 #[path = "../support/mod.rs"]
 mod support;

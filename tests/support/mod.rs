@@ -5,7 +5,6 @@
 pub(crate) mod lab;
 #[path = "../../examples/parking_lot/line.rs"]
 pub(crate) mod line;
-pub(crate) mod resource;
 #[path = "../../examples/parking_lot/stage.rs"]
 pub(crate) mod stage;
 

@@ -58,7 +58,6 @@ fn settings_of_the_builder_are_those_of_the_configuration() {
         .peer("10.0.0.5:4871")
         .broadcast(false)
         .role(RoleSpec::new("gate-1"))
-        .balance(Balance::Sticky)
         .label("zone", "a")
         .stop_grace(Duration::from_secs(1))
         .converge_timeout(Duration::from_secs(2))
@@ -67,7 +66,6 @@ fn settings_of_the_builder_are_those_of_the_configuration() {
     let expected = Config {
         cluster: "parking".into(),
         node: Some("larry".into()),
-        balance: Balance::Sticky,
         labels: [("zone".to_owned(), "a".to_owned())].into(),
         net: "10.0.0.0/8".into(),
         port: 5_000,

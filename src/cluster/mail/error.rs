@@ -38,8 +38,8 @@ pub enum MessageError {
         /// The name.
         handler: String,
     },
-    /// The node cannot be reached, neither directly nor over another member. Not begun.
-    #[error("{node} cannot be reached, nor does another member reach it; try again, or look whether TCP gets there")]
+    /// The node cannot be reached. Not begun.
+    #[error("{node} cannot be reached; try again, or look whether TCP gets there")]
     NotReachable {
         /// The node, by name or by replica.
         node: String,
@@ -70,7 +70,7 @@ pub enum MessageError {
         /// What it says.
         why: String,
     },
-    /// The stream, the node, or the member that passed the message on broke after it was sent. It may have been dealt with.
+    /// The stream or the node broke after the message was sent. It may have been dealt with.
     #[error("the connection to {node} broke before the answer came, and the call may have been carried out")]
     Interrupted {
         /// The node, by name or by replica.

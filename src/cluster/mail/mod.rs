@@ -11,9 +11,6 @@
 //! was called. What was certainly not begun may be sent again, to another instance; nothing else ever is, so a message
 //! is dealt with once, or not at all.
 //!
-//! Letters go directly between two nodes. Where their link is broken while both live, the engine sends them over a member
-//! that reaches both; what is told of a message, and what may be sent again, is the same on either way.
-//!
 //! `Post` is what a node has for this: it counts its own calls, and knows the inboxes of what runs here. A role has an
 //! inbox from its start to its end, so that what comes before it looks is kept, and what is left at its end goes back to
 //! whoever sent it. Values stay values within a node, and are encoded on the task that sends them otherwise, and decoded

@@ -21,8 +21,7 @@ use crate::id::{NodeId, ReplicaId};
 const MAX_NAME: usize = 256;
 
 /// A node of the cluster, to call its handlers; from [`Cluster::on_node`]. Cloning is cheap. It does not keep this node
-/// alive. If the link to that node is broken though both nodes live, calls go over a member that reaches both, as messages
-/// to a [`RoleRef`](crate::RoleRef) do.
+/// alive.
 #[derive(Clone)]
 pub struct NodeRef {
     here: Arc<Node>,

@@ -47,10 +47,7 @@ where
 /// node alive.
 ///
 /// A message goes to the instance on this node, if one runs here; else to one of those that run, each in turn; and if none
-/// does, to one that is coming up on this node. If the link to its node is broken though both nodes live
-/// ([`Event::LinkBroken`](crate::Event::LinkBroken)), the message goes over a member that reaches both: one hop, bounded in
-/// number and rate, and dealt with at most once as on the direct way. The relay passes on bytes that it does not read. A
-/// cast that no relay delivers is lost.
+/// does, to one that is coming up on this node.
 pub struct RoleRef<P: RoleProtocol> {
     node: Arc<Node>,
     role: Arc<str>,

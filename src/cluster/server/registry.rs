@@ -4,31 +4,22 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
 
 use super::door::Shared;
 use super::{DistrServer, ServerConfig, ServerLookupError, ServerState};
+use crate::cluster::Table;
 use crate::cluster::node::Node;
-use crate::cluster::{Aborted, Table};
 use crate::driver::{Latest, Reader};
-
-/// How long it takes to drop a task that comes to an await.
-const ABORT: Duration = Duration::from_millis(100);
 
 /// What a node knows of its servers.
 pub(in crate::cluster) struct Servers {
     /// All of them are to end.
     stop: Latest<bool>,
-    /// They have no more time for that.
-    abort: Latest<bool>,
-    /// Those that run and are no roles, by number: their tables.
-    tables: Mutex<BTreeMap<u64, String>>,
-    /// How many these are.
+    /// How many run that are no roles.
     running: Latest<usize>,
-    /// Those that were aborted when all were to end.
-    aborted: Mutex<Vec<Aborted>>,
+    counting: Mutex<()>,
     /// How many there were.
     served: AtomicU64,
     /// The servers that are roles, by role: each a `Shared` of its type.
@@ -43,10 +34,8 @@ impl Servers {
     pub(in crate::cluster) fn new() -> Self {
         Self {
             stop: Latest::new(false),
-            abort: Latest::new(false),
-            tables: Mutex::default(),
             running: Latest::new(0),
-            aborted: Mutex::default(),
+            counting: Mutex::default(),
             served: AtomicU64::new(0),
             roles: Mutex::default(),
             turns: Mutex::default(),
@@ -54,31 +43,10 @@ impl Servers {
         }
     }
 
-    /// Asks all servers that are no roles to end, and aborts those that have not when `grace` is over. Returns when none is
-    /// left, with those that were aborted.
-    pub(in crate::cluster) async fn stop_all(&self, grace: Duration) -> Vec<Aborted> {
+    /// Asks all servers that are no roles to end, and returns when they have. Each has its stop grace.
+    pub(in crate::cluster) async fn stop_all(&self) {
         self.stop.set(true);
-        let running = self.running.reader();
-        let ended = || running.wait_for(|running| *running == 0);
-        if tokio::time::timeout(grace, ended()).await.is_err() {
-            self.abort.set(true);
-            if tokio::time::timeout(ABORT, ended()).await.is_err() {
-                // They never come to an await, at which they could be dropped.
-                let stuck = locked(&self.tables).values().cloned().collect::<Vec<_>>();
-                stuck.into_iter().for_each(|table| self.note_aborted(table, grace));
-            }
-        }
-        std::mem::take(&mut *locked(&self.aborted))
-    }
-
-    /// A server did not end in time when all were to.
-    pub(super) fn note_aborted(&self, table: String, after: Duration) {
-        locked(&self.aborted).push(Aborted::Server { table, after });
-    }
-
-    /// Turns true when those that still run have no more time.
-    pub(super) fn abort(&self) -> Reader<bool> {
-        self.abort.reader()
+        self.running.reader().wait_for(|running| *running == 0).await;
     }
 
     pub(super) fn stop(&self) -> Reader<bool> {
@@ -90,10 +58,9 @@ impl Servers {
         self.served.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn count(&self, change: impl FnOnce(&mut BTreeMap<u64, String>)) {
-        let mut tables = locked(&self.tables);
-        change(&mut tables);
-        self.running.set(tables.len());
+    fn count(&self, change: impl FnOnce(usize) -> usize) {
+        let _counting = locked(&self.counting);
+        self.running.set(change(self.running.get()));
     }
 
     /// What the start of a role shares with the handles to it: the same as the last start, if somebody still has one.
@@ -165,17 +132,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Counts a server that is no role, as long as it lives.
-pub(super) struct Counted(Arc<Node>, u64);
+pub(super) struct Counted(Arc<Node>);
 
 impl Counted {
-    pub(super) fn new(node: &Arc<Node>, number: u64, table: &str) -> Self {
-        node.servers.count(|tables| drop(tables.insert(number, table.to_owned())));
-        Self(Arc::clone(node), number)
+    pub(super) fn new(node: &Arc<Node>) -> Self {
+        node.servers.count(|running| running + 1);
+        Self(Arc::clone(node))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.servers.count(|tables| drop(tables.remove(&self.1)));
+        self.0.servers.count(|running| running - 1);
     }
 }

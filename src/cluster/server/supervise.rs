@@ -76,12 +76,11 @@ impl Cluster {
         let config = first.config();
         config.check()?;
         let table = self.table(config.table().clone())?;
-        let number = node.servers.number();
-        let restarts = Restarts::new(config.limits, node.replica.0 ^ number);
+        let restarts = Restarts::new(config.limits, node.replica.0 ^ node.servers.number());
         let shared = Shared::new(config, table, None, node.local.gone());
         let stop = Stop::Asked { server: shared.stop(), node: node.servers.stop() };
         let context = ServerContext { cluster: self.uncounted(), shared: Arc::clone(&shared), stop };
-        let counted = Counted::new(node, number, context.table().name());
+        let counted = Counted::new(node);
         // From now on calls wait for it.
         let desk = Desk::open(&shared);
         let mut first = Some(first);
@@ -145,18 +144,15 @@ async fn supervise<S: DistrServer>(
 
 /// Waits until the server was asked to end and the time for that is over.
 async fn overrun<S: DistrServer>(context: &ServerContext<S>) {
-    let node = &context.cluster.node;
+    let grace = context.cluster.node.patience.stop_grace;
     context.stop.requested().await;
-    let (asked, abort) = (tokio::time::Instant::now(), node.servers.abort());
-    // `None`: the node is gone, which waits no longer either.
-    let aborted = tokio::time::timeout(node.patience.stop_grace, abort.wait_for(|abort| *abort)).await;
-    let grace = aborted.map_or(node.patience.stop_grace, |_| asked.elapsed());
-    let table = context.table().name();
-    tracing::warn!(table, ?grace, "the server did not end within its stop grace and is dropped");
+    tokio::time::sleep(grace).await;
+    tracing::warn!(
+        table = context.table().name(),
+        ?grace,
+        "the server did not end within its stop grace and is dropped"
+    );
     context.shared.set_overran(grace);
-    if node.servers.stop().get() {
-        node.servers.note_aborted(table.to_owned(), grace);
-    }
 }
 
 /// Whatever ended the task of a server: it has ended.

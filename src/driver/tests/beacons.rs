@@ -3,7 +3,7 @@
 use super::*;
 
 async fn finds(node: &mut Node, address: SocketAddr) {
-    let found = |input| matches!(input, Input::Beacon { address: found, .. } if found == address).then_some(());
+    let found = |input| matches!(input, Input::Discovered { address: found } if found == address).then_some(());
     node.input("the other's address", found).await;
 }
 
@@ -44,7 +44,7 @@ async fn clusters_on_one_port_do_not_mix() {
     let stranger = first.input("the foreign node", told).await;
     assert_eq!(stranger, (foreign.address, crate::wire::cluster_hash("other")));
     let third = Node::start(port, calling()).await;
-    let found = |input| if let Input::Beacon { address, .. } = input { Some(address) } else { None };
+    let found = |input| if let Input::Discovered { address } = input { Some(address) } else { None };
     let found = first.input("anybody", found).await;
     assert_eq!(found, third.address, "and not {}", foreign.address);
 }

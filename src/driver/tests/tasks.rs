@@ -9,34 +9,24 @@ use crate::driver::Gone;
 use crate::driver::{NotTaken, Recipient};
 use crate::engine::{Command, Event, Reply, RoleReport, RoleStart};
 use crate::engine::{Letter, MailEvent};
-use crate::roles::InstanceId;
 use crate::time::Stamp;
 
-fn started(at: u64) -> InstanceId {
-    InstanceId { stamp: Stamp(at), replica: ReplicaId(1) }
-}
-
-fn token(at: u64) -> FencingToken {
-    FencingToken { stamp: Stamp(at), replica: ReplicaId(1) }
+fn token(start: u64) -> FencingToken {
+    FencingToken { stamp: Stamp(start), replica: ReplicaId(1) }
 }
 
 fn start(role: &str, at: u64) -> Output {
-    Output::StartRole(RoleStart {
-        spec: Arc::new(RoleSpec::new(role)),
-        started: started(at),
-        token: token(at),
-        handed: None,
-    })
+    Output::StartRole(RoleStart { spec: Arc::new(RoleSpec::new(role)), token: token(at), handed: None })
 }
 
 async fn report(node: &mut Node) -> String {
     let report =
         node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
     match report {
-        RoleReport::Running { role, started } => format!("{role}@{} running", started.stamp.0),
-        RoleReport::Stopped { role, started, aborted_after: None, .. } => format!("{role}@{} stopped", started.stamp.0),
-        RoleReport::Stopped { role, started, .. } => format!("{role}@{} aborted", started.stamp.0),
-        RoleReport::Failed { role, started, why } => format!("{role}@{} failed: {why}", started.stamp.0),
+        RoleReport::Running { role, token } => format!("{role}@{} running", token.stamp.0),
+        RoleReport::Stopped { role, token, aborted_after: None, .. } => format!("{role}@{} stopped", token.stamp.0),
+        RoleReport::Stopped { role, token, .. } => format!("{role}@{} aborted", token.stamp.0),
+        RoleReport::Failed { role, token, why } => format!("{role}@{} failed: {why}", token.stamp.0),
     }
 }
 
@@ -67,7 +57,7 @@ async fn a_role_runs_until_it_is_asked_to_stop() {
     for role in ["gate", "panics when asked"] {
         node.give([start(role, 1), start(role, 1)]);
         assert_eq!(report(&mut node).await, format!("{role}@1 running"));
-        let stop = |at| Output::StopRole { role: role.to_owned(), started: started(at) };
+        let stop = |at| Output::StopRole { role: role.to_owned(), token: token(at) };
         // Stopping another start of it stops nothing.
         node.give([stop(7), start(role, 2)]);
         assert_eq!(report(&mut node).await, format!("{role}@2 running"));
@@ -97,7 +87,7 @@ async fn a_role_that_does_not_stop_is_dropped_after_its_grace() {
     node.give([start("stubborn", 1)]);
     assert_eq!(report(&mut node).await, "stubborn@1 running");
     let asked = tokio::time::Instant::now();
-    node.give([Output::StopRole { role: "stubborn".to_owned(), started: started(1) }]);
+    node.give([Output::StopRole { role: "stubborn".to_owned(), token: token(1) }]);
     assert_eq!(report(&mut node).await, "stubborn@1 aborted");
     assert!(asked.elapsed() >= Duration::from_millis(50));
 }
@@ -122,45 +112,26 @@ async fn a_role_is_up_when_it_says_so_and_hands_over_what_it_left() {
     });
     let mut node = Node::start(cluster_port(), Setup { build, ..Setup::default() }).await;
     let handed = Some(Bytes::from_static(b"7 cars"));
-    let Output::StartRole(slow) = start("slow", 1) else { panic!("a start") };
-    node.give([Output::StartRole(RoleStart { handed: handed.clone(), ..slow }), start("quick", 2)]);
+    let slow = RoleStart { spec: Arc::new(RoleSpec::new("slow")), token: token(1), handed: handed.clone() };
+    node.give([Output::StartRole(slow), start("quick", 2)]);
     assert_eq!(report(&mut node).await, "quick@2 running", "the other one is still coming");
     go.send(true).unwrap();
     assert_eq!(report(&mut node).await, "slow@1 running");
-    node.give([Output::StopRole { role: "slow".to_owned(), started: started(1) }]);
+    node.give([Output::StopRole { role: "slow".to_owned(), token: token(1) }]);
     let ended = node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
-    assert_eq!(ended, RoleReport::Stopped { role: "slow".into(), started: started(1), handed, aborted_after: None });
+    assert_eq!(ended, RoleReport::Stopped { role: "slow".into(), token: token(1), handed, aborted_after: None });
 }
 
 #[tokio::test]
 async fn a_spec_may_have_a_stop_grace_of_its_own() {
     let mut node = Node::start(cluster_port(), with_roles(PATIENCE * 10)).await;
     let spec = Arc::new(RoleSpec::new("stubborn").stop_grace(Duration::from_millis(50)));
-    node.give([Output::StartRole(RoleStart { spec, started: started(1), token: token(1), handed: None })]);
+    node.give([Output::StartRole(RoleStart { spec, token: token(1), handed: None })]);
     assert_eq!(report(&mut node).await, "stubborn@1 running");
-    node.give([Output::StopRole { role: "stubborn".to_owned(), started: started(1) }]);
+    node.give([Output::StopRole { role: "stubborn".to_owned(), token: token(1) }]);
     let ended = node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
     let RoleReport::Stopped { aborted_after, .. } = ended else { panic!("{ended:?}") };
     assert_eq!(aborted_after, Some(Duration::from_millis(50)));
-}
-
-#[tokio::test]
-async fn a_role_can_be_aborted_before_its_grace_is_over() {
-    let mut node = Node::start(cluster_port(), with_roles(PATIENCE * 10)).await;
-    let abort = |role: &str| Output::AbortRole { role: role.to_owned(), started: started(1) };
-    node.give([start("stubborn", 1), start("gate", 1)]);
-    assert_eq!(report(&mut node).await, "stubborn@1 running");
-    assert_eq!(report(&mut node).await, "gate@1 running");
-    node.give([Output::StopRole { role: "gate".to_owned(), started: started(1) }, abort("unknown")]);
-    assert_eq!(report(&mut node).await, "gate@1 stopped");
-    node.give([
-        Output::StopRole { role: "stubborn".to_owned(), started: started(1) },
-        abort("gate"),
-        abort("stubborn"),
-    ]);
-    let ended = node.input("a report", |input| if let Input::Role(report) = input { Some(report) } else { None }).await;
-    let RoleReport::Stopped { role, aborted_after: Some(after), .. } = ended else { panic!("{ended:?}") };
-    assert!(role == "stubborn" && after < PATIENCE, "{after:?}");
 }
 
 #[tokio::test]
@@ -205,23 +176,15 @@ async fn statuses_and_events_come_out() {
 #[tokio::test]
 async fn once_a_leave_is_answered_everything_is_closed() {
     let mut node = Node::start(cluster_port(), with_roles(PATIENCE)).await;
-    let mut leave = node
-        .driver
-        .commander()
-        .request(|request| Command::Leave { request, patience_ms: 1, stop_grace_ms: 1, deadline_ms: None })
-        .await
-        .unwrap();
+    let mut leave =
+        node.driver.commander().request(|request| Command::Leave { request, patience_ms: 1 }).await.unwrap();
     let request = |input| if let Input::Command(Command::Leave { request, .. }) = input { Some(request) } else { None };
     let request = node.input("the command", request).await;
     node.give([start("stubborn", 1), Output::Reply { request, reply: Reply::Left }]);
     assert_eq!(timeout(PATIENCE, leave.next()).await.unwrap(), Some(Reply::Left));
     let port = node.address.port();
     bind(&BindConfig { port: Some(port), ..on_loopback(port - 1) }).await.expect("the port is free");
-    let gone = node
-        .driver
-        .commander()
-        .request(|request| Command::Leave { request, patience_ms: 1, stop_grace_ms: 1, deadline_ms: None })
-        .await;
+    let gone = node.driver.commander().request(|request| Command::Leave { request, patience_ms: 1 }).await;
     assert_eq!(gone.err(), Some(Gone));
 }
 

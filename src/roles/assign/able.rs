@@ -59,20 +59,13 @@ pub(super) fn unfit(spec: &RoleSpec, candidate: &Candidate) -> Option<Obstacle> 
     })
 }
 
-/// The kind and the labels that a role asks for.
-type Asked<'a> = (&'a str, &'a BTreeMap<String, String>);
-
-/// The candidates that suit each role, claims aside, and the least load among them. Roles of one kind and the same labels are
-/// looked at once.
-pub(super) fn suited<'a>(roles: &[&'a RoleSpec], candidates: &[&Candidate]) -> Vec<(Vec<Seat>, u8)> {
-    let mut known: BTreeMap<Asked<'a>, (Vec<Seat>, u8)> = BTreeMap::new();
+/// The candidates that suit each role, claims aside. Roles of one kind and the same labels are looked at once.
+pub(super) fn suited<'a>(roles: &[&'a RoleSpec], candidates: &[&Candidate]) -> Vec<Vec<Seat>> {
+    let mut known: BTreeMap<(&'a str, &'a BTreeMap<String, String>), Vec<Seat>> = BTreeMap::new();
     let one = |spec: &&'a RoleSpec| {
-        let found = known.entry((&spec.kind, &spec.requires)).or_insert_with(|| {
-            let seats = (0..candidates.len()).filter(|seat| unfit(spec, candidates[*seat]).is_none());
-            let seats: Vec<Seat> = seats.collect();
-            let least = seats.iter().map(|seat| candidates[*seat].load).min().unwrap_or_default();
-            (seats, least)
-        });
+        let found = known
+            .entry((&spec.kind, &spec.requires))
+            .or_insert_with(|| (0..candidates.len()).filter(|seat| unfit(spec, candidates[*seat]).is_none()).collect());
         found.clone()
     };
     roles.iter().map(one).collect()

@@ -1,14 +1,12 @@
 //! The board on which an assignment is made: who can host each role, who does, and how much each node has.
 
-use std::cell::Cell;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::able::{self, Apart};
-use super::score;
-use super::{Assignment, Balance, Candidate, Holding, InstanceId, Notes, Picture, RoleSpec, answered};
+use super::score::{self, Fit};
+use super::{Assignment, Candidate, FencingToken, Holding, Picture, RoleSpec, answered};
 use crate::id::{NodeId, ReplicaId};
 use crate::time::Stamp;
 
@@ -28,11 +26,6 @@ pub enum Chosen {
     Placed,
     /// Another node had too much.
     Shed {
-        /// That node.
-        from: NodeId,
-    },
-    /// Another node had two instances more or above, and the cluster is calm.
-    Evened {
         /// That node.
         from: NodeId,
     },
@@ -67,11 +60,6 @@ pub enum GivenUp {
         /// Who is to have it.
         to: NodeId,
     },
-    /// Another node has two instances fewer or less, and the cluster is calm.
-    Evened {
-        /// Who is to have it.
-        to: NodeId,
-    },
     /// Another part of the cluster has two instances fewer.
     Spread {
         /// Who is to have it.
@@ -90,7 +78,7 @@ pub enum GivenUp {
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     /// Since when: that of its claim, or of the claim that names it.
-    pub(super) started: InstanceId,
+    pub(super) token: FencingToken,
     pub(super) why: Chosen,
     pub(super) pinned: bool,
 }
@@ -98,11 +86,6 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn runs(&self) -> bool {
         self.why == Chosen::Incumbent
-    }
-
-    /// Neither on its way nor missing.
-    pub(super) fn is_settled(&self) -> bool {
-        matches!(self.why, Chosen::Incumbent | Chosen::Reserved)
     }
 
     /// What is pinned or on its way is moved for no balance.
@@ -116,8 +99,6 @@ pub(super) struct Row<'a> {
     pub(super) spec: &'a RoleSpec,
     /// Who can build it, has the labels and is not excluded.
     pub(super) able: Vec<Seat>,
-    /// The load of the least busy of those that have the kind and the labels.
-    pub(super) base: u8,
     /// How many instances can run: at most one per node that is able.
     pub(super) wanted: usize,
     /// The policy keeps it from running on this side.
@@ -148,12 +129,6 @@ pub(super) struct Board<'a> {
     pub(super) zones: Vec<Vec<usize>>,
     pub(super) cap: usize,
     pub(super) nodes: usize,
-    /// The nodes that can host anything at all.
-    pub(super) useful: BTreeSet<usize>,
-    pub(super) balance: Balance,
-    /// See [`Notes`].
-    pub(super) uneven: bool,
-    weighed: Cell<bool>,
     who: Option<ReplicaId>,
 }
 
@@ -177,19 +152,16 @@ impl<'a> Board<'a> {
         let labels: BTreeSet<&str> = roles.iter().filter_map(|spec| spec.spread_over.as_deref()).collect();
         let zones = labels.iter().map(|label| zones(label, candidates, &node_of)).collect();
         let mut rows = Vec::with_capacity(roles.len());
-        for (spec, (suited, base)) in roles.iter().zip(able::suited(roles, candidates)) {
+        for (spec, suited) in roles.iter().zip(able::suited(roles, candidates)) {
             let spread = spec.spread_over.as_deref().and_then(|own| labels.iter().position(|label| *label == own));
             let held_back = !able::may_run(spec.partition, nodes, picture.roster);
             let claims = picture.of(&spec.name);
-            rows.push(Row { spread, base, ..row(spec, suited, claims, &seat_of, &node_of, held_back) });
+            rows.push(Row { spread, held_back, ..row(spec, suited, claims, &seat_of, &node_of, held_back) });
         }
         // The mean is over those that can host anything at all: members without a factory are no place to move to.
         let useful: BTreeSet<usize> = rows.iter().flat_map(|row| &row.able).map(|seat| node_of[*seat]).collect();
         let wanted: usize = rows.iter().map(|row| row.wanted).sum();
-        let cap = match picture.balance {
-            Balance::Even => wanted.div_ceil(useful.len().max(1)),
-            Balance::Sticky | Balance::Off => (5 * wanted).div_ceil(4 * useful.len().max(1)),
-        };
+        let cap = (5 * wanted).div_ceil(4 * useful.len().max(1));
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|index| places(&rows[*index].able, &node_of));
         let mut board = Self {
@@ -203,10 +175,6 @@ impl<'a> Board<'a> {
             zones,
             cap,
             nodes,
-            useful,
-            balance: picture.balance,
-            uneven: false,
-            weighed: Cell::new(false),
             who,
         };
         for index in 0..board.rows.len() {
@@ -218,30 +186,10 @@ impl<'a> Board<'a> {
         board
     }
 
-    /// How well a node suits a role among equally busy ones: the least is the best.
-    pub(super) fn suits(&self, row: usize, seat: Seat) -> Reverse<u64> {
-        let hash = score::hash(&self.rows[row].spec.name, &self.candidates[seat].node);
-        Reverse(self.who.map_or(hash, |who| hash.wrapping_mul(who.0 | 1)))
-    }
-
-    /// How busy a node is for a role, counted in roles: those that it is to host, and what its load weighs.
-    pub(super) fn busy(&self, row: usize, seat: Seat) -> u64 {
-        self.load[self.node_of[seat]] as u64 + self.load_of(seat, self.rows[row].base)
-    }
-
-    /// What the load of a node weighs in roles; see [`score::in_roles`].
-    pub(super) fn load_of(&self, seat: Seat, base: u8) -> u64 {
-        self.weighed.set(true);
-        score::in_roles(self.candidates[seat].load, base)
-    }
-
-    pub(super) fn notes(&self) -> Notes {
-        Notes { weighed: self.weighed.get(), uneven: self.uneven }
-    }
-
-    /// The seats of a node.
-    pub(super) fn seats_of(&self, node: usize) -> std::ops::Range<Seat> {
-        self.node_of.partition_point(|of| *of < node)..self.node_of.partition_point(|of| *of <= node)
+    pub(super) fn fit(&self, row: usize, seat: Seat) -> Fit {
+        let candidate = self.candidates[seat];
+        let hash = score::hash(&self.rows[row].spec.name, &candidate.node);
+        Fit::new(self.who.map_or(hash, |who| hash.wrapping_mul(who.0 | 1)), candidate.load)
     }
 
     pub(super) fn name(&self, seat: Seat) -> NodeId {
@@ -256,11 +204,11 @@ impl<'a> Board<'a> {
 
     pub(super) fn put(&mut self, row: usize, seat: Seat, why: Chosen) {
         let replica = self.candidates[seat].replica;
-        let started = InstanceId { stamp: Stamp(u64::MAX), replica };
+        let token = FencingToken { stamp: Stamp(u64::MAX), replica };
         // What was to go, and comes to where it is, is what it was.
         let back = self.rows[row].given_up.remove(&seat).is_some();
         let why = if back { Chosen::Incumbent } else { why };
-        self.rows[row].hosts.insert(seat, Host { started, why, pinned: false });
+        self.rows[row].hosts.insert(seat, Host { token, why, pinned: false });
         self.enter(row, seat);
     }
 
@@ -358,20 +306,19 @@ fn row<'a>(
     let mut hosts = BTreeMap::new();
     for holding in claims.iter().filter(|h| h.claim.holds()) {
         if let Some(seat) = seat(&holding.holder) {
-            let (started, pinned) = (holding.claim.started, holding.claim.pinned);
-            hosts.insert(seat, Host { started, why: Chosen::Incumbent, pinned });
+            let (token, pinned) = (holding.claim.token, holding.claim.pinned);
+            hosts.insert(seat, Host { token, why: Chosen::Incumbent, pinned });
         }
     }
     for holding in claims {
-        let started = holding.claim.started;
-        let Some(to) = holding.claim.successor().filter(|to| !answered(claims, started, *to)) else { continue };
+        let token = holding.claim.token;
+        let Some(to) = holding.claim.successor().filter(|to| !answered(claims, token, *to)) else { continue };
         if seat_of.contains_key(&holding.holder)
             && let Some(seat) = seat(&to)
         {
-            let reserved = hosts.entry(seat).or_insert(Host { started, why: Chosen::Reserved, pinned: false });
-            reserved.started = reserved.started.min(started);
+            let reserved = hosts.entry(seat).or_insert(Host { token, why: Chosen::Reserved, pinned: false });
+            reserved.token = reserved.token.min(token);
         }
     }
-    let (waits, given_up) = (BTreeSet::new(), BTreeMap::new());
-    Row { spec, able, base: 0, wanted, held_back, hosts, waits, given_up, spread: None }
+    Row { spec, able, wanted, held_back, hosts, waits: BTreeSet::new(), given_up: BTreeMap::new(), spread: None }
 }

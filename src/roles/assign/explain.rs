@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::able::{self, Obstacle};
 use super::board::{Board, Chosen, GivenUp, Seat};
-use super::{Balance, ClaimState, FencingToken, InstanceId, PartitionPolicy, Picture, RoleSpec};
+use super::{ClaimState, FencingToken, PartitionPolicy, Picture, RoleSpec};
 use crate::id::{NodeId, ReplicaId};
 
 /// Why a role is where it is, by the very decision that put it there: [`Cluster::explain`](crate::Cluster::explain).
@@ -29,16 +29,8 @@ pub struct Explanation {
     pub assigned: usize,
     /// Why it runs nowhere on this side at all.
     pub held_back: Option<HeldBack>,
-    /// How many instances of all roles are the share of a node: ⌈mean⌉, or ⌈1.25 · mean⌉ with [`Balance::Sticky`] and
-    /// [`Balance::Off`].
+    /// How many instances of all roles a node should have at most: ⌈1.25 · mean⌉.
     pub cap: usize,
-    /// Whether running roles are moved to make nodes host alike.
-    pub balance: Balance,
-    /// Members have neither come nor gone for [`Balance::CALM`], as far as that was asked: with [`Balance::Even`], and while
-    /// there is something to move.
-    pub calm: bool,
-    /// Some role, not necessarily this one, would be moved for balance if the cluster were calm.
-    pub uneven: bool,
     /// Every member of the view.
     pub candidates: Vec<Weighed>,
 }
@@ -61,9 +53,7 @@ pub struct HeldBack {
 pub struct Tenure {
     /// What the owner does with the role.
     pub state: ClaimState,
-    /// Which instance it is; the lower, the longer it has been running.
-    pub started: InstanceId,
-    /// Its current fencing token.
+    /// The fencing token of the instance.
     pub token: FencingToken,
     /// It was moved there a short time ago and is not to be moved again for balance.
     pub pinned: bool,
@@ -89,12 +79,12 @@ pub struct Weighed {
     pub claim: Option<Tenure>,
     /// How many instances it is to have, of all roles.
     pub hosted: usize,
-    /// How busy it said it is, hosted roles aside: buckets each a quarter above the one below.
+    /// How busy it says it is: buckets each a quarter above the one below.
     pub load: u8,
-    /// How busy it is, counted in roles: `hosted`, and what the load weighs, 1.25^load - 1. The least busy node takes the next
-    /// instance, within the emptiest zone. A load within one bucket of the least counts as the least.
-    pub busy: u64,
-    /// The hash of both names: of equally busy nodes, that with the highest takes the next instance.
+    /// What a new instance goes by, within a zone and among those with room: the least is the best. It is -log2 of the score
+    /// as a fraction, in 2⁻²⁴, times 1.25 to the power of the load.
+    pub cost: u64,
+    /// The hash of both names.
     pub score: u64,
     /// The value of the label that the role is spread over. `None` if it is not, or the node has no such label.
     pub zone: Option<String>,
@@ -131,15 +121,13 @@ impl Board<'_> {
             assigned: row.hosts.len(),
             held_back: row.held_back.then_some(held_back),
             cap: self.cap,
-            balance: picture.balance,
-            calm: picture.calm,
-            uneven: self.uneven,
             candidates: seats.into_iter().map(|seat| self.weigh(index, &counts, seat, picture)).collect(),
         })
     }
 
     fn weigh(&self, index: usize, counts: &[usize], seat: Seat, picture: &Picture<'_>) -> Weighed {
         let (row, candidate, node) = (&self.rows[index], self.candidates[seat], self.node_of[seat]);
+        let fit = self.fit(index, seat);
         let claims = picture.holdings.iter().filter(|h| h.role == row.spec.name && h.holder == candidate.replica);
         let claim = claims.map(|h| &h.claim).next();
         let chosen = row.hosts.get(&seat).map(|host| host.why.clone());
@@ -153,16 +141,11 @@ impl Board<'_> {
             given_up: row.given_up.get(&seat).cloned(),
             waits,
             obstacle,
-            claim: claim.map(|c| Tenure {
-                state: c.state.clone(),
-                started: c.started,
-                token: c.token,
-                pinned: c.pinned,
-            }),
+            claim: claim.map(|c| Tenure { state: c.state.clone(), token: c.token, pinned: c.pinned }),
             hosted: self.load[node],
             load: candidate.load,
-            busy: self.busy(index, seat),
-            score: self.suits(index, seat).0,
+            cost: fit.cost,
+            score: fit.hash.0,
             zone,
             in_zone: self.in_zone(index, counts, seat),
             chosen,

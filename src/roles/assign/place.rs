@@ -1,14 +1,14 @@
 //! Where what is missing goes.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use super::Chosen;
 use super::board::{Board, GivenUp, Seat};
-use super::{Balance, Chosen};
+use super::score::Fit;
 
-/// What the best of several seats goes by, the least first: the instances in its zone; whether it has its share already, where
-/// it would have to shed what is above; how busy it is; and how well it suits.
-pub(super) type Rank = (usize, bool, u64, Reverse<u64>, Seat);
+/// What the best of several seats goes by, the least first: the instances in its zone; whether it has no room, and if so,
+/// how much it has; and how well it suits.
+pub(super) type Rank = (usize, Option<usize>, Fit, Seat);
 
 /// What it costs to move an instance out of the way: whether it runs, whether it was moved a short time ago, how well the
 /// seat suits whoever takes it, and which role it is of.
@@ -34,8 +34,8 @@ impl Board<'_> {
         placed
     }
 
-    /// The best seat for one more instance: in the emptiest zone the least busy node, and of equally busy ones that which suits
-    /// best.
+    /// The best seat for one more instance: in the emptiest zone, on a node with room, as suitable as can be. With no room
+    /// anywhere in that zone, the least loaded.
     pub(super) fn best(&self, row: usize) -> Option<Seat> {
         self.best_of(row, |seat| self.beside(row, seat).is_none())
     }
@@ -47,8 +47,8 @@ impl Board<'_> {
     }
 
     pub(super) fn rank(&self, row: usize, counts: &[usize], seat: Seat) -> Rank {
-        let full = self.balance == Balance::Sticky && self.load[self.node_of[seat]] >= self.cap;
-        (self.in_zone(row, counts, seat), full, self.busy(row, seat), self.suits(row, seat), seat)
+        let load = self.load[self.node_of[seat]];
+        (self.in_zone(row, counts, seat), (load >= self.cap).then_some(load), self.fit(row, seat), seat)
     }
 
     /// Able candidates on nodes that neither host the role nor wait for it.
@@ -88,8 +88,7 @@ impl Board<'_> {
             let (Some(other), None) = (others.next(), others.next()) else { continue };
             let there = |(at, _): &(&Seat, _)| self.node_of[**at] == node;
             let Some((at, host)) = self.rows[other].hosts.iter().find(there) else { continue };
-            let stays = self.balance == Balance::Off && host.runs();
-            if stays || host.why == Chosen::Reserved {
+            if host.why == Chosen::Reserved {
                 continue;
             }
             let Some(to) = self.best(other) else { continue };

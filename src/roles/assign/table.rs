@@ -5,7 +5,7 @@ use std::fmt;
 use super::able::Obstacle;
 use super::board::{Chosen, GivenUp};
 use super::explain::{Explanation, HeldBack, Weighed};
-use super::{Balance, ClaimState, PartitionPolicy};
+use super::{ClaimState, PartitionPolicy};
 
 impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -13,7 +13,6 @@ impl fmt::Display for Chosen {
             Self::Incumbent => write!(f, "has it and keeps it"),
             Self::Reserved => write!(f, "the role is being handed over to it"),
             Self::Placed => write!(f, "the best place for a missing instance"),
-            Self::Evened { from } => write!(f, "relieves {from}, which has two more or above"),
             Self::Shed { from } => write!(f, "relieves {from}, which has too much"),
             Self::Spread { from } => write!(f, "instead of {from}, whose zone has more of them"),
             Self::MadeWay { from, role } => write!(f, "instead of {from}, where it makes way for {role}"),
@@ -26,7 +25,6 @@ impl fmt::Display for GivenUp {
         match self {
             Self::TooMany => write!(f, "gives it up: there are more than wanted"),
             Self::Beside { role } => write!(f, "gives it up: must not be beside {role}, which is older"),
-            Self::Evened { to } => write!(f, "gives it to {to}, which has two fewer or less"),
             Self::Shed { to } => write!(f, "gives it to {to}: has too much"),
             Self::Spread { to } => write!(f, "gives it to {to}: its zone has more of them"),
             Self::MakesWay { to, role } => write!(f, "gives it to {to}: makes way for {role}"),
@@ -91,7 +89,7 @@ impl Weighed {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spec, fingerprint, view, roster, wanted, assigned, cap, balance, uneven, .. } = self;
+        let Self { spec, fingerprint, view, roster, wanted, assigned, cap, .. } = self;
         let state = if self.converged { "converged" } else { "not converged" };
         writeln!(
             f,
@@ -103,12 +101,7 @@ impl fmt::Display for Explanation {
         }
         let names: Vec<&str> = view.iter().map(|node| node.as_str()).collect();
         writeln!(f, "view {fingerprint}, {state}, {} nodes of {roster}: {}", view.len(), names.join(" "))?;
-        let state = match (balance, uneven) {
-            (Balance::Even, true) => ", roles move once no node has come or gone for a while",
-            _ => "",
-        };
-        writeln!(f, "balance {balance}{state}")?;
-        let mut lines = vec![["", "node", "hosts", "load", "busy", "zone", "claim", "reason"].map(str::to_owned)];
+        let mut lines = vec![["", "node", "hosts", "load", "cost", "zone", "claim", "reason"].map(str::to_owned)];
         for one in &self.candidates {
             let zone = match (&spec.spread_over, &one.zone) {
                 (None, _) => "-".to_owned(),
@@ -120,7 +113,7 @@ impl fmt::Display for Explanation {
                 one.node.to_string(),
                 format!("{}/{cap}", one.hosted),
                 one.load.to_string(),
-                one.busy.to_string(),
+                format!("{}.{:03}", one.cost >> 24, ((one.cost & 0xff_ffff) * 1_000) >> 24),
                 zone,
                 one.claims(),
                 one.reason(assigned >= wanted),

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::{Board, GivenUp, Seat};
-use super::{Chosen, InstanceId};
+use super::{Chosen, FencingToken};
 
 /// Who was there first: what runs before what is on its way, then by age.
-type Age = (bool, InstanceId, usize);
+type Age = (bool, FencingToken, usize);
 
 impl Board<'_> {
     /// Too many incumbents, after a heal or because fewer are wanted: those stay that run, where nothing excludes them, in
@@ -31,7 +31,7 @@ impl Board<'_> {
         for (seat, host) in &self.rows[row].hosts {
             let node = self.node_of[*seat];
             let first = (!host.runs(), self.older_beside(row, *seat).is_some());
-            let rest = (self.load[node] > self.cap, host.started, self.candidates[*seat].replica);
+            let rest = (self.load[node] > self.cap, host.token, self.candidates[*seat].replica);
             open.insert(*seat, (first, rest));
         }
         let mut in_zone = vec![0_usize; self.zone_counts(row).len()];
@@ -88,6 +88,6 @@ impl Board<'_> {
 
     fn age(&self, row: usize, seat: Seat) -> Age {
         let host = &self.rows[row].hosts[&seat];
-        (host.why != Chosen::Incumbent, host.started, row)
+        (host.why != Chosen::Incumbent, host.token, row)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::NodeId;
-use crate::roles::{FencingToken, InstanceId};
+use crate::roles::FencingToken;
 use crate::time::Stamp;
 
 #[derive(Clone)]
@@ -11,8 +11,6 @@ struct Owned {
     roles: Vec<RoleSpec>,
     holdings: Vec<Holding>,
     roster: usize,
-    balance: Balance,
-    calm: bool,
 }
 
 impl Owned {
@@ -25,22 +23,19 @@ impl Owned {
             load: 0,
         };
         let token = FencingToken { stamp: Stamp(5), replica: ReplicaId(1) };
-        let started = InstanceId { stamp: Stamp(5), replica: ReplicaId(1) };
-        let claim = Claim { started, token, state: ClaimState::Starting, pinned: false, handed: None };
+        let claim = Claim { token, state: ClaimState::Starting, pinned: false, handed: None };
         Self {
             candidates: vec![candidate(1), candidate(2)],
             roles: vec![RoleSpec::new("r").kind("k")],
             holdings: vec![Holding { role: "r".into(), holder: ReplicaId(1), claim }],
             roster: 2,
-            balance: Balance::Even,
-            calm: false,
         }
     }
 
     fn described(&self) -> Vec<(bool, Vec<u8>)> {
         let mut pieces = Vec::new();
-        let Self { candidates, roles, holdings, roster, balance, calm } = self;
-        let picture = Picture { candidates, roles, holdings, roster: *roster, balance: *balance, calm: *calm };
+        let Self { candidates, roles, holdings, roster } = self;
+        let picture = Picture { candidates, roles, holdings, roster: *roster };
         picture.describe(|section, piece| pieces.push((section, piece.to_vec())));
         pieces
     }
@@ -65,7 +60,7 @@ fn whatever_assignment_could_see_changes_the_description() {
         base.with(|p| p.candidates[0].kinds.clear()),
         base.with(|p| p.candidates[0].labels.clear()),
         base.with(|p| drop(p.candidates[0].labels.insert("zone".into(), "b".into()))),
-        base.with(|p| p.balance = Balance::Sticky),
+        base.with(|p| p.candidates[0].load = 1),
         base.with(|p| drop(p.candidates.pop())),
         base.with(|p| p.roles.clear()),
         base.with(|p| p.roles[0].count = 2),
@@ -80,7 +75,7 @@ fn whatever_assignment_could_see_changes_the_description() {
         base.with(|p| p.holdings.clear()),
         base.with(|p| p.holdings[0].role = "s".into()),
         base.with(|p| p.holdings[0].holder = ReplicaId(2)),
-        base.with(|p| p.holdings[0].claim.started.stamp = Stamp(6)),
+        base.with(|p| p.holdings[0].claim.token.stamp = Stamp(6)),
         base.with(|p| p.holdings[0].claim.pinned = true),
         base.with(state(ClaimState::Yielding { to })),
         base.with(state(ClaimState::Draining { to: None })),
@@ -99,13 +94,9 @@ fn what_assignment_treats_alike_is_described_alike() {
     let base = Owned::new();
     let alike = |one: Owned, other: Owned| assert_eq!(one.described(), other.described());
     alike(base.clone(), base.with(state(ClaimState::Running)));
-    alike(base.clone(), base.with(|p| p.holdings[0].claim.token.stamp = Stamp(6)));
     alike(base.clone(), base.with(|p| p.holdings[0].claim.handed = Some(vec![1].into())));
     let failed = |why: &str, until_ms| ClaimState::Failed { why: why.to_owned(), until_ms };
     alike(base.with(state(failed("one", 1))), base.with(state(failed("other", 2))));
-    // What follows from these is in the description of the assignment.
-    alike(base.clone(), base.with(|p| p.candidates[0].load = 1));
-    alike(base.clone(), base.with(|p| p.calm = true));
     alike(base.clone(), base.with(|p| p.roster = 3));
     let majority = base.with(|p| p.roles[0].partition = PartitionPolicy::Majority);
     assert_ne!(majority.described(), majority.with(|p| p.roster = 3).described());

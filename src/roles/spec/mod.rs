@@ -29,15 +29,8 @@ pub struct RoleSpec {
     /// How many instances, at least 1.
     #[serde(default = "one")]
     pub count: u32,
-    /// Which of two specs of this name stands: the one of the higher revision. Of one revision, the one that was changed at run
-    /// time ([`Cluster::add_role`](crate::Cluster::add_role), [`Cluster::remove_role`](crate::Cluster::remove_role)); and of
-    /// two in configurations, or two changes at run time, the one that was written last.
-    ///
-    /// Raise it whenever you change a role in the configuration. Then the new spec stands from the moment at which the first
-    /// upgraded node is ready, whatever was changed at run time before, and nodes that are not upgraded yet may restart without
-    /// bringing the old one back. With the same revision a rolling upgrade ends with the new spec too, unless the role was changed
-    /// at run time; but while it lasts, each node that starts with another spec than stands replaces it by its own, and the
-    /// role goes back and forth.
+    /// Which of two specs of this name stands where nodes declare different ones: the higher revision. Of equal ones, the one
+    /// that was written last.
     #[serde(default)]
     pub revision: u64,
     /// The labels that a node must have to host it, with these values.
@@ -59,9 +52,8 @@ pub struct RoleSpec {
     /// How often it is started again when it fails.
     #[serde(default)]
     pub restarts: Restarts,
-    /// How long its task may take to end when it is asked to, in milliseconds, before it is aborted; it has that long also
-    /// when its node [leaves](crate::Cluster::leave). `None`: as long as the node grants
-    /// ([`Config::stop_grace_ms`](crate::Config::stop_grace_ms)).
+    /// How long its task may take to end when it is asked to, in milliseconds, before it is aborted. `None`: as long as the
+    /// node grants ([`Config::stop_grace_ms`](crate::Config::stop_grace_ms)).
     #[serde(default)]
     pub stop_grace_ms: Option<u64>,
 }

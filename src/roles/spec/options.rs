@@ -6,13 +6,6 @@ use serde::{Deserialize, Serialize};
 ///
 /// None of these is exclusivity: while a cut goes unnoticed, or a process stands still and wakes up, two sides may run a
 /// role at once. Only a resource that checks the [fencing token](super::super::FencingToken) is safe from that.
-///
-/// When the sides meet again and there are more instances than wanted, those survive that have been running for longest
-/// (among those whose nodes may host the role, on as many zones as there are and within the cap of their nodes), and the
-/// others are asked to end. The survivors' tokens are raised above those of the others as soon as the members agree on
-/// that, so a resource that checks tokens accepts them again. Until then it accepts whichever was started last: with
-/// `Overlap` that is the instance of one side, and an instance that is refused waits, as
-/// [`FencingToken`](super::super::FencingToken) says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartitionPolicy {

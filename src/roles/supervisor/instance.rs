@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::{Claim, ClaimState, FencingToken, InstanceId, Restarts, RoleSpec};
+use super::super::{Claim, ClaimState, FencingToken, Restarts, RoleSpec};
 use crate::id::ReplicaId;
 use crate::time::{Instant, Now};
 
@@ -40,7 +40,6 @@ pub(super) enum Phase {
 pub(super) struct Instance {
     /// What runs, or is to run next.
     pub(super) spec: Arc<RoleSpec>,
-    pub(super) started: InstanceId,
     pub(super) token: FencingToken,
     pub(super) phase: Phase,
     /// Until when it stays here, having been moved.
@@ -54,10 +53,9 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(spec: Arc<RoleSpec>, (started, token): (InstanceId, FencingToken)) -> Self {
+    pub(super) fn new(spec: Arc<RoleSpec>, token: FencingToken) -> Self {
         Self {
             spec,
-            started,
             token,
             phase: Phase::Starting,
             pinned_until: None,
@@ -78,7 +76,7 @@ impl Instance {
             Phase::Excluded { until_ms, why, .. } => ClaimState::Failed { why: why.clone(), until_ms: *until_ms },
         };
         let handed = self.handed.clone().filter(|_| matches!(self.phase, Phase::Stopped { .. }));
-        Claim { started: self.started, token: self.token, state, pinned: self.pinned_until.is_some(), handed }
+        Claim { token: self.token, state, pinned: self.pinned_until.is_some(), handed }
     }
 
     /// When something is due here.

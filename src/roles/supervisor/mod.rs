@@ -11,17 +11,19 @@ use instance::{Instance, PINNED, Phase};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-pub use types::{Permit, RoleReport, RoleStart, Scene, SupervisorOutput};
+pub use types::{Permit, RoleReport, RoleStart, SupervisorOutput};
 
-use super::given::LAST_TOKEN;
 use super::standing::{Standing, answered};
-use super::{FencingToken, Handover, InstanceId, Picture, RoleSpec};
+use super::{Assignment, FencingToken, Handover, Picture};
 use crate::id::ReplicaId;
 use crate::sabotage::{Rule, Sabotage};
 use crate::time::{Instant, Now, Stamp};
 
 /// How old a token must be for the clock alone to be above it, whatever its correction. Younger ones are remembered.
-pub(crate) const TOKEN_MEMORY: Duration = Duration::from_secs(3_600);
+const TOKEN_MEMORY: Duration = Duration::from_secs(3_600);
+
+/// No clock gets here (the year 6429): a token beyond is rubbish, and nothing could be above the highest of them.
+const LAST_TOKEN: Stamp = Stamp(u64::MAX / 2);
 
 /// The state machine for the roles of one node.
 ///
@@ -41,27 +43,16 @@ pub(crate) const TOKEN_MEMORY: Duration = Duration::from_secs(3_600);
 /// ```
 ///
 /// A restart for a changed spec shows as Starting from the moment the old task is asked to end.
-///
-/// An instance that starts or runs where it is assigned, and has a lower fencing token than one that has ended, is given a
-/// higher one in place once the view has converged: after a cut the longest-running instance stays, and may have the lowest
-/// token of all. The others keep theirs, so that the resource goes on refusing them.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     own: ReplicaId,
     instances: BTreeMap<String, Instance>,
-    /// What was seen of each role, as far as the clock may lie below it.
-    highest: BTreeMap<String, Highest>,
+    /// The highest token seen of each role, as far as the clock may lie below it.
+    highest: BTreeMap<String, Stamp>,
     outputs: VecDeque<SupervisorOutput>,
     leaving: bool,
     random: SmallRng,
     sabotage: Sabotage,
-}
-
-/// The highest stamps seen of a role.
-#[derive(Clone, Copy, Debug, Default)]
-struct Highest {
-    started: Stamp,
-    token: Stamp,
 }
 
 impl Supervisor {
@@ -84,32 +75,34 @@ impl Supervisor {
         Self { sabotage, ..self }
     }
 
-    /// Takes note of a token and the instance that has it, so that later ones of this node are above both.
-    /// [`decide`](Self::decide) does so for the claims in its picture; this is for those of owners outside the view, whose
-    /// tasks may still run somewhere, and for tokens of instances that have ended.
-    pub fn see(&mut self, role: &str, token: FencingToken, started: InstanceId) {
-        let highest = match self.highest.get_mut(role) {
-            Some(highest) => highest,
-            None => self.highest.entry(role.to_owned()).or_default(),
-        };
-        if token.stamp <= LAST_TOKEN {
-            highest.token = highest.token.max(token.stamp);
+    /// Takes note of a token, so that later ones of this node are above it. [`decide`](Self::decide) does so for the claims
+    /// in its picture; this is for those of owners outside the view, whose tasks may still run somewhere.
+    pub fn see(&mut self, role: &str, token: FencingToken) {
+        if token.stamp > LAST_TOKEN {
+            return;
         }
-        if started.stamp <= LAST_TOKEN {
-            highest.started = highest.started.max(started.stamp);
+        if let Some(highest) = self.highest.get_mut(role) {
+            *highest = token.stamp.max(*highest);
+        } else {
+            self.highest.insert(role.to_owned(), token.stamp);
         }
     }
 
-    /// Compares what is with what should be, and starts, stops, moves and raises as far as permitted. The assignment must be
-    /// that of the picture, and `stamps` draws from the clock of the store, which observed every claim in the picture.
+    /// Compares what is with what should be, and starts, stops and moves as far as permitted. `assignment` must be that of
+    /// `picture`, and `stamps` draws from the clock of the store, which observed every claim in the picture.
     ///
     /// To be called also while nothing is permitted: a claim whose successor has come up is removed in any case.
-    pub fn decide(&mut self, now: Now, scene: &Scene<'_>, stamps: &mut dyn FnMut() -> Stamp) {
-        let Scene { permit, picture, assignment, .. } = *scene;
+    pub fn decide(
+        &mut self,
+        now: Now,
+        permit: Permit,
+        picture: &Picture<'_>,
+        assignment: &Assignment,
+        stamps: &mut dyn FnMut() -> Stamp,
+    ) {
         self.remember_tokens(now, picture);
         for role in self.instances.keys().cloned().collect::<Vec<_>>() {
-            self.follow_up(&role, scene);
-            self.raise(&role, scene, stamps);
+            self.follow_up(&role, permit, picture, assignment);
         }
         if self.leaving || permit < Permit::Start {
             return;
@@ -122,23 +115,21 @@ impl Supervisor {
             let standing = Standing::new(picture, assignment, &spec.name);
             let moved = standing.is_handed_to(self.own);
             if hasty || moved || standing.is_free_for(self.own) {
-                let start = self.start(&spec.name, stamps());
-                let mut instance = Instance::new(Arc::new(spec.clone()), start);
+                let token = self.token(&spec.name, stamps());
+                let mut instance = Instance::new(Arc::new(spec.clone()), token);
                 instance.pinned_until = moved.then(|| now.instant + PINNED);
                 instance.handed = picture.handed_to(&spec.name, self.own);
                 self.instances.insert(spec.name.clone(), instance);
-                self.launch(&spec.name, start);
+                self.launch(&spec.name, token);
             }
         }
     }
 
-    /// Takes in what became of a task. Reports about a start other than the present one are old and dropped.
+    /// Takes in what became of a task. Reports about a token other than the present one are old and dropped.
     pub fn report(&mut self, now: Now, event: &RoleReport) {
-        let (role, started) = event.start();
+        let (role, token) = event.start();
         let chance = self.random.random();
-        let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.started == started) else {
-            return;
-        };
+        let Some(instance) = self.instances.get_mut(role).filter(|instance| instance.token == token) else { return };
         if let RoleReport::Stopped { handed, .. } = event {
             instance.handed.clone_from(handed);
         }
@@ -160,26 +151,14 @@ impl Supervisor {
         self.show(role);
     }
 
-    /// Gives up every role, and starts none any more: this node leaves. What is being handed to a successor still is; the
-    /// other roles are given up to nobody in particular.
+    /// Gives up every role, to nobody in particular, and starts none any more: this node leaves.
     ///
-    /// The others place these once this node is no longer among their candidates.
+    /// The others place these roles again once this node is no longer among their candidates.
     pub fn stop_all(&mut self, _now: Now) {
         self.leaving = true;
         for role in self.instances.keys().cloned().collect::<Vec<_>>() {
-            let is_handed = |i: &Instance| matches!(i.phase, Phase::Draining { to: Some(_) });
-            if !self.instances.get(&role).is_some_and(is_handed) {
-                self.give_up(&role, None);
-            }
+            self.give_up(&role, None);
         }
-    }
-
-    /// The roles whose tasks may run, each with the start of its task.
-    pub fn unfinished(&self) -> impl Iterator<Item = (&str, InstanceId, &RoleSpec)> {
-        let runs =
-            |i: &Instance| !matches!(i.phase, Phase::Backoff { .. } | Phase::Stopped { .. } | Phase::Excluded { .. });
-        let running = self.instances.iter().filter(move |(_, instance)| runs(instance));
-        running.map(|(role, instance)| (role.as_str(), instance.started, &*instance.spec))
     }
 
     /// Restarts what is due, and lifts exclusions that are over.
@@ -192,18 +171,13 @@ impl Supervisor {
             }
             match instance.phase {
                 Phase::Backoff { until } if until <= now.instant => {
-                    let start = self.start(&role, stamps());
-                    self.launch(&role, start);
+                    let token = self.token(&role, stamps());
+                    self.launch(&role, token);
                 }
                 Phase::Excluded { until, .. } if until <= now.instant => self.remove(&role),
                 _ => self.show(&role),
             }
         }
-    }
-
-    /// The current token of an instance of this node.
-    pub fn token_of(&self, role: &str, started: InstanceId) -> Option<FencingToken> {
-        self.instances.get(role).filter(|instance| instance.started == started).map(|instance| instance.token)
     }
 
     /// When to call [`handle_deadline`](Self::handle_deadline).
@@ -227,8 +201,8 @@ impl Supervisor {
     }
 
     /// Brings one role of this node in line with the picture.
-    fn follow_up(&mut self, role: &str, scene: &Scene<'_>) {
-        let (own, Scene { permit, picture, assignment, .. }) = (self.own, *scene);
+    fn follow_up(&mut self, role: &str, permit: Permit, picture: &Picture<'_>, assignment: &Assignment) {
+        let own = self.own;
         let Some(instance) = self.instances.get_mut(role) else { return };
         let settled = permit == Permit::Move;
         let wanted = assignment.wants(role, own);
@@ -236,8 +210,8 @@ impl Supervisor {
         let void = |to: &ReplicaId| !picture.has(*to) || (settled && !assignment.wants(role, *to));
         match &instance.phase {
             Phase::Stopped { to } => {
-                let started = instance.started;
-                if void(to) || answered(picture.of(role), started, *to) {
+                let token = instance.token;
+                if void(to) || answered(picture.of(role), token, *to) {
                     self.remove(role);
                 }
             }
@@ -249,16 +223,16 @@ impl Supervisor {
             }
             Phase::Yielding { .. } if self.sabotage.breaks(Rule::YieldsForEver) => {}
             Phase::Yielding { to } if picture.runs(role, *to) => {
-                let started = instance.started;
+                let token = instance.token;
                 instance.phase = Phase::Draining { to: None };
                 self.show(role);
-                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), started });
+                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
             }
             // It is as if nothing had been decided; what is decided now comes next.
             Phase::Yielding { to } if void(to) => {
                 instance.phase = Phase::Running;
                 self.show(role);
-                self.follow_up(role, scene);
+                self.follow_up(role, permit, picture, assignment);
             }
             Phase::Yielding { .. } | Phase::Draining { to: None } => {}
             _ if !settled => {}
@@ -281,11 +255,11 @@ impl Supervisor {
             }
             phase => {
                 let runs = matches!(phase, Phase::Starting | Phase::Running);
-                let started = instance.started;
+                let token = instance.token;
                 if picture.spec(role).is_some_and(|spec| instance.respec(spec)) && runs {
                     instance.phase = Phase::Restarting;
                     self.show(role);
-                    self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), started });
+                    self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
                 }
             }
         }
@@ -294,12 +268,12 @@ impl Supervisor {
     /// Gives a role up, for `to` to have it next.
     fn give_up(&mut self, role: &str, to: Option<ReplicaId>) {
         let Some(instance) = self.instances.get_mut(role) else { return };
-        let started = instance.started;
+        let token = instance.token;
         match (&instance.phase, to) {
             (Phase::Starting | Phase::Running | Phase::Yielding { .. }, _) => {
                 instance.phase = Phase::Draining { to };
                 self.show(role);
-                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), started });
+                self.outputs.push_back(SupervisorOutput::Stop { role: role.to_owned(), token });
             }
             (Phase::Restarting | Phase::Draining { .. }, _) => {
                 instance.phase = Phase::Draining { to };
@@ -315,35 +289,13 @@ impl Supervisor {
     }
 
     /// Claims, then starts.
-    fn launch(&mut self, role: &str, (started, token): (InstanceId, FencingToken)) {
+    fn launch(&mut self, role: &str, token: FencingToken) {
         let Some(instance) = self.instances.get_mut(role) else { return };
-        (instance.started, instance.token) = (started, token);
+        instance.token = token;
         instance.phase = Phase::Starting;
         let (spec, handed) = (Arc::clone(&instance.spec), instance.handed.take());
         self.show(role);
-        self.outputs.push_back(SupervisorOutput::Give { role: role.to_owned(), token, started });
-        self.outputs.push_back(SupervisorOutput::Start(RoleStart { spec, started, token, handed }));
-    }
-
-    /// Raises the token of an instance that is to stay, if one that has ended had a higher one.
-    fn raise(&mut self, role: &str, scene: &Scene<'_>, stamps: &mut dyn FnMut() -> Stamp) {
-        let Some(instance) = self.instances.get(role) else { return };
-        let (started, token) = (instance.started, instance.token);
-        let runs = matches!(instance.phase, Phase::Starting | Phase::Running);
-        let stays = runs && scene.permit == Permit::Move && scene.assignment.wants(role, self.own);
-        let ended = if stays { scene.given.ended(scene.picture, scene.assignment, role) } else { None };
-        // Raised to a token that is not above, it would be raised again for ever.
-        let broken = [Rule::SurvivorNotRaised, Rule::TokenNotAbove].map(|rule| self.sabotage.breaks(rule));
-        if ended <= Some(token) || broken.contains(&true) {
-            return;
-        }
-        let token = self.token(role, stamps());
-        let Some(instance) = self.instances.get_mut(role) else { return };
-        instance.token = token;
-        self.show(role);
-        let role = role.to_owned();
-        self.outputs.push_back(SupervisorOutput::Give { role: role.clone(), token, started });
-        self.outputs.push_back(SupervisorOutput::Raise { role, started, token });
+        self.outputs.push_back(SupervisorOutput::Start(RoleStart { spec, token, handed }));
     }
 
     /// Writes the claim, if it is not what is written already.
@@ -362,40 +314,27 @@ impl Supervisor {
         }
     }
 
-    /// A new instance, younger than all of the role seen, and its token.
-    fn start(&mut self, role: &str, stamp: Stamp) -> (InstanceId, FencingToken) {
-        let seen = self.highest.get(role).map(|highest| highest.started);
-        let started = InstanceId { stamp: above(stamp, seen), replica: self.own };
-        let token = self.token(role, stamp);
-        self.see(role, token, started);
-        (started, token)
-    }
-
-    /// A token above every token of the role seen.
+    /// A token above every token of the role seen. The clock alone sees to that, except above a token whose stamp was too
+    /// far ahead to advance the clock (the design, 3.11).
     fn token(&mut self, role: &str, stamp: Stamp) -> FencingToken {
-        let seen = self.highest.get(role).map(|highest| highest.token);
-        let stamp = above(stamp, seen);
+        let seen = self.highest.get(role).copied();
+        let stamp = seen.map_or(stamp, |seen| stamp.max(seen.next()));
         if self.sabotage.breaks(Rule::TokenNotAbove) {
             return FencingToken { stamp: seen.unwrap_or(stamp), replica: self.own };
         }
         assert!(seen.is_none_or(|seen| stamp > seen), "fencing tokens of {role} ran out");
-        self.highest.entry(role.to_owned()).or_default().token = stamp;
+        self.highest.insert(role.to_owned(), stamp);
         FencingToken { stamp, replica: self.own }
     }
 
     fn remember_tokens(&mut self, now: Now, picture: &Picture<'_>) {
         for holding in picture.holdings {
-            self.see(&holding.role, holding.claim.token, holding.claim.started);
+            self.see(&holding.role, holding.claim.token);
         }
         let memory_ms = u64::try_from(TOKEN_MEMORY.as_millis()).unwrap_or(u64::MAX);
         let young = now.wall_ms.saturating_sub(memory_ms);
-        self.highest.retain(|role, highest| highest.token.as_millis() >= young || picture.spec(role).is_some());
+        self.highest.retain(|role, stamp| stamp.as_millis() >= young || picture.spec(role).is_some());
     }
-}
-
-/// The clock alone is above what was seen, except where a stamp was too far ahead to advance it (`HybridClock::observe`).
-fn above(stamp: Stamp, seen: Option<Stamp>) -> Stamp {
-    seen.map_or(stamp, |seen| stamp.max(seen.next()))
 }
 
 #[cfg(test)]

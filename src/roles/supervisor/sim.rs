@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::super::{Candidate, Claim, ClaimState, Given, Holding, Restarts, RoleSpec, assign};
+use super::super::{Candidate, Claim, ClaimState, Holding, Restarts, RoleSpec, assign};
 use super::*;
 use crate::id::NodeId;
-use crate::roles::Balance;
 use crate::time::HybridClock;
 
 #[path = "sim_checks.rs"]
@@ -49,11 +48,6 @@ enum Letter {
     View(BTreeMap<ReplicaId, bool>),
     Specs(Vec<RoleSpec>),
     Task(RoleReport),
-    Token {
-        role: String,
-        token: FencingToken,
-        started: InstanceId,
-    },
 }
 
 struct Post {
@@ -74,9 +68,7 @@ struct Node {
     rows: BTreeMap<(String, ReplicaId), (u64, Option<Claim>)>,
     reports: BTreeMap<ReplicaId, (u64, u128)>,
     agreed_on: Option<(u128, u64)>,
-    tasks: BTreeMap<String, (InstanceId, FencingToken)>,
-    /// The tokens that were given, as far as it heard of them.
-    given: Given,
+    tasks: BTreeMap<String, FencingToken>,
     /// Those of the tasks that wait for their successors, or for their own end since these run.
     yielding: BTreeSet<String>,
     /// Until when it waits for its roles to be taken over.
@@ -175,9 +167,8 @@ impl World {
         let mut supervisor = Supervisor::new(id, id.0).sabotaged(self.sabotage);
         let sponsor = self.nodes.values().next();
         for ((role, _), (_, claim)) in sponsor.iter().flat_map(|s| &s.rows) {
-            claim.iter().for_each(|claim| supervisor.see(role, claim.token, claim.started));
+            claim.iter().for_each(|claim| supervisor.see(role, claim.token));
         }
-        let given = sponsor.map_or_else(Given::default, |s| s.given.clone());
         let node = Node {
             supervisor,
             clock: HybridClock::default(),
@@ -189,7 +180,6 @@ impl World {
             reports: BTreeMap::new(),
             agreed_on: None,
             tasks: BTreeMap::new(),
-            given,
             yielding: BTreeSet::new(),
             leaving: None,
         };
@@ -232,9 +222,9 @@ impl World {
             Op::Fail(n) => {
                 let id = self.pick(*n);
                 let node = self.nodes.get_mut(&id).unwrap();
-                if let Some((role, (started, _))) = node.tasks.pop_first() {
+                if let Some((role, token)) = node.tasks.pop_first() {
                     node.yielding.remove(&role);
-                    self.send(2, None, id, Letter::Task(RoleReport::Failed { role, started, why: "no luck".into() }));
+                    self.send(2, None, id, Letter::Task(RoleReport::Failed { role, token, why: "no luck".into() }));
                 }
             }
             Op::Spec { role, kind, arguments, count, gently } => {
@@ -307,7 +297,7 @@ impl World {
             Letter::Row { owner, role, claim } => {
                 if let Some(claim) = &claim {
                     let _ = node.clock.observe(now, claim.token.stamp);
-                    node.supervisor.see(&role, claim.token, claim.started);
+                    node.supervisor.see(&role, claim.token);
                 }
                 let row = node.rows.entry((role, owner)).or_insert((0, None));
                 if row.0 < post.version {
@@ -321,15 +311,14 @@ impl World {
             Letter::View(view) if node.view.0 < post.version => node.view = (post.version, view),
             Letter::Specs(specs) if node.specs.0 < post.version => node.specs = (post.version, specs),
             Letter::Task(event) => {
-                if let RoleReport::Stopped { role, started, .. } = &event
-                    && node.tasks.get(role).is_some_and(|(running, _)| running == started)
+                if let RoleReport::Stopped { role, token, .. } = &event
+                    && node.tasks.get(role) == Some(token)
                 {
                     node.tasks.remove(role);
                     node.yielding.remove(role);
                 }
                 node.supervisor.report(now, &event);
             }
-            Letter::Token { role, token, started } => node.hears_of(now, &role, token, started),
             _ => {}
         }
     }
@@ -343,14 +332,7 @@ impl World {
         self.carry_out(id)?;
         let node = self.nodes.get_mut(&id).unwrap();
         let (candidates, holdings) = node.sees();
-        let picture = Picture {
-            candidates: &candidates,
-            roles: &node.specs.1,
-            holdings: &holdings,
-            roster: 0,
-            balance: Balance::Sticky,
-            calm: true,
-        };
+        let picture = Picture { candidates: &candidates, roles: &node.specs.1, holdings: &holdings, roster: 0 };
         let mut hash = Xxh3::new();
         picture.describe(|section, bytes| {
             hash.update(&[u8::from(section), u8::try_from(bytes.len()).unwrap()]);
@@ -366,15 +348,13 @@ impl World {
             None => Permit::Wait,
         };
         let assignment = assign(&picture);
-        let scene = Scene { permit, picture: &picture, assignment: &assignment, given: &node.given };
-        node.supervisor.decide(now, &scene, &mut || node.clock.tick(now));
+        node.supervisor.decide(now, permit, &picture, &assignment, &mut || node.clock.tick(now));
         self.carry_out(id)?;
         for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {
             self.send(5, Some(id), to, Letter::Report { from: id, print });
         }
-        // What got lost is repaired: own rows are told again, with the version they have, and all tokens.
+        // What got lost is repaired: own rows are told again, with the version they have.
         if self.dice.roll(4) == 0 {
-            self.tell_tokens(id);
             let own: Vec<_> = self.nodes[&id]
                 .rows
                 .iter()
@@ -407,21 +387,7 @@ impl World {
                     }
                     node.rows.insert((role, id), (version, claim));
                 }
-                SupervisorOutput::Give { role, token, started } => {
-                    let now = self.now(self.nodes[&id].skew_ms);
-                    self.nodes.get_mut(&id).unwrap().hears_of(now, &role, token, started);
-                    for to in self.nodes.keys().copied().filter(|to| *to != id).collect::<Vec<_>>() {
-                        self.send(5, Some(id), to, Letter::Token { role: role.clone(), token, started });
-                    }
-                }
-                SupervisorOutput::Raise { role, started, token } => {
-                    let node = self.nodes.get_mut(&id).unwrap();
-                    match node.tasks.get_mut(&role) {
-                        Some(task) if task.0 == started && task.1 < token => task.1 = token,
-                        other => return Err(format!("{id} raises {role} to {token}, where {other:?} runs")),
-                    }
-                }
-                SupervisorOutput::Start(RoleStart { spec, started, token, .. }) => {
+                SupervisorOutput::Start(RoleStart { spec, token, .. }) => {
                     self.starts += 1;
                     let node = self.nodes.get_mut(&id).unwrap();
                     let lower = |((role, owner), (_, claim)): (&(String, ReplicaId), &(u64, Option<Claim>))| {
@@ -430,26 +396,17 @@ impl World {
                     if !node.rows.iter().all(lower) {
                         return Err(format!("{id} starts {} below a token it saw", spec.name));
                     }
-                    if node.tasks.insert(spec.name.clone(), (started, token)).is_some() {
+                    if node.tasks.insert(spec.name.clone(), token).is_some() {
                         return Err(format!("{id} starts {} twice", spec.name));
                     }
-                    self.send(3, None, id, Letter::Task(RoleReport::Running { role: spec.name.clone(), started }));
+                    self.send(3, None, id, Letter::Task(RoleReport::Running { role: spec.name.clone(), token }));
                 }
-                SupervisorOutput::Stop { role, started } => {
-                    self.send(6, None, id, Letter::Task(RoleReport::stopped(role, started)));
+                SupervisorOutput::Stop { role, token } => {
+                    self.send(6, None, id, Letter::Task(RoleReport::stopped(role, token)));
                 }
             }
         }
         Ok(())
-    }
-
-    fn tell_tokens(&mut self, id: ReplicaId) {
-        let to = self.pick(self.dice.0 >> 16);
-        let given = &self.nodes[&id].given;
-        let all: Vec<_> = given.all().map(|(role, token, started)| (role.to_owned(), token, started)).collect();
-        for (role, token, started) in all {
-            self.send(5, Some(id), to, Letter::Token { role, token, started });
-        }
     }
 
     pub(super) fn running(&self, role: &str) -> usize {
@@ -463,12 +420,6 @@ impl World {
 }
 
 impl Node {
-    fn hears_of(&mut self, now: Now, role: &str, token: FencingToken, started: InstanceId) {
-        let _ = self.clock.observe(now, token.stamp);
-        self.supervisor.see(role, token, started);
-        self.given.set(role, token, Some(started));
-    }
-
     fn sees(&self) -> (Vec<Candidate>, Vec<Holding>) {
         let candidate = |(replica, leaves): (&ReplicaId, &bool)| {
             let node = NodeId::new(format!("node-{}", replica.0)).unwrap();

@@ -46,28 +46,10 @@ impl World {
             }
             for (id, node) in &self.nodes {
                 for holding in node.sees().1.iter().filter(|h| h.role == role) {
-                    let shown = (holding.claim.started, holding.claim.token);
-                    let runs = self.nodes[&holding.holder].tasks.get(role) == Some(&shown);
+                    let runs = self.nodes[&holding.holder].tasks.get(role) == Some(&holding.claim.token);
                     if !runs || holding.claim.state != ClaimState::Running {
                         return Some(format!("{id} sees {holding:?}"));
                     }
-                }
-            }
-        }
-        self.fenced_off()
-    }
-
-    /// An instance whose token is not above that of one that has ended.
-    fn fenced_off(&self) -> Option<String> {
-        for (id, node) in &self.nodes {
-            for (role, token, started) in node.given.all() {
-                let lives = |n: &Node| n.tasks.get(role).is_some_and(|(running, _)| *running == started);
-                if self.nodes.values().any(lives) {
-                    continue;
-                }
-                let running = self.nodes.iter().filter_map(|(at, n)| Some((at, n.tasks.get(role)?.1)));
-                if let Some((at, low)) = running.into_iter().find(|(_, running)| *running < token) {
-                    return Some(format!("{role} runs at {at} with {low}, and {id} knows that {token} has ended"));
                 }
             }
         }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::super::{Candidate, Claim, ClaimState, Given, Holding, Restarts, RoleSpec, assign};
+use super::super::{Candidate, Claim, ClaimState, Holding, Restarts, RoleSpec, assign};
 use super::*;
 use crate::id::NodeId;
-use crate::roles::Balance;
 
 const ME: ReplicaId = ReplicaId(1);
 const OTHER: ReplicaId = ReplicaId(2);
@@ -20,7 +19,6 @@ struct Bench {
     view: Vec<ReplicaId>,
     specs: Vec<RoleSpec>,
     claims: BTreeMap<(String, ReplicaId), Claim>,
-    given: Given,
     /// Who cannot build anything.
     unable: Vec<ReplicaId>,
 }
@@ -35,7 +33,6 @@ impl Bench {
             view: view.to_vec(),
             specs: specs.to_vec(),
             claims: BTreeMap::new(),
-            given: Given::default(),
             unable: Vec::new(),
         }
     }
@@ -45,10 +42,8 @@ impl Bench {
     }
 
     fn claim(&mut self, role: &str, owner: ReplicaId, stamp: u64, state: ClaimState) {
-        let started = InstanceId { stamp: Stamp(stamp), replica: owner };
         let token = FencingToken { stamp: Stamp(stamp), replica: owner };
-        self.given.set(role, token, Some(started));
-        self.claims.insert((role.to_owned(), owner), Claim { started, token, state, pinned: false, handed: None });
+        self.claims.insert((role.to_owned(), owner), Claim { token, state, pinned: false, handed: None });
     }
 
     /// Decides, and tells what came out of it: `claim r Running`, `start r`, `stop r`, `claim r none`.
@@ -66,21 +61,13 @@ impl Bench {
         let holdings: Vec<_> = seen
             .map(|((role, holder), claim)| Holding { role: role.clone(), holder: *holder, claim: claim.clone() })
             .collect();
-        let picture = Picture {
-            candidates: &candidates,
-            roles: &self.specs,
-            holdings: &holdings,
-            roster: 0,
-            balance: Balance::Sticky,
-            calm: true,
-        };
+        let picture = Picture { candidates: &candidates, roles: &self.specs, holdings: &holdings, roster: 0 };
         let (now, stamp) = (self.now(), &mut self.stamp);
         let mut draw = || {
             *stamp += 1;
             Stamp(*stamp)
         };
-        let scene = Scene { permit, picture: &picture, assignment: &assign(&picture), given: &self.given };
-        self.supervisor.decide(now, &scene, &mut draw);
+        self.supervisor.decide(now, permit, &picture, &assign(&picture), &mut draw);
         self.drain()
     }
 
@@ -107,18 +94,8 @@ impl Bench {
                     self.claims.remove(&(role.clone(), ME)).expect("a claim to remove");
                     format!("claim {role} none")
                 }
-                SupervisorOutput::Give { role, token, started } => {
-                    assert_eq!(self.started(&role), started, "claimed first");
-                    self.given.set(&role, token, Some(started));
-                    continue;
-                }
-                SupervisorOutput::Raise { role, started, token } => {
-                    assert_eq!((self.started(&role), self.token(&role)), (started, token), "claimed first");
-                    format!("raise {role}")
-                }
-                SupervisorOutput::Start(RoleStart { spec, started, token, handed }) => {
-                    let claimed = (self.started(&spec.name), self.token(&spec.name));
-                    assert_eq!(claimed, (started, token), "claimed first");
+                SupervisorOutput::Start(RoleStart { spec, token, handed }) => {
+                    assert_eq!(self.claims[&(spec.name.clone(), ME)].token, token, "claimed first");
                     let with = handed.map(|handed| format!(" with {} bytes", handed.len())).unwrap_or_default();
                     format!("start {} {}{with}", spec.name, spec.arguments)
                 }
@@ -128,26 +105,22 @@ impl Bench {
         told
     }
 
-    fn started(&self, role: &str) -> InstanceId {
-        self.claims[&(role.to_owned(), ME)].started
-    }
-
     fn token(&self, role: &str) -> FencingToken {
         self.claims[&(role.to_owned(), ME)].token
     }
 
     fn runs(&mut self, role: &str) -> Vec<String> {
-        let event = RoleReport::Running { role: role.into(), started: self.started(role) };
+        let event = RoleReport::Running { role: role.into(), token: self.token(role) };
         self.report(&event)
     }
 
     fn stopped(&mut self, role: &str) -> Vec<String> {
-        let event = RoleReport::stopped(role.into(), self.started(role));
+        let event = RoleReport::stopped(role.into(), self.token(role));
         self.report(&event)
     }
 
     fn fails(&mut self, role: &str, why: &str) -> Vec<String> {
-        let event = RoleReport::Failed { role: role.into(), started: self.started(role), why: why.into() };
+        let event = RoleReport::Failed { role: role.into(), token: self.token(role), why: why.into() };
         self.report(&event)
     }
 
@@ -369,21 +342,21 @@ fn leaving_drains_everything_and_starts_nothing() {
 #[test]
 fn old_reports_and_rubbish_tokens_do_no_harm() {
     let mut bench = Bench::running();
-    let old = bench.started("r");
+    let old = bench.token("r");
     bench.fails("r", "boom");
-    assert!(bench.report(&RoleReport::Failed { role: "r".into(), started: old, why: "again".into() }).is_empty());
+    assert!(bench.report(&RoleReport::Failed { role: "r".into(), token: old, why: "again".into() }).is_empty());
     bench.ms += 100;
     bench.deadline();
     for event in [
-        RoleReport::Running { role: "r".into(), started: old },
+        RoleReport::Running { role: "r".into(), token: old },
         RoleReport::stopped("r".into(), old),
-        RoleReport::Failed { role: "r".into(), started: old, why: "late".into() },
-        RoleReport::Running { role: "unknown".into(), started: old },
+        RoleReport::Failed { role: "r".into(), token: old, why: "late".into() },
+        RoleReport::Running { role: "unknown".into(), token: old },
     ] {
         assert!(bench.report(&event).is_empty());
     }
     let rubbish = FencingToken { stamp: Stamp(u64::MAX), replica: OTHER };
-    bench.supervisor.see("r", rubbish, InstanceId { stamp: Stamp(u64::MAX), replica: OTHER });
+    bench.supervisor.see("r", rubbish);
     bench.fails("r", "boom");
     bench.ms += 200;
     assert_eq!(bench.deadline(), ["claim r Starting", "start r "]);
@@ -421,8 +394,7 @@ fn who_yields_to_one_that_left_or_failed_goes_on() {
     failed.unable.clear();
     failed.claim("r", OTHER, 1_000, ClaimState::Failed { why: "no".into(), until_ms: 0 });
     assert!(failed.decide(Permit::Start).is_empty());
-    // The token of the successor that failed was given: the one that goes on is raised above it.
-    assert_eq!(failed.decide(Permit::Move), ["claim r Running", "claim r Running", "raise r"]);
+    assert_eq!(failed.decide(Permit::Move), ["claim r Running"]);
 }
 
 #[test]
@@ -462,8 +434,8 @@ fn what_was_moved_stays_for_a_minute() {
 fn what_one_leaves_reaches_the_first_start_of_the_next() {
     let mut old = Bench::draining();
     let left = |bytes: &'static [u8]| Some(Bytes::from_static(bytes));
-    let started = old.started("r");
-    let report = RoleReport::Stopped { role: "r".into(), started, handed: left(b"7 cars"), aborted_after: None };
+    let token = old.token("r");
+    let report = RoleReport::Stopped { role: "r".into(), token, handed: left(b"7 cars"), aborted_after: None };
     assert_eq!(old.report(&report), ["claim r Stopped { to: Some(r2) }"]);
     let claim = old.claims[&("r".to_owned(), ME)].clone();
     assert_eq!(claim.handed, left(b"7 cars"));
@@ -475,65 +447,4 @@ fn what_one_leaves_reaches_the_first_start_of_the_next() {
     new.fails("r", "boom");
     new.ms += 100;
     assert_eq!(new.deadline(), ["claim r Starting", "start r "]);
-}
-
-/// A bench that runs `r`, on which the other was also started later, out of sight.
-fn met() -> Bench {
-    let mut bench = Bench::running();
-    bench.view.push(OTHER);
-    bench.claim("r", OTHER, 500, ClaimState::Running);
-    bench
-}
-
-#[test]
-fn the_one_that_stays_is_raised_in_place_once_converged() {
-    let mut bench = met();
-    let (started, first) = (bench.started("r"), bench.token("r"));
-    assert!(bench.decide(Permit::Wait).is_empty());
-    assert!(bench.decide(Permit::Start).is_empty(), "agreement is not enough");
-    assert_eq!(bench.decide(Permit::Move), ["claim r Running", "raise r"]);
-    assert_eq!(bench.started("r"), started, "it was not started again");
-    assert!(bench.token("r").stamp > Stamp(500) && bench.token("r") > first);
-    assert!(bench.decide(Permit::Move).is_empty(), "once is enough");
-    bench.claims.remove(&("r".to_owned(), OTHER));
-    assert!(bench.decide(Permit::Move).is_empty());
-    assert_eq!(bench.supervisor.token_of("r", started), Some(bench.token("r")));
-}
-
-#[test]
-fn one_that_ended_out_of_sight_counts_and_one_that_lives_does_not() {
-    let mut ended = met();
-    ended.claims.remove(&("r".to_owned(), OTHER));
-    assert_eq!(ended.decide(Permit::Move), ["claim r Running", "raise r"]);
-    let mut both = met();
-    both.specs = vec![RoleSpec::new("r").count(2)];
-    assert!(both.decide(Permit::Move).is_empty(), "there is room for both");
-    both.claim("r", OTHER, 600, ClaimState::Starting);
-    assert_eq!(both.decide(Permit::Move), ["claim r Running", "raise r"], "its former start has ended");
-    assert!(both.decide(Permit::Move).is_empty());
-}
-
-#[test]
-fn the_one_that_goes_keeps_its_token() {
-    let mut bench = Bench::running();
-    bench.view.push(OTHER);
-    bench.claim("r", OTHER, 1, ClaimState::Running);
-    let late = FencingToken { stamp: Stamp(900), replica: OTHER };
-    let first = InstanceId { stamp: Stamp(1), replica: OTHER };
-    bench.given.set("r", late, Some(first));
-    let token = bench.token("r");
-    assert_eq!(bench.decide(Permit::Move), ["claim r Draining { to: None }", "stop r"]);
-    assert!(bench.decide(Permit::Move).is_empty());
-    assert_eq!(bench.token("r"), token);
-}
-
-#[test]
-fn a_start_is_above_tokens_of_which_only_the_row_is_left() {
-    let mut bench = Bench::new(&[ME], &[RoleSpec::new("r")]);
-    let (token, to) =
-        (FencingToken { stamp: Stamp(700), replica: OTHER }, InstanceId { stamp: Stamp(300), replica: OTHER });
-    bench.supervisor.see("r", token, to);
-    bench.decide(Permit::Start);
-    assert!(bench.token("r").stamp > Stamp(700));
-    assert!((300..700).contains(&bench.started("r").stamp.0), "its age is its own");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::super::{Assignment, Claim, FencingToken, Given, InstanceId, Picture, RoleSpec};
+use super::super::{Claim, FencingToken, RoleSpec};
 
 /// What a node may do with its roles, by how far the view agrees.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,27 +19,12 @@ pub enum Permit {
     Move,
 }
 
-/// What a node decides on.
-#[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
-    /// What it may do.
-    pub permit: Permit,
-    /// The view, the roles and the claims.
-    pub picture: &'a Picture<'a>,
-    /// The assignment of that picture.
-    pub assignment: &'a Assignment,
-    /// The fencing tokens that are known to have been given.
-    pub given: &'a Given,
-}
-
 /// A task to be started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoleStart {
     /// What to run.
     pub spec: Arc<RoleSpec>,
-    /// Which instance this start makes.
-    pub started: InstanceId,
-    /// Its first fencing token.
+    /// The token of this start.
     pub token: FencingToken,
     /// What the instance whose place it takes left to it.
     pub handed: Option<Bytes>,
@@ -52,26 +37,26 @@ pub enum RoleReport {
     Running {
         /// The role.
         role: String,
-        /// Which start of it.
-        started: InstanceId,
+        /// The token it was started with.
+        token: FencingToken,
     },
     /// The task ended because it was asked to.
     Stopped {
         /// The role.
         role: String,
-        /// Which start of it.
-        started: InstanceId,
+        /// The token it was started with.
+        token: FencingToken,
         /// What it leaves to its successor.
         handed: Option<Bytes>,
-        /// It did not end by itself, and was aborted when it had had so long to end.
+        /// It did not end by itself, and was aborted after this stop grace.
         aborted_after: Option<Duration>,
     },
     /// The task ended by itself.
     Failed {
         /// The role.
         role: String,
-        /// Which start of it.
-        started: InstanceId,
+        /// The token it was started with.
+        token: FencingToken,
         /// Why, in words for the claim.
         why: String,
     },
@@ -87,47 +72,29 @@ pub enum SupervisorOutput {
         /// The claim.
         claim: Option<Claim>,
     },
-    /// Tell all members that a fencing token was given.
-    Give {
-        /// The role.
-        role: String,
-        /// The token.
-        token: FencingToken,
-        /// To which instance.
-        started: InstanceId,
-    },
     /// Start the task of a role.
     Start(RoleStart),
-    /// Tell the task of a role its new fencing token.
-    Raise {
-        /// The role.
-        role: String,
-        /// Which start of it.
-        started: InstanceId,
-        /// The token.
-        token: FencingToken,
-    },
     /// Ask the task of a role to end.
     Stop {
         /// The role.
         role: String,
-        /// Which start of it.
-        started: InstanceId,
+        /// The token it was started with.
+        token: FencingToken,
     },
 }
 
 impl RoleReport {
     /// The task ended when it was asked to, with nothing to hand over.
-    pub fn stopped(role: String, started: InstanceId) -> Self {
-        Self::Stopped { role, started, handed: None, aborted_after: None }
+    pub fn stopped(role: String, token: FencingToken) -> Self {
+        Self::Stopped { role, token, handed: None, aborted_after: None }
     }
 
     /// Which start of which role this is about.
-    pub fn start(&self) -> (&str, InstanceId) {
+    pub fn start(&self) -> (&str, FencingToken) {
         match self {
-            Self::Running { role, started }
-            | Self::Stopped { role, started, .. }
-            | Self::Failed { role, started, .. } => (role, *started),
+            Self::Running { role, token } | Self::Stopped { role, token, .. } | Self::Failed { role, token, .. } => {
+                (role, *token)
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::driver::face::{Face, Orders};
 use crate::driver::role_task::Roles;
 use crate::driver::{Clock, RoleRunner};
 use crate::engine::{Event, Input, MailEvent, Reply, RoleReport, Status};
-use crate::roles::{FencingToken, InstanceId, RoleStart};
+use crate::roles::{FencingToken, RoleStart};
 use crate::signals::Board;
 use crate::testkit::host::Host;
 use crate::testkit::tenant::{Act, Tenant};
@@ -76,16 +76,8 @@ impl Tenant for Application {
         self.roles.start(&start)
     }
 
-    fn stop_role(&mut self, role: String, started: InstanceId) {
-        self.roles.stop(role, started);
-    }
-
-    fn raise_token(&mut self, role: String, started: InstanceId, token: FencingToken) {
-        self.roles.raise(role, started, token);
-    }
-
-    fn abort_role(&mut self, role: String, started: InstanceId) {
-        self.roles.abort(role, started);
+    fn stop_role(&mut self, role: String, token: FencingToken) {
+        self.roles.stop(role, token);
     }
 
     fn status(&mut self, status: Arc<Status>) {

@@ -7,7 +7,7 @@ use super::stage::Stage;
 use crate::engine::{Liveness, Phase, RoleStatus, Status};
 use crate::roles::ClaimState;
 use crate::store::{Digest, Store, TableName};
-use crate::testkit::network::{Carrier, Way};
+use crate::testkit::network::Way;
 
 /// One node.
 #[derive(Debug)]
@@ -78,8 +78,7 @@ impl Stage {
     }
 
     fn connected(&self, one: usize, other: usize) -> bool {
-        let way = |carrier| [self.simulation.way(carrier, one, other), self.simulation.way(carrier, other, one)];
-        [Carrier::Datagrams, Carrier::Streams].into_iter().all(|carrier| way(carrier) == [Way::Open; 2])
+        self.simulation.way(one, other) == Way::Open && self.simulation.way(other, one) == Way::Open
     }
 }
 

@@ -115,13 +115,6 @@ impl TestCluster {
         setup(self.builder(name)).start().await
     }
 
-    /// Lets the nodes that are started from now on break a rule.
-    #[cfg(feature = "sabotage")]
-    #[doc(hidden)]
-    pub fn sabotage(&self, rule: crate::sabotage::Rule) {
-        self.shared.with(|stage| stage.sabotage = stage.sabotage.and(rule));
-    }
-
     /// A builder whose [`start`](Builder::start) runs the node on a simulated host of that name: for an application whose
     /// own code starts its node. Without a set-up to keep, such a node is not restarted but started again.
     pub fn builder(&self, name: &str) -> Builder {

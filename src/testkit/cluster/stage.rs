@@ -13,7 +13,6 @@ use crate::cluster::builder::SimulatedHost;
 use crate::cluster::plan::Plan;
 use crate::driver::clock::SimulatedWall;
 use crate::driver::{Clock, Latest};
-use crate::sabotage::Sabotage;
 use crate::testkit::simulation::WALL_START_MS;
 use crate::testkit::{NodeIndex, NodeOptions, Simulation};
 use crate::time::Instant;
@@ -33,8 +32,6 @@ pub(super) struct Stage {
     pub(super) simulation: Simulation,
     begin: tokio::time::Instant,
     pub(super) places: BTreeMap<String, Place>,
-    /// The rules that nodes break which are started from now on.
-    pub(super) sabotage: Sabotage,
     conductor: Option<Waker>,
 }
 
@@ -55,7 +52,6 @@ impl Shared {
             simulation: Simulation::new(seed),
             begin: tokio::time::Instant::now(),
             places: BTreeMap::new(),
-            sabotage: Sabotage::default(),
             conductor: None,
         };
         Self { stage: Mutex::new(stage), broken: Latest::new(None), advanced: Latest::new(Duration::ZERO) }
@@ -130,13 +126,11 @@ impl Stage {
         if self.running(name).is_some() {
             return None;
         }
-        let Plan { cluster, timing, kinds, labels, balance, roles, runner, stop_grace, handle, .. } = plan;
+        let Plan { cluster, timing, kinds, labels, roles, runner, stop_grace, handle, .. } = plan;
         let there = self.places.get(name).map(|place| (place.index, place.wall.clone()));
         let skew_ms = there.as_ref().map_or(0, |(index, _)| self.simulation.hosts[index.0].options.skew_ms);
         // The plan was checked with this name.
-        let sabotage = self.sabotage;
-        let named = NodeOptions::named(name);
-        let options = NodeOptions { cluster, timing, kinds, labels, balance, roles, skew_ms, sabotage, ..named };
+        let options = NodeOptions { cluster, timing, kinds, labels, roles, skew_ms, ..NodeOptions::named(name) };
         let (index, wall) = match there {
             Some((index, wall)) => {
                 self.simulation.hosts[index.0].options = options;

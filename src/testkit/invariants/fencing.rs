@@ -1,7 +1,7 @@
-//! Every start and every raise of a role has a fencing token above all of that role that its node had seen.
+//! Every start of a role has a fencing token above all of that role that its node had seen.
 //!
 //! A resource that refuses tokens below the highest it saw is what keeps two instances from harming it during a
-//! partition (Kleppmann, "How to do distributed locking", 2016); it works only if later tokens are higher.
+//! partition (Kleppmann, "How to do distributed locking", 2016); it works only if later starts have higher tokens.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::roles::FencingToken;
 pub(crate) struct Fencing {
     /// The highest token of each role that a process saw.
     seen: BTreeMap<(ReplicaId, String), FencingToken>,
-    /// The last token of its own.
+    /// The token of its own last start.
     own: BTreeMap<(ReplicaId, String), FencingToken>,
 }
 

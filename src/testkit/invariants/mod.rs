@@ -12,15 +12,12 @@
 
 mod agreement;
 mod caps;
-mod changes_stand;
 mod constraints;
 mod dots;
 mod equal_context;
-mod evenness;
 mod false_down;
 mod fencing;
 mod final_value;
-mod founding;
 mod join_laws;
 mod known_is_held;
 mod load_bound;
@@ -34,7 +31,6 @@ mod policies;
 mod quiescence;
 mod role_count;
 mod same_assignment;
-mod survivor;
 
 use std::time::Duration;
 
@@ -98,15 +94,11 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::<false_down::FalseDown>::default(),
         Box::new(agreement::Agreement),
         Box::<names::Names>::default(),
-        Box::<founding::Founding>::default(),
         Box::<fencing::Fencing>::default(),
-        Box::<survivor::Survivor>::default(),
-        Box::<changes_stand::ChangesStand>::default(),
         Box::<role_count::RoleCount>::default(),
         Box::<policies::Policies>::default(),
         Box::new(constraints::Constraints),
         Box::new(load_bound::LoadBound),
-        Box::new(evenness::Evenness),
         Box::new(only_orphans_move::OnlyOrphansMove),
         Box::new(no_move_without_cause::NoMoveWithoutCause),
         Box::new(same_assignment::SameAssignment),

@@ -2,10 +2,8 @@
 //! it is, however busy the nodes are.
 //!
 //! A move costs an interruption. Loads change all the time, and a cluster that followed them would do nothing else; they
-//! say where something goes, not that it goes (the design, 6). Let off are the moves for balance, which have a cause: with
-//! [`Balance::Even`](crate::roles::Balance::Even) one node had two instances more than another, with
-//! [`Balance::Sticky`](crate::roles::Balance::Sticky) one was above the bounds, see
-//! [`only_orphans_move`](super::only_orphans_move).
+//! are there for new placements only (the design, 6). Let off is what was above the bounds before, see
+//! [`only_orphans_move`](super::only_orphans_move): the moves for balance, which have a cause.
 
 use super::{Invariant, Scene, Verdict};
 
@@ -19,7 +17,7 @@ impl Invariant for NoMoveWithoutCause {
 
     fn look(&mut self, scene: Scene<'_>) -> Verdict {
         for pair in scene.facts.pairs.iter().filter(|pair| pair.lost.is_none()) {
-            if let Some(moved) = pair.before.moved(&pair.after, true) {
+            if let Some(moved) = pair.before.moved(&pair.after) {
                 return Err(format!("{moved}, though nothing changed but loads: {:?}", pair.after.members));
             }
         }

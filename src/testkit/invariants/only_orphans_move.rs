@@ -4,12 +4,11 @@
 //! stop because another died (the design, 6). Judged between two pictures of the same members but one, in which
 //! everything runs that should, with nothing else between them.
 //!
-//! Let off are those whose move is promised elsewhere: what is in the way of a role kept apart from it; what lies in a zone that
-//! has two more than another; with [`Balance::Sticky`], what ran on a node above its share, or that was given more than its
-//! share for want of room elsewhere; and with [`Balance::Even`], what moves when it has been calm again for long enough.
+//! Let off are those whose move is promised elsewhere: what ran on a node above its share, or that was given more than its
+//! share for want of room elsewhere; what is in the way of a role kept apart from it; what lies in a zone that has two
+//! more than another.
 
 use super::{Invariant, Scene, Verdict};
-use crate::roles::Balance;
 
 /// See the module.
 pub(crate) struct OnlyOrphansMove;
@@ -23,10 +22,10 @@ impl Invariant for OnlyOrphansMove {
         for pair in scene.facts.pairs.iter().filter(|pair| pair.lost.is_some()) {
             let (before, after) = (&pair.before, &pair.after);
             // Where less may run than before, everybody's share shrinks too.
-            if after.balance == Balance::Sticky && after.cap < before.cap {
+            if after.cap < before.cap {
                 continue;
             }
-            if let Some(moved) = before.moved(after, pair.calm) {
+            if let Some(moved) = before.moved(after) {
                 return Err(format!("{moved}, though only {:?} was lost at {:?}", pair.lost, scene.now()));
             }
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NodeIndex, Simulation};
 use crate::id::ReplicaId;
-use crate::roles::{Balance, Candidate, ClaimState, Holding, PartitionPolicy, Picture, RoleSpec};
+use crate::roles::{Candidate, ClaimState, Holding, PartitionPolicy, Picture, RoleSpec};
 
 /// Which nodes run each role.
 pub(crate) type Hosts = BTreeMap<String, BTreeSet<NodeIndex>>;
@@ -99,16 +99,6 @@ impl<'a> Oracle<'a> {
         here.map(|(other, _)| other.as_str()).find(|other| self.are_apart(role, other))
     }
 
-    /// Whether a node could take an instance of a role that it does not host.
-    pub(crate) fn may_go(&self, hosts: &Hosts, spec: &RoleSpec, to: NodeIndex) -> bool {
-        self.is_able(spec, to) && !hosts[&spec.name].contains(&to) && self.in_the_way(hosts, &spec.name, to).is_none()
-    }
-
-    /// How busy a node said it is.
-    pub(crate) fn load(&self, node: NodeIndex) -> u8 {
-        self.members.get(&node).map_or(0, |member| member.load)
-    }
-
     /// A node on which one more instance of a role could run.
     pub(crate) fn room(&self, hosts: &Hosts, spec: &RoleSpec) -> Option<NodeIndex> {
         let is_free = |node: &NodeIndex| {
@@ -153,11 +143,10 @@ impl<'a> Oracle<'a> {
         zones
     }
 
-    /// Whether one zone has at least two more instances than another, and that is to be changed.
+    /// Whether one zone has at least two more instances than another.
     pub(crate) fn is_lopsided(&self, spec: &RoleSpec, running: &BTreeSet<NodeIndex>) -> bool {
         let zones = self.zones(spec, running);
         let (least, most) = (zones.values().min(), zones.values().max());
-        let matters = spec.spread_over.is_some() && self.picture.balance != Balance::Off;
-        matters && most.zip(least).is_some_and(|(most, least)| *most >= least + 2)
+        spec.spread_over.is_some() && most.zip(least).is_some_and(|(most, least)| *most >= least + 2)
     }
 }

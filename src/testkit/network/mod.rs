@@ -50,22 +50,6 @@ impl Default for Rules {
     }
 }
 
-/// What carries what is sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Carrier {
-    Datagrams,
-    Streams,
-}
-
-/// What becomes of an attempt to open a stream where the way is open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Opening {
-    Accepted,
-    Refused,
-    /// By the host, and not by its process.
-    Unanswered,
-}
-
 /// Whether anything gets through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Way {
@@ -148,14 +132,12 @@ impl Network {
         self.lock().version
     }
 
-    pub(super) fn way(&self, carrier: Carrier, from: NodeIndex, to: NodeIndex) -> Way {
+    pub(super) fn way(&self, from: NodeIndex, to: NodeIndex) -> Way {
         let rules = self.lock();
         let mut way = Way::Open;
         for rule in rules.applying(from, to) {
             match rule.effect {
                 Effect::Cut => return Way::Silent,
-                Effect::NoDatagrams if carrier == Carrier::Datagrams => return Way::Silent,
-                Effect::NoStreams if carrier == Carrier::Streams => return Way::Silent,
                 Effect::Rejection => way = Way::Rejecting,
                 _ => {}
             }
@@ -163,37 +145,9 @@ impl Network {
         way
     }
 
-    /// Whether nothing but a broadcast domain is between the two.
-    pub(super) fn is_clear(&self, one: NodeIndex, other: NodeIndex) -> bool {
-        let rules = self.lock();
-        let mut between = rules.applying(one, other).chain(rules.applying(other, one));
-        between.all(|rule| matches!(rule.effect, Effect::NoBroadcast))
-    }
-
-    pub(super) fn opening(&self, from: NodeIndex, to: NodeIndex) -> Opening {
-        let rules = self.lock();
-        let mut opening = Opening::Accepted;
-        for rule in rules.applying(from, to) {
-            match rule.effect {
-                Effect::StreamsRefused => return Opening::Refused,
-                Effect::StreamsUnanswered => opening = Opening::Unanswered,
-                _ => {}
-            }
-        }
-        opening
-    }
-
-    /// Whether a frame breaks its stream.
-    pub(super) fn is_reset(&self, random: &mut SmallRng, from: NodeIndex, to: NodeIndex) -> bool {
-        let rules = self.lock();
-        rules.applying(from, to).any(|rule| matches!(rule.effect, Effect::Resets(share) if random.random_bool(share)))
-    }
-
     /// Whether a beacon of the one reaches the other.
     pub(super) fn hears_beacons(&self, from: NodeIndex, to: NodeIndex) -> bool {
-        let deaf = |rule: &Rule| {
-            matches!(rule.effect, Effect::Cut | Effect::Rejection | Effect::NoBroadcast | Effect::NoDatagrams)
-        };
+        let deaf = |rule: &Rule| matches!(rule.effect, Effect::Cut | Effect::Rejection | Effect::NoBroadcast);
         !self.lock().applying(from, to).any(deaf)
     }
 
@@ -210,7 +164,6 @@ impl Network {
         for rule in rules.applying(from, to) {
             match rule.effect {
                 Effect::Loss(share) if random.random_bool(share) => return Vec::new(),
-                Effect::LargestDatagram(most) if bytes > most => return Vec::new(),
                 Effect::Duplication(share) => number += usize::from(random.random_bool(share)),
                 _ => {}
             }

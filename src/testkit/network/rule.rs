@@ -43,12 +43,6 @@ pub(super) enum Effect {
     Rejection,
     NoBroadcast,
     Slow { bytes_per_second: u64, queue: usize },
-    NoDatagrams,
-    NoStreams,
-    StreamsRefused,
-    StreamsUnanswered,
-    Resets(f64),
-    LargestDatagram(usize),
 }
 
 /// How long packets take beyond what they take anyway.
@@ -155,38 +149,6 @@ impl Rule {
     /// lost if it is a datagram; a stream waits.
     pub fn slow(bytes_per_second: u64, queue: usize) -> Self {
         Self::new(Effect::Slow { bytes_per_second: bytes_per_second.max(1), queue })
-    }
-
-    /// Datagrams and beacons do not get through, streams do: a firewall that lets TCP pass and drops UDP.
-    pub fn no_datagrams() -> Self {
-        Self::new(Effect::NoDatagrams)
-    }
-
-    /// Streams do not get through, datagrams do: no stream opens, and those that are open stand still without a word.
-    pub fn no_streams() -> Self {
-        Self::new(Effect::NoStreams)
-    }
-
-    /// Attempts to open a stream are refused, as where no process listens. Streams that are open go on.
-    pub fn streams_refused() -> Self {
-        Self::new(Effect::StreamsRefused)
-    }
-
-    /// A stream that is opened is accepted by the host and not by its process, which never answers: a process without
-    /// free descriptors. Streams that were open before go on. When the rule ends, the process takes in all that waits.
-    pub fn streams_unanswered() -> Self {
-        Self::new(Effect::StreamsUnanswered)
-    }
-
-    /// This share of the frames, 0 to 1, breaks its stream instead of arriving: both ends find it closed.
-    pub fn resets(share: f64) -> Self {
-        Self::new(Effect::Resets(share.clamp(0.0, 1.0)))
-    }
-
-    /// Datagrams of more bytes than this vanish: a path with a small MTU that says nothing (RFC 2923, 2.1). Streams find
-    /// out what fits.
-    pub fn largest_datagram(bytes: usize) -> Self {
-        Self::new(Effect::LargestDatagram(bytes))
     }
 
     /// Narrows the rule to what these nodes send.

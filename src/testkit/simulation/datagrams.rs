@@ -10,12 +10,12 @@ use rand::rngs::SmallRng;
 use super::{Happening, Simulation};
 use crate::engine::Input;
 use crate::testkit::host::NodeIndex;
-use crate::testkit::network::{Carrier, Way};
+use crate::testkit::network::Way;
 
 impl Simulation {
     pub(super) fn datagram(&mut self, from: usize, to: SocketAddr, bytes: Bytes) {
         let Some(target) = self.at(to) else { return };
-        match self.way(Carrier::Datagrams, from, target) {
+        match self.way(from, target) {
             Way::Silent => {}
             Way::Rejecting => self.input(from, Duration::ZERO, Input::Unreachable { to }),
             Way::Open => {

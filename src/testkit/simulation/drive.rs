@@ -1,15 +1,21 @@
 //! What the driver does in production: hands inputs to the engine, and carries out what it asks for.
 
+use std::time::Duration;
+
 use rand::RngExt;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Happening, Simulation};
-use crate::engine::{Engine, Input, Output};
+use crate::engine::{Engine, Input, Output, Phase};
 use crate::id::ReplicaId;
 use crate::testkit::host::{NodeIndex, OWN_BUFFER};
 use crate::testkit::trace::Step;
 use crate::time::Instant;
 use crate::wire::{self, MAX_DATAGRAM, MAX_FRAME};
+
+/// The pause between beacons of a node that is alone, and of one that is not: the ends of what discovery's pace draws.
+const BEACON_ALONE: Duration = Duration::from_secs(1);
+const BEACON_IN_COMPANY: Duration = Duration::from_secs(30);
 
 impl Simulation {
     /// Lets the next thing happen, if it does so by `end`; the host that it happened to.
@@ -46,16 +52,8 @@ impl Simulation {
             }
             Happening::Beacon { host, life } => {
                 if self.hosts[host].life == life {
-                    self.beacon(host);
+                    self.beacon(host, life);
                 }
-                host
-            }
-            Happening::Call { host, is_alone, input } => {
-                let there = &mut self.hosts[host];
-                if !there.paused {
-                    there.pace.heard(self.now, is_alone, &mut there.lots);
-                }
-                self.arrive(host, input);
                 host
             }
             Happening::Task { host, life, task } => {
@@ -147,51 +145,32 @@ impl Simulation {
             let packing = self.hosts[index].options.packing;
             recorder.step(self.now, now, index, || Step::Boot { config: Box::new(config), packing });
         }
-        self.hosts[index].start_calling(self.now, self.seed);
-        self.set_beacon(index);
+        let life = self.hosts[index].life;
+        self.schedule(Duration::ZERO, Happening::Beacon { host: index, life });
         self.drain(index);
     }
 
-    /// Has the next beacon sent when it is due.
-    fn set_beacon(&mut self, host: usize) {
-        let there = &mut self.hosts[host];
-        let due = there.pace.due().max(self.now);
-        // One that comes too early looks again.
-        if there.engine.is_some() && there.call_at.is_none_or(|call_at| call_at > due) {
-            there.call_at = Some(due);
-            let life = there.life;
-            self.queue.push(due, Happening::Beacon { host, life });
-        }
-    }
-
-    /// Looks for others in the broadcast domain, at discovery's pace.
-    fn beacon(&mut self, host: usize) {
-        let there = &mut self.hosts[host];
-        if there.call_at != Some(self.now) {
+    /// Looks for others every second while alone, every 30 s otherwise, in the broadcast domain.
+    fn beacon(&mut self, host: usize, life: u64) {
+        if self.hosts[host].engine.is_none() {
             return;
         }
-        there.call_at = None;
-        let sends = there.pace.fire(self.now, &mut there.lots) && !there.paused && there.plugged;
-        if sends {
-            self.call(host);
+        let phase = self.hosts[host].status.as_ref().map(|status| status.phase);
+        let pause = if phase == Some(Phase::Clustered) { BEACON_IN_COMPANY } else { BEACON_ALONE };
+        self.schedule(pause, Happening::Beacon { host, life });
+        if self.hosts[host].paused || !self.hosts[host].plugged {
+            return;
         }
-        self.set_beacon(host);
-    }
-
-    fn call(&mut self, host: usize) {
-        let is_alone = self.hosts[host].pace.is_alone();
         for other in 0..self.hosts.len() {
             let link = (NodeIndex(host), NodeIndex(other));
             if other == host || !self.hosts[other].plugged || !self.network.hears_beacons(link.0, link.1) {
                 continue;
             }
             for copy in self.network.copies(&mut self.random, self.now, link, 64) {
-                // The sum of one whose bits are wrong is wrong: no node takes it for a beacon.
+                // The sum of one whose bits are wrong is wrong: nobody takes it for a beacon.
                 if copy.flips == 0 {
                     let input = self.beacon_heard(host, other);
-                    // Beacons of other clusters and versions are no reason to be silent.
-                    let is_alone = is_alone || !matches!(input, Input::Beacon { .. });
-                    self.schedule(copy.after, Happening::Call { host: other, is_alone, input });
+                    self.schedule(copy.after, Happening::Packet { host: other, input });
                 }
             }
         }
@@ -205,7 +184,7 @@ impl Simulation {
             let bytes = wire::seal_in(caller.protocol.low, caller.protocol, wire::open(wire::BEACON));
             Input::Datagram { from: address, bytes }
         } else if hearer.cluster == caller.cluster {
-            Input::Beacon { address, replica: self.hosts[host].store.replica() }
+            Input::Discovered { address }
         } else {
             Input::Stranger { address, cluster: wire::cluster_hash(&caller.cluster) }
         }
@@ -237,16 +216,8 @@ impl Simulation {
             Output::Frame { stream, bytes } => self.send_frame((host, life, stream), bytes),
             Output::Close { stream } => self.hang_up((host, life, stream)),
             Output::StartRole(start) => self.start_task(host, start),
-            Output::RaiseToken { role, started, token } => self.raise_task(host, role, started, token),
-            Output::StopRole { role, started } => self.stop_task(host, role, started),
-            Output::AbortRole { role, started } => self.abort_task(host, role, started),
-            Output::Status(status) => {
-                let there = &mut self.hosts[host];
-                let is_alone = status.is_alone();
-                there.pace.set_alone(self.now, is_alone, &mut there.lots);
-                there.publish(status);
-                self.set_beacon(host);
-            }
+            Output::StopRole { role, token } => self.stop_task(host, role, token),
+            Output::Status(status) => self.hosts[host].publish(status),
             Output::Event(event) => self.hosts[host].tell(event),
             Output::Mail(event) => self.hosts[host].mail(event),
             Output::Reply { request, reply } => {

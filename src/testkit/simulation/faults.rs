@@ -126,20 +126,9 @@ impl Simulation {
         self.input(node.0, Duration::ZERO, Input::Command(Command::RemoveRole { request: 1, role }));
     }
 
-    /// Asks a node to leave; the answer is in [`Self::replies`], under number 0. Role tasks that name no stop grace have 5 s.
+    /// Asks a node to leave; the answer is in [`Self::replies`], under number 0.
     pub fn leave(&mut self, node: NodeIndex, patience: Duration) {
-        self.leave_by(node, patience, None);
-    }
-
-    /// [`Self::leave`], and to be gone when so long has passed.
-    pub fn leave_within(&mut self, node: NodeIndex, patience: Duration, deadline: Duration) {
-        self.leave_by(node, patience, Some(deadline));
-    }
-
-    fn leave_by(&mut self, node: NodeIndex, patience: Duration, deadline: Option<Duration>) {
-        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let (patience_ms, deadline_ms) = (ms(patience), deadline.map(ms));
-        let leave = Command::Leave { request: 0, patience_ms, stop_grace_ms: 5_000, deadline_ms };
-        self.input(node.0, Duration::ZERO, Input::Command(leave));
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.input(node.0, Duration::ZERO, Input::Command(Command::Leave { request: 0, patience_ms }));
     }
 }

@@ -55,8 +55,7 @@ impl Simulation {
 
     /// How many streams of a node are open.
     pub fn open_streams(&self, node: NodeIndex) -> usize {
-        let ends = self.ends_of(node.0, self.hosts[node.0].life);
-        ends.into_iter().filter(|end| self.is_accepted(*end)).count()
+        self.ends_of(node.0, self.hosts[node.0].life).len()
     }
 
     /// The first thing that a node sent and that was too large, with the limit.
@@ -72,11 +71,6 @@ impl Simulation {
     /// Whether a node stands still.
     pub fn is_paused(&self, node: NodeIndex) -> bool {
         self.hosts[node.0].paused
-    }
-
-    /// Whether both hosts are up and nothing is in the way between them.
-    pub(crate) fn is_clear(&self, one: NodeIndex, other: NodeIndex) -> bool {
-        self.hosts[one.0].plugged && self.hosts[other.0].plugged && self.network.is_clear(one, other)
     }
 
     /// Whether all nodes that run see each other as alive, agree, and hold equal tables.

@@ -26,11 +26,11 @@ use self::streams::{End, Pipe};
 pub use self::tasks::Habits;
 pub(super) use self::tasks::{Pretended, Turn};
 use super::host::{Host, NodeIndex, NodeOptions};
-use super::network::{Carrier, Network, Way};
+use super::network::{Network, Way};
 use super::trace::{Recorder, Step, Trace};
 use crate::engine::Input;
 use crate::id::NodeId;
-use crate::roles::InstanceId;
+use crate::roles::FencingToken;
 use crate::store::{Store, TableName, WriteError};
 use crate::time::{Instant, Now};
 
@@ -67,17 +67,11 @@ pub(super) enum Happening {
         host: usize,
         life: u64,
     },
-    /// A beacon reaches a host.
-    Call {
-        host: usize,
-        is_alone: bool,
-        input: Input,
-    },
     /// A pretended role task of this process.
     Task {
         host: usize,
         life: u64,
-        task: Box<(String, InstanceId, Turn)>,
+        task: Box<(String, FencingToken, Turn)>,
     },
     GiveUp {
         end: End,
@@ -278,11 +272,11 @@ impl Simulation {
     }
 
     /// Whether anything gets from one host to another.
-    pub(super) fn way(&self, carrier: Carrier, from: usize, to: usize) -> Way {
+    pub(super) fn way(&self, from: usize, to: usize) -> Way {
         if !self.hosts[from].plugged || !self.hosts[to].plugged {
             return Way::Silent;
         }
-        self.network.way(carrier, NodeIndex(from), NodeIndex(to))
+        self.network.way(NodeIndex(from), NodeIndex(to))
     }
 }
 

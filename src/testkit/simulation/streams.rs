@@ -5,8 +5,6 @@
 //!                 │ the way is closed: what was sent waits, a close too
 //!                 └ after 15 minutes the near end is told that the stream broke; the far end hears when it sends
 //! ```
-//!
-//! A stream that a host accepts and its process does not has both pipes, and what is sent waits in the near one.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,7 +16,7 @@ use super::datagrams::flipped;
 use super::{Happening, Simulation};
 use crate::engine::{Input, StreamId};
 use crate::testkit::host::NodeIndex;
-use crate::testkit::network::{Carrier, Opening, Way};
+use crate::testkit::network::Way;
 use crate::time::Instant;
 
 /// One end of a stream: host, its life, the number there.
@@ -47,8 +45,6 @@ pub(super) struct Pipe {
     closed: bool,
     /// The other end is closed, and the news of that is under way.
     ending: bool,
-    /// The process of this end has not taken the stream in yet.
-    unaccepted: bool,
 }
 
 #[derive(Debug)]
@@ -71,7 +67,6 @@ impl Pipe {
             stuck_since: None,
             closed: false,
             ending: false,
-            unaccepted: false,
         }
     }
 }
@@ -82,24 +77,17 @@ impl Simulation {
         let Some(target) = self.at(to) else { return self.input(from, CONNECT_TIMEOUT, fail(false)) };
         let link = (NodeIndex(from), NodeIndex(target));
         let after = self.network.frame(&mut self.random, self.now, link, 40).after;
-        let opening = self.network.opening(link.0, link.1);
-        match (self.way(Carrier::Streams, from, target), self.way(Carrier::Streams, target, from)) {
+        match (self.way(from, target), self.way(target, from)) {
             (Way::Rejecting, _) => self.input(from, after, fail(true)),
             (Way::Silent, _) | (_, Way::Silent) => self.input(from, CONNECT_TIMEOUT, fail(false)),
-            _ if self.hosts[target].engine.is_none() || opening == Opening::Refused => {
-                self.input(from, after * 2, fail(true));
-            }
+            _ if self.hosts[target].engine.is_none() => self.input(from, after * 2, fail(true)),
             _ => {
                 self.hosts[target].accepted += 1;
                 let far = (target, self.hosts[target].life, StreamId(self.hosts[target].accepted * 2 + 1));
                 let near = (from, self.hosts[from].life, stream);
                 self.pipes.insert(near, Pipe::new(far, self.now + after));
                 self.pipes.insert(far, Pipe::new(near, self.now + after * 2));
-                if opening == Opening::Accepted {
-                    self.input(target, after, Input::Accepted { stream: far.2, from: self.hosts[from].address });
-                } else if let Some(pipe) = self.pipes.get_mut(&far) {
-                    pipe.unaccepted = true;
-                }
+                self.input(target, after, Input::Accepted { stream: far.2, from: self.hosts[from].address });
                 self.input(from, after * 2, Input::Connected { stream });
             }
         }
@@ -108,11 +96,6 @@ impl Simulation {
     /// Whether a process still has its end of a stream.
     pub(super) fn has_end(&self, end: End) -> bool {
         self.pipes.get(&end).is_some_and(|pipe| !pipe.closed)
-    }
-
-    /// Whether a process has taken in its end of a stream.
-    pub(super) fn is_accepted(&self, end: End) -> bool {
-        self.pipes.get(&end).is_some_and(|pipe| !pipe.unaccepted)
     }
 
     pub(super) fn send_frame(&mut self, near: End, bytes: Bytes) {
@@ -148,7 +131,7 @@ impl Simulation {
             }
             return true;
         }
-        if self.way(Carrier::Streams, near.0, far.0) != Way::Open || !self.is_taken_in(near, far) {
+        if self.way(near.0, far.0) != Way::Open {
             self.stuck(near);
             return false;
         }
@@ -178,36 +161,8 @@ impl Simulation {
         true
     }
 
-    /// Whether the far end's process has taken the stream in, or does so now.
-    fn is_taken_in(&mut self, near: End, far: End) -> bool {
-        let Some(pipe) = self.pipes.get_mut(&far).filter(|pipe| pipe.unaccepted) else { return true };
-        if self.network.opening(NodeIndex(near.0), NodeIndex(far.0)) == Opening::Unanswered {
-            return false;
-        }
-        pipe.unaccepted = false;
-        let at = self.arrival(near, 40);
-        let (host, life, stream) = far;
-        let input = Input::Accepted { stream, from: self.hosts[near.0].address };
-        self.queue.push(at, Happening::Input { host, life, input });
-        true
-    }
-
-    /// Something on the way breaks the stream: both ends find it closed, and what is under way back is lost.
-    fn reset(&mut self, near: End, far: End) {
-        let at = self.arrival(near, 40);
-        if let Some(back) = self.pipes.get_mut(&far) {
-            back.ending = true;
-        }
-        let (host, life, stream) = far;
-        self.queue.push(at, Happening::Input { host, life, input: Input::Closed { stream } });
-        self.broken(near);
-    }
-
     fn deliver(&mut self, near: End, far: End, bytes: Bytes, owes_flush: bool) {
         let link = (NodeIndex(near.0), NodeIndex(far.0));
-        if self.network.is_reset(&mut self.random, link.0, link.1) {
-            return self.reset(near, far);
-        }
         let copy = self.network.frame(&mut self.random, self.now, link, bytes.len());
         let at = self.in_order(near, self.now + copy.after);
         let bytes = flipped(&mut self.random, bytes, copy.flips);

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A task counts as [running](Simulation::running) from its start until it has ended, and as
-//! [serving](Simulation::serving) in between only. How long it takes follows from its start, so that it repeats.
+//! [serving](Simulation::serving) in between only. How long it takes follows from its token, so that it repeats.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{Happening, Simulation};
 use crate::engine::{Input, RoleReport};
-use crate::roles::{FencingToken, InstanceId, RoleStart};
+use crate::roles::{FencingToken, RoleStart};
 use crate::testkit::host::NodeIndex;
 
 /// How pretended role tasks behave. By default they start at once, end within a millisecond and never fail.
@@ -44,8 +44,6 @@ pub(in crate::testkit) enum Turn {
 /// A pretended task.
 #[derive(Clone, Debug)]
 pub(in crate::testkit) struct Pretended {
-    pub(in crate::testkit) started: InstanceId,
-    /// The fencing token that it was told last.
     pub(in crate::testkit) token: FencingToken,
     pub(in crate::testkit) up: bool,
     ending: bool,
@@ -64,96 +62,72 @@ impl Simulation {
             }
             return;
         }
-        let (habits, role, started) = (there.options.habits, start.spec.name.clone(), start.started);
-        let task = Pretended { started, token: start.token, up: false, ending: false };
+        let (habits, role, token) = (there.options.habits, start.spec.name.clone(), start.token);
         there.starts += 1;
-        if there.pretended.insert(role.clone(), task).is_some() {
+        if there.pretended.insert(role.clone(), Pretended { token, up: false, ending: false }).is_some() {
             there.doubled.get_or_insert_with(|| role.clone());
         }
         there.tasks.insert(role.clone());
         let draw = |what: &[u8], below: u64| {
-            let hash = xxh3_64_with_seed(&drawn_from(&role, started), seed);
+            let hash = xxh3_64_with_seed(&[role.as_bytes(), &token.as_u128().to_be_bytes()].concat(), seed);
             xxh3_64_with_seed(what, hash) % below
         };
         let after = Duration::from_millis(draw(b"start", habits.start_ms + 1));
         if draw(b"fail", 100) < habits.fails_percent {
             let then = Duration::from_millis(draw(b"when", Habits::FAILS_WITHIN_MS));
-            self.turn(host, after + then, role.clone(), started, Turn::Fails);
+            self.turn(host, after + then, role.clone(), token, Turn::Fails);
         }
-        self.turn(host, after, role, started, Turn::ComesUp);
+        self.turn(host, after, role, token, Turn::ComesUp);
     }
 
     /// Asks a role's task to end.
-    pub(super) fn stop_task(&mut self, host: usize, role: String, started: InstanceId) {
+    pub(super) fn stop_task(&mut self, host: usize, role: String, token: FencingToken) {
         let (seed, there) = (self.seed, &mut self.hosts[host]);
         if there.tenant.is_some() {
-            if let Some(report) = there.stop_role(role, started) {
+            if let Some(report) = there.stop_role(role, token) {
                 self.input(host, Duration::from_millis(1), Input::Role(report));
             }
             return;
         }
         // That another one ended was told already.
-        let Some(task) = there.pretended.get_mut(&role).filter(|task| task.started == started) else { return };
+        let Some(task) = there.pretended.get_mut(&role).filter(|task| task.token == token) else { return };
         if std::mem::replace(&mut task.ending, true) {
             return;
         }
-        let hash = xxh3_64_with_seed(&drawn_from(&role, started), !seed);
+        let hash = xxh3_64_with_seed(&[role.as_bytes(), &token.as_u128().to_be_bytes()].concat(), !seed);
         let after = Duration::from_millis(1 + hash % (there.options.habits.stop_ms + 1));
-        self.turn(host, after, role, started, Turn::Ends);
+        self.turn(host, after, role, token, Turn::Ends);
     }
 
-    /// Tells a role's task its new fencing token.
-    pub(super) fn raise_task(&mut self, host: usize, role: String, started: InstanceId, token: FencingToken) {
-        let there = &mut self.hosts[host];
-        if let Some(tenant) = &mut there.tenant {
-            tenant.raise_token(role, started, token);
-        } else if let Some(task) = there.pretended.get_mut(&role).filter(|task| task.started == started) {
-            task.token = token;
-        }
-    }
-
-    /// Ends a role's task that has no more time.
-    pub(super) fn abort_task(&mut self, host: usize, role: String, started: InstanceId) {
-        let there = &mut self.hosts[host];
-        if let Some(tenant) = &mut there.tenant {
-            return tenant.abort_role(role, started);
-        }
-        if there.pretended.get(&role).is_some_and(|task| task.started == started) {
-            there.forget(&role);
-            let report = RoleReport::Stopped { role, started, handed: None, aborted_after: Some(Duration::ZERO) };
-            self.input(host, Duration::ZERO, Input::Role(report));
-        }
-    }
-
-    fn turn(&mut self, host: usize, after: Duration, role: String, started: InstanceId, turn: Turn) {
+    fn turn(&mut self, host: usize, after: Duration, role: String, token: FencingToken, turn: Turn) {
         let life = self.hosts[host].life;
-        self.schedule(after, Happening::Task { host, life, task: Box::new((role, started, turn)) });
+        self.schedule(after, Happening::Task { host, life, task: Box::new((role, token, turn)) });
     }
 
     /// A pretended task does what it was to do.
-    pub(super) fn take_turn(&mut self, host: usize, task: Box<(String, InstanceId, Turn)>) {
+    pub(super) fn take_turn(&mut self, host: usize, task: Box<(String, FencingToken, Turn)>) {
         let there = &mut self.hosts[host];
         if there.paused {
             let life = there.life;
             return self.schedule(STANDS_STILL, Happening::Task { host, life, task });
         }
-        let (role, started, turn) = *task;
+        let (role, token, turn) = *task;
         let fails = there.options.habits.fails_percent > 0;
-        let Some(found) = there.pretended.get_mut(&role).filter(|found| found.started == started) else { return };
+        let Some(found) = there.pretended.get_mut(&role).filter(|found| found.token == token) else { return };
         let report = match turn {
             Turn::ComesUp => {
                 found.up = true;
-                RoleReport::Running { role, started }
+                RoleReport::Running { role, token }
             }
             Turn::Fails if found.ending || !fails => return,
             Turn::Fails => {
                 there.failures += 1;
                 there.forget(&role);
-                RoleReport::Failed { role, started, why: "it was drawn so".to_owned() }
+                RoleReport::Failed { role, token, why: "it was drawn so".to_owned() }
             }
             Turn::Ends => {
                 there.forget(&role);
-                RoleReport::stopped(role, started)
+                RoleReport::stopped(role, token)
             }
         };
         self.arrive(host, Input::Role(report));
@@ -170,28 +144,13 @@ impl Simulation {
         (0..self.hosts.len()).filter(serves).map(NodeIndex).collect()
     }
 
-    /// The pretended task of a role on a host: which start it is, and the fencing token that it was told last.
-    pub(crate) fn fenced(&self, node: NodeIndex, role: &str) -> Option<(InstanceId, FencingToken)> {
-        self.hosts[node.0].pretended.get(role).map(|task| (task.started, task.token))
-    }
-
     /// How many pretended tasks were started and how many of them failed, on all hosts.
     pub fn task_counts(&self) -> (u64, u64) {
         self.hosts.iter().fold((0, 0), |(starts, failures), host| (starts + host.starts, failures + host.failures))
-    }
-
-    /// A role whose task was still running when a node left in order, although it did not say that it aborted any.
-    pub fn cut_off(&self, node: NodeIndex) -> Option<&str> {
-        self.hosts[node.0].cut_off.as_deref()
     }
 
     /// A role that a node started while another task of it ran there.
     pub(crate) fn doubled(&self, node: NodeIndex) -> Option<&str> {
         self.hosts[node.0].doubled.as_deref()
     }
-}
-
-/// What a task's times are drawn from.
-fn drawn_from(role: &str, started: InstanceId) -> Vec<u8> {
-    [role.as_bytes(), &started.stamp.0.to_be_bytes(), &started.replica.0.to_be_bytes()].concat()
 }

@@ -52,8 +52,6 @@ pub(crate) struct Facts {
     pub(crate) processes: u64,
     /// There were parts of the cluster that did not know each other.
     pub(crate) islands: bool,
-    /// Nodes that made a cluster of their own since invariants looked last, and when.
-    pub(crate) founded: Vec<(NodeIndex, Duration)>,
     /// When each node stood still last.
     pub(crate) stood_still: BTreeMap<NodeIndex, Duration>,
 }
@@ -77,7 +75,6 @@ impl Facts {
             pairs_seen: (0, 0),
             processes: 0,
             islands: false,
-            founded: Vec::new(),
             stood_still: BTreeMap::new(),
         }
     }

@@ -107,7 +107,6 @@ impl Course {
             Action::HealAll => {
                 self.say(format_args!("all is healed"));
                 self.harm.rules.clear();
-                self.carriers.heal();
             }
             Action::Join | Action::HealOne | Action::Wait => {}
             _ => self.hurt_network(action),
@@ -312,7 +311,6 @@ impl Course {
     pub(super) fn mend(&mut self) -> Result<(), Broken> {
         self.say(format_args!("nothing hurts any more"));
         self.harm.rules.clear();
-        self.carriers.heal();
         for node in self.simulation.nodes() {
             self.simulation.resume(node);
             // What fails for ever is nowhere at rest.

@@ -10,7 +10,6 @@
 
 #[cfg(feature = "sabotage")]
 mod canary;
-mod carriers;
 mod facts;
 mod harm;
 mod notes;
@@ -29,7 +28,6 @@ pub(crate) use settled::{Component, Pair};
 pub(crate) use story::{Story, Written};
 pub use violation::Violation;
 
-use self::carriers::Carriers;
 use self::harm::Harm;
 use self::palette::Palette;
 use self::plan::Profile;
@@ -39,21 +37,17 @@ use super::rng::Rng;
 use super::trace::Trace;
 use super::{Habits, NodeIndex, NodeOptions, Rule as NetworkRule, Simulation};
 use crate::engine::Phase;
-use crate::roles::Balance;
 #[cfg(feature = "sabotage")]
 use crate::sabotage::Rule;
 use crate::store::{Digest, TableName};
 use crate::time::Instant;
 
 /// Within this virtual time everything heals once nothing hurts any more. Nodes that never met are found by the beacons
-/// of their groups, of which each sends one within 6 s.
-const HEALED_WITHIN: Duration = Duration::from_secs(10);
+/// of those that have company, which come every 30 s.
+const HEALED_WITHIN: Duration = Duration::from_secs(40);
 
 /// How long it must stay well, looked at twice.
 const STAYS_WELL: Duration = Duration::from_millis(1_500);
-
-/// How long some clusters are left alone after that: long enough for calm to bring evenness.
-const LEFT_ALONE: Duration = Balance::CALM.saturating_add(Duration::from_secs(14));
 
 /// How long what a node writes by itself may take to everybody, and how often that may happen before all is well again.
 const UNDER_WAY: Duration = Duration::from_millis(500);
@@ -177,7 +171,6 @@ struct Course {
     story: Story,
     facts: Facts,
     harm: Harm,
-    carriers: Carriers,
     memory: Memory,
     invariants: Vec<Box<dyn Invariant>>,
     /// What each node held when it was looked at last.
@@ -211,7 +204,6 @@ impl Course {
             story: Story::new(table),
             facts,
             harm: Harm::default(),
-            carriers: Carriers::new(trial.seed, profile.plan != Plan::Lossy),
             memory: Memory::default(),
             palette,
             invariants: invariants::all(),
@@ -244,7 +236,6 @@ impl Course {
         #[cfg(feature = "sabotage")]
         let options = self.broken.iter().fold(options, |options, rule| options.sabotage(*rule));
         self.facts.processes += 1;
-        let options = options.balance(self.palette.balance);
         let options = options.habits(self.palette.habits).label("zone", self.palette.zone());
         let options = self.palette.roles.iter().fold(options, |options, role| options.role(role.clone()));
         let now = self.simulation.elapsed();
@@ -261,13 +252,11 @@ impl Course {
             self.note_leavers()?;
             let action = self.profile.draw(&mut self.rng);
             self.act(action)?;
-            self.hurt_carriers();
         }
         self.mend()?;
         let healed_after = self.await_health()?;
-        let alone = self.palette.left_alone.then_some(LEFT_ALONE);
-        for span in [STAYS_WELL, STAYS_WELL].into_iter().chain(alone) {
-            self.pass(span)?;
+        for _ in 0..2 {
+            self.pass(STAYS_WELL)?;
             // Departed authors are forgotten by and by, which takes writes; who gave a role up takes it on again some time.
             for _ in 0..UNDER_WAY_TIMES {
                 if self.ill().is_some() {
@@ -314,7 +303,6 @@ impl Course {
                 self.note_calm();
                 self.note_components();
                 self.ask(|invariant, scene| invariant.look(scene))?;
-                self.facts.founded.clear();
             }
         }
         Ok(())

@@ -15,10 +15,6 @@ impl Course {
             let mut replies = self.simulation.replies(leaver.node).iter().skip(leaver.replies);
             let reply = replies.find(|(request, _)| *request == 0).map(|(_, reply)| reply.clone());
             self.log.note(self.simulation.elapsed(), format_args!("{:?} left: {reply:?}, lost {lost:?}", leaver.node));
-            if let Some(role) = self.simulation.cut_off(leaver.node) {
-                let why = format!("{:?} says {reply:?}, and its task of {role:?} still ran", leaver.node);
-                return Err(("a node that leaves cuts no work off", why));
-            }
             let own = self.simulation.store(leaver.node).replica();
             // What it handed over may have gone with its new holder meanwhile.
             let others_stayed = self.harm.ended_at < leaver.since && gone.len() == 1;
@@ -28,7 +24,6 @@ impl Course {
                 return Err(("who leaves in order leaves nothing behind", why));
             }
             let whole = self.facts.whole_since.is_some_and(|since| since < leaver.since);
-            let whole = whole && !self.carriers.hurt_since(leaver.since);
             let heirs = self.staying().iter().any(|node| leaver.company.contains(node));
             if others_stayed && whole && heirs && reply != Some(Reply::Left) {
                 let why = format!("{:?} ({own}) left a whole cluster and says {reply:?}", leaver.node);
@@ -40,11 +35,10 @@ impl Course {
 
     pub(super) fn note_calm(&mut self) {
         let now = self.simulation.elapsed();
-        self.carriers.note(now);
         let still: Vec<NodeIndex> =
             self.simulation.nodes().into_iter().filter(|node| self.simulation.is_paused(*node)).collect();
         self.facts.whole_since = match self.facts.whole_since {
-            _ if self.harm.is_harsh() || self.carriers.is_harsh() || !still.is_empty() => None,
+            _ if self.harm.is_harsh() || !still.is_empty() => None,
             None => self.simulation.all_converged().then_some(now),
             since => since,
         };
@@ -94,9 +88,6 @@ impl Course {
             let engine = self.simulation.engine(one).filter(|_| self.simulation.store(one).is_open());
             engine.is_some_and(|engine| !engine.roster().is_admitted(self.simulation.store(other).replica()))
         };
-        if self.simulation.engine(node).is_some_and(|engine| engine.remembered() == 1) {
-            self.facts.founded.push((node, self.simulation.elapsed()));
-        }
         let alive = self.simulation.alive();
         self.facts.islands |= alive.into_iter().any(|other| other != node && apart(node, other) && apart(other, node));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::rng::Rng;
-use crate::roles::{Balance, Handover, PartitionPolicy, Restarts, RoleSpec};
+use crate::roles::{Handover, PartitionPolicy, Restarts, RoleSpec};
 use crate::testkit::Habits;
 
 /// What trials draw from.
@@ -19,9 +19,6 @@ pub(super) struct Palette {
     /// In percent, for each of the ways in which a role may be special.
     share: Share,
     pub(super) habits: Habits,
-    pub(super) balance: Balance,
-    /// Whether it is left alone in the end, until calm has brought evenness.
-    pub(super) left_alone: bool,
 }
 
 /// How many of a hundred roles are special.
@@ -49,11 +46,7 @@ impl Palette {
             stop_ms: *rng.pick(&[0, 0, 20, 400]),
             fails_percent: *rng.pick(&[0, 0, 0, 10, 40]),
         };
-        // Of a stream of its own, so that what else is drawn stays as it was.
-        let mut other = Rng::new(seed ^ 0x00ba_1a9c_e000);
-        let balance = *other.pick(&[Balance::Even, Balance::Even, Balance::Even, Balance::Sticky, Balance::Off]);
-        let left_alone = other.percent(25);
-        let mut palette = Self { rng, roles: Vec::new(), share, habits, balance, left_alone };
+        let mut palette = Self { rng, roles: Vec::new(), share, habits };
         let count = *palette.rng.pick(&[3, 3, 3, 3, 3, 3, 4, 4, 6, 12]);
         palette.roles = vec![RoleSpec::new("one"), RoleSpec::new("two").count(2)];
         for number in 2..count {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Course, LOOK};
+use super::Course;
 use crate::convergence::Fingerprint;
 use crate::engine::Event;
 use crate::id::ReplicaId;
-use crate::roles::{Balance, Candidate, ClaimState, RoleSpec};
+use crate::roles::{Candidate, ClaimState, RoleSpec};
 use crate::testkit::invariants::{Hosts, Oracle};
 use crate::testkit::{NodeIndex, Simulation};
 
@@ -37,9 +37,6 @@ pub(crate) struct Settled {
     hosts: Hosts,
     loads: BTreeMap<NodeIndex, usize>,
     pub(crate) cap: usize,
-    pub(crate) balance: Balance,
-    /// One node had two instances more than another, and roles may be moved for that.
-    uneven: bool,
     /// The roles that their policies let run.
     allowed: BTreeSet<String>,
     /// The roles that must make way for others, and those in a zone that has too many.
@@ -57,8 +54,6 @@ pub(crate) struct Pair {
     pub(crate) before: Arc<Settled>,
     pub(crate) after: Arc<Settled>,
     pub(crate) lost: Option<ReplicaId>,
-    /// The loss was so long ago that roles may have moved for balance since.
-    pub(crate) calm: bool,
 }
 
 /// What is remembered of every node.
@@ -66,9 +61,8 @@ pub(crate) struct Pair {
 pub(super) struct Memory {
     /// How it was when it had come to rest last.
     settled: BTreeMap<NodeIndex, Arc<Settled>>,
-    /// Whom it lost or met since, and `None` for what was its own; and when that was first.
+    /// Whom it lost or met since, and `None` for what was its own.
     events: BTreeMap<NodeIndex, (usize, Vec<Option<ReplicaId>>)>,
-    met_at: BTreeMap<NodeIndex, Duration>,
 }
 
 impl Settled {
@@ -91,18 +85,14 @@ impl Settled {
         let restless =
             |spec: &&RoleSpec| oracle.keeps_apart(&spec.name) || oracle.is_lopsided(spec, &hosts[&spec.name]);
         let names = |specs: Vec<&RoleSpec>| specs.into_iter().map(|spec| spec.name.clone()).collect();
-        let loads = oracle.loads(&hosts);
-        let uneven = loads.values().min().zip(loads.values().max()).is_some_and(|(least, most)| *most >= least + 2);
         Some(Self {
             nodes: component.nodes.clone(),
             view: component.view.clone(),
             fingerprint: component.fingerprint,
             members: members.collect(),
             specs: picture.roles.to_vec(),
-            loads,
+            loads: oracle.loads(&hosts),
             cap: oracle.cap(),
-            balance: picture.balance,
-            uneven,
             allowed: names(picture.roles.iter().filter(|spec| oracle.is_allowed(spec)).collect()),
             restless: names(picture.roles.iter().filter(restless).collect()),
             hosts,
@@ -113,16 +103,8 @@ impl Settled {
     }
 
     /// An instance that ran on a node which is still there, and runs there no more, without its node or role being one of
-    /// those that may. Whether it was `calm` in between, so that what was uneven may have been moved.
-    pub(crate) fn moved(&self, after: &Self, calm: bool) -> Option<String> {
-        // After a loss its orphans lie somewhere, and that may be uneven.
-        if self.balance == Balance::Even && calm && (self.uneven || self.nodes != after.nodes) {
-            let squares = |of: &Self| of.loads.values().map(|load| load * load).sum::<usize>();
-            let alike = self.nodes == after.nodes && self.restless.is_empty() && after.restless.is_empty();
-            let for_nothing = alike && self.hosts != after.hosts && squares(after) >= squares(self);
-            return for_nothing
-                .then(|| format!("roles moved from {:?} to {:?}, which is no evener", self.hosts, after.hosts));
-        }
+    /// those that may.
+    pub(crate) fn moved(&self, after: &Self) -> Option<String> {
         let stays = |node: &&NodeIndex| after.nodes.contains(node);
         for (role, before) in &self.hosts {
             let now = &after.hosts[role];
@@ -134,7 +116,7 @@ impl Settled {
                 let orphans = self.hosts.iter().filter(|(_, hosts)| lost(hosts)).map(|(orphan, _)| orphan);
                 let given = orphans.filter(|orphan| after.hosts[*orphan].contains(node));
                 let given = given.filter(|orphan| !self.hosts[*orphan].contains(node)).count();
-                if self.balance != Balance::Sticky || self.loads[node] + given <= self.cap.min(after.cap) {
+                if self.loads[node] + given <= self.cap.min(after.cap) {
                     return Some(format!("{role:?} moved from {before:?} to {now:?}"));
                 }
             }
@@ -150,7 +132,6 @@ impl Settled {
         self.members.iter().eq(members)
             && self.excluded.iter().eq(excluded)
             && self.specs == before.specs
-            && self.balance == before.balance
             && self.allowed == before.allowed
             && (self.failures, self.changes) == (before.failures, before.changes)
     }
@@ -187,14 +168,10 @@ impl Course {
 
     fn note_settled(&mut self) {
         self.facts.pairs.clear();
-        let now = self.simulation.elapsed();
         for node in self.simulation.alive() {
             let events = self.simulation.events(node);
             let (from, met) = self.memory.events.entry(node).or_default();
             met.extend(events[*from..].iter().filter_map(concerns));
-            if !met.is_empty() {
-                self.memory.met_at.entry(node).or_insert(now);
-            }
             *from = events.len();
         }
         for component in &self.facts.components {
@@ -216,14 +193,11 @@ impl Course {
                 if !more && calm && after.follows(&before, lost) {
                     let (losses, calm) = &mut self.facts.pairs_seen;
                     *(if lost.is_some() { losses } else { calm }) += 1;
-                    let first = component.nodes.iter().filter_map(|node| self.memory.met_at.get(node)).min();
-                    let calm = first.is_none_or(|first| now + LOOK >= *first + Balance::CALM);
-                    self.facts.pairs.push(Pair { before, after: Arc::clone(&after), lost, calm });
+                    self.facts.pairs.push(Pair { before, after: Arc::clone(&after), lost });
                 }
             }
             for node in &component.nodes {
                 self.memory.settled.insert(*node, Arc::clone(&after));
-                self.memory.met_at.remove(node);
                 if let Some((_, met)) = self.memory.events.get_mut(node) {
                     met.clear();
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use unisono::engine::Event;
 use unisono::id::ReplicaId;
-use unisono::roles::{Balance, RoleSpec};
+use unisono::roles::RoleSpec;
 use unisono::sabotage::Rule;
 use unisono::testkit::{NodeIndex, Rng, Simulation};
 
@@ -74,8 +74,7 @@ pub(super) fn growth(seed: u64, broken: &[Rule]) -> Result<(), String> {
     roles.extend((0..8).map(|number| RoleSpec::new(format!("r{number}"))));
     let mut calm = Calm { roles: roles.clone(), ..Calm::default() };
     for number in 0..5 {
-        // What moves does so while they join.
-        let options = options(&format!("n{number}"), broken).balance(Balance::Sticky);
+        let options = options(&format!("n{number}"), broken);
         simulation.add(roles.iter().fold(options, |options, role| options.role(role.clone())));
         let pause = Duration::from_millis(rng.between(100, 2_000) as u64);
         watch(&mut simulation, &mut calm, pause + if number == 0 { SECOND } else { Duration::ZERO })?;

@@ -21,10 +21,7 @@ use std::time::{Duration, Instant};
 use unisono::sabotage::{Rule, Sabotage};
 use unisono::testkit::{Plan, Trial};
 
-use crate::at_rest::change_in_a_crowd;
-use crate::joining::silent_sponsor;
-use crate::messages::links::hostile_links;
-use crate::roles::{count_changed, lower_revision_came_later, role_removed};
+use crate::roles::lower_revision_came_later;
 use crate::scenarios::claim_given_up;
 use crate::schedule;
 
@@ -77,8 +74,6 @@ const CANARIES: &[Canary] = &[
     Canary { with: &[Rule::TrustingIslands], ..canary(Rule::BlindDigest, ISLANDS, "did not become one") },
     canary(Rule::ArrivalWins, Workload::Map(0), ""),
     canary(Rule::RestlessRepair, Workload::Engines(Plan::Hurt), "still repairs at rest"),
-    canary(Rule::RandomOnly, Workload::Story(change_in_a_crowd), "sessions were opened"),
-    canary(Rule::RelayedTwice, Workload::Story(hostile_links), "was begun"),
     canary(Rule::OwnStampRemoval, Workload::Map(0), "must be"),
     canary(Rule::OwnStampPut, Workload::Engines(Plan::Skewed), "and knew"),
     canary(Rule::WallClockOnly, Workload::Map(0), "does not come after"),
@@ -90,28 +85,21 @@ const CANARIES: &[Canary] = &[
     canary(Rule::NoIncarnation, Workload::Story(stories::lossy), "was found Down"),
     canary(Rule::ForgetDown, Workload::Engines(Plan::Hurt), "heals"),
     canary(Rule::DiscoveryStops, Workload::Story(stories::two_clusters), "did not become one"),
-    canary(Rule::OneSponsorAtATime, Workload::Story(silent_sponsor), "made a cluster of its own"),
     canary(Rule::DownNotAnnouncedTo, Workload::Story(stories::silent_discovery), "did not become one"),
     canary(Rule::EagerReturn, Workload::Story(stories::flapping), "back at once"),
     canary(Rule::LateHosts, Workload::Story(stories::late), "ran twice"),
     canary(Rule::NamesOfTheDead, Workload::Engines(Plan::Hurt), "nobody else has its name"),
     canary(Rule::LeaverServesNobody, Workload::Story(stories::last_write_lost), "left a whole cluster"),
-    canary(Rule::LeaveCutsOff, Workload::Story(stories::long_job), "was cut off"),
     canary(Rule::AssignUnagreed, Workload::Story(calm::growth), "without convergence"),
     canary(Rule::SelfAgreement, Workload::Story(calm::one_is_mute), "agrees on a fingerprint that"),
     canary(Rule::NoConvergenceToStop, Workload::Story(calm::growth), "without convergence"),
     canary(Rule::StartBeforeStopped, Workload::Story(calm::growth), "instances of"),
     canary(Rule::TokenNotAbove, Workload::Engines(Plan::Hurt), "was started with"),
-    canary(Rule::SurvivorNotRaised, Workload::Engines(Plan::Hurt), "has ended"),
     canary(Rule::UnsortedOrphans, Workload::Engines(Plan::Hurt), "equal fingerprints mean equal assignments"),
     canary(Rule::LowerRevisionStands, Workload::Story(lower_revision_came_later), "stands at"),
-    canary(Rule::ConfigurationStands, Workload::Story(count_changed), "the configuration took over"),
-    canary(Rule::RemovalNotKept, Workload::Story(role_removed), "is back at"),
     canary(Rule::NeverStopExtra, Workload::Engines(Plan::Hurt), "in the converged component"),
     canary(Rule::NoStickiness, Workload::Story(placement::one_dies), "though only"),
     canary(Rule::NoBound, Workload::Story(placement::one_after_the_other), "is its share"),
-    canary(Rule::LoadsIgnored, Workload::Story(placement::one_is_busy), "the busiest node"),
-    canary(Rule::HastyBalance, Workload::Story(placement::one_joins), "come and go"),
     canary(Rule::NoPolicy, Workload::Engines(Plan::Hurt), "in the converged component"),
     canary(Rule::NoConstraints, Workload::Engines(Plan::Lossy), "against its constraints"),
     canary(Rule::YieldsForEver, Workload::Engines(Plan::Hurt), "heals"),
@@ -209,14 +197,11 @@ const JUDGES: &[(&str, &[Rule], Plan)] = &[
     ("members that can reach each other do not take each other for dead", &[Rule::HearsayTaken], Plan::Hurt),
     ("agreed is only what every member of the view reports", &[Rule::SelfAgreement], Plan::Hurt),
     ("no name is said to be taken that only one live process has", &[Rule::NamesOfTheDead], Plan::Hurt),
-    ("no node makes a cluster of its own beside one that it can join", &[Rule::OneSponsorAtATime], Plan::Hurt),
     ("a start has a token above all that its node saw", &[Rule::TokenNotAbove], Plan::Hurt),
-    ("what runs has a token above those of all that have ended", &[Rule::SurvivorNotRaised], Plan::Hurt),
     ("a converged component runs every role as often as asked for", &[Rule::NeverStopExtra], Plan::Hurt),
     ("a role that needs a majority runs on one side at most", &[Rule::NoPolicy], Plan::Hurt),
     ("roles run only where their constraints let them", &[Rule::NoConstraints], Plan::Lossy),
     ("no node hosts more than its share, unless nobody else could", &[Rule::NoBound], Plan::Hurt),
-    ("calm brings evenness", &[Rule::NoBound], Plan::Hurt),
     ("the loss of one member moves only what ran there", &[Rule::NoStickiness], Plan::Lossy),
     ("nothing moves without a cause", &[Rule::NoStickiness], Plan::Lossy),
     ("equal fingerprints mean equal assignments", &[Rule::UnsortedOrphans], Plan::Hurt),

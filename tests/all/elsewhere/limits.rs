@@ -9,7 +9,7 @@ use unisono::roles::RoleSpec;
 use unisono::store::{MAX_KEY, MAX_VALUE, Store, StoreConfig, TableName, TableNameError, WriteError};
 use unisono::testkit::Simulation;
 use unisono::time::{Instant, MAX_DRIFT, Now, Stamp};
-use unisono::wire::{self, Envelope, SAFE_DATAGRAM, split_padded};
+use unisono::wire::{self, Envelope, MAX_DATAGRAM, split_padded};
 
 use super::{SECOND, cluster, live};
 
@@ -74,7 +74,6 @@ fn engine(name: &str, number: u16) -> Engine {
         timing: Timing::lan(),
         kinds: Default::default(),
         labels: Default::default(),
-        balance: Default::default(),
         roles: Vec::new(),
         tombstone_quota: EngineConfig::TOMBSTONE_QUOTA,
         departed_authors: EngineConfig::DEPARTED_AUTHORS,
@@ -98,7 +97,7 @@ fn a_stranger_is_answered_with_no_more_than_he_sent() {
     sent(&mut stranger);
     stranger.handle(now, Input::Discovered { address: ([10, 0, 0, 1], 4_871).into() });
     let announcement = sent(&mut stranger).pop().unwrap();
-    assert_eq!(announcement.len(), SAFE_DATAGRAM, "an announcement is padded to be worth the answer");
+    assert_eq!(announcement.len(), MAX_DATAGRAM, "an announcement is padded to be worth the answer");
     let (envelope, padded) = Envelope::split(&announcement).unwrap();
     let least = 2 + split_padded(padded).unwrap().len();
     let mut answered = 0;
@@ -142,7 +141,7 @@ fn an_address_that_never_answers_is_left_alone() {
         larry.handle(now, Input::Deadline);
     }
     // It is probed and suspected as any member that falls silent; that costs about four times as much as it sent.
-    assert!(bytes < 5 * SAFE_DATAGRAM && last < Instant::ZERO + 5 * SECOND, "{bytes} bytes, the last at {last:?}");
+    assert!(bytes < 5 * MAX_DATAGRAM && last < Instant::ZERO + 5 * SECOND, "{bytes} bytes, the last at {last:?}");
 }
 
 /// memberlist 369: lengths that lie. Every datagram cut off anywhere, or with any one byte changed under a sum that is

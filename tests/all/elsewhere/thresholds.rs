@@ -6,7 +6,7 @@ use unisono::engine::{Event, Reply};
 use unisono::replication::{EAGER_TO_ALL, WINDOW};
 use unisono::store::{Row, TableName};
 use unisono::testkit::{NodeOptions, Simulation};
-use unisono::wire::{MAX_DATAGRAM, SAFE_DATAGRAM};
+use unisono::wire::MAX_DATAGRAM;
 
 use super::{MILLISECOND, SECOND, cluster, live, lot};
 
@@ -46,7 +46,7 @@ fn rows_around_the_size_of_a_datagram_arrive() {
     let (mut simulation, nodes) = cluster(1, 2, |options| options);
     simulation.run_for(15 * SECOND);
     let mut pushed = Vec::new();
-    for length in SAFE_DATAGRAM - 150..SAFE_DATAGRAM + 10 {
+    for length in MAX_DATAGRAM - 150..MAX_DATAGRAM + 10 {
         let before = simulation.engine(nodes[0]).unwrap().stats();
         simulation.put(nodes[0], &lot(), &length.to_be_bytes(), &vec![1; length]).unwrap();
         let there = |simulation: &Simulation| simulation.store(nodes[1]).get(&lot(), &length.to_be_bytes()).is_some();

@@ -2,7 +2,6 @@
 
 mod faults;
 mod handlers;
-pub(crate) mod links;
 mod roles;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
 //! Roles of whole clusters: placed, handed over, added and removed.
 
-mod changes;
 mod registry;
 mod service;
 
@@ -9,7 +8,6 @@ use std::time::Duration;
 use unisono::cluster::{Builder, Events};
 use unisono::{Event, RoleContext, RoleSpec};
 
-pub(crate) use changes::{count_changed, role_removed};
 pub(crate) use registry::lower_revision_came_later;
 
 const LONG: Duration = Duration::from_secs(60);

@@ -2,12 +2,12 @@
 
 use unisono::sabotage;
 use unisono::testkit::{NodeIndex, NodeOptions, Simulation, TestCluster};
-use unisono::{AddRoleError, Cluster, RemoveRoleError, RoleChange, RoleSpecError, RoleStatus, Visible};
+use unisono::{AddRoleError, Cluster, RemoveRoleError, RoleSpecError, RoleStatus, Visible};
 
 use super::*;
 
 /// What stands under the name, at each of these nodes.
-pub(super) fn standing(nodes: &[Cluster]) -> Vec<Option<(u32, u64)>> {
+fn standing(nodes: &[Cluster]) -> Vec<Option<(u32, u64)>> {
     let spec = |node: &Cluster| {
         let roles = node.roles();
         let role = roles.iter().find(|role| role.spec.name == "gate")?;
@@ -21,11 +21,10 @@ fn a_role_is_added_and_removed_on_any_node_and_seen_on_all() {
     TestCluster::run_seeds(0..5, |cluster| async move {
         let nodes = cluster.start_all(FOUR, builds_gates).await.unwrap();
         cluster.settle().await.unwrap();
-        assert!(nodes[0].add_role(gate(2, 0)).await.unwrap().changed);
+        assert_eq!(nodes[0].add_role(gate(2, 0)).await, Ok(true));
         nodes[0].await_visible(Visible::All, LONG).await.unwrap();
         assert_eq!(standing(&nodes), [Some((2, 0)); 4], "at once here, and there when they hold it");
-        let again = nodes[1].add_role(gate(2, 0)).await.unwrap();
-        assert_eq!(again, RoleChange::default(), "idempotent, on whichever node");
+        assert_eq!(nodes[1].add_role(gate(2, 0)).await, Ok(false), "idempotent, on whichever node");
         nodes[0].converged().await.unwrap();
         for node in &nodes {
             let [RoleStatus { wanted: 2, assigned, .. }] = &node.roles()[..] else { panic!("{:?}", node.roles()) };
@@ -34,17 +33,16 @@ fn a_role_is_added_and_removed_on_any_node_and_seen_on_all() {
         }
         assert_eq!(cluster.running("gate").len(), 2);
 
-        assert!(nodes[2].remove_role("gate").await.unwrap().changed);
+        assert_eq!(nodes[2].remove_role("gate").await, Ok(true));
         nodes[2].await_visible(Visible::All, LONG).await.unwrap();
         assert_eq!(standing(&nodes), [None; 4]);
-        assert_eq!(nodes[2].remove_role("gate").await, Ok(RoleChange::default()));
+        assert_eq!(nodes[2].remove_role("gate").await, Ok(false));
         cluster.settle().await.unwrap();
         nodes[3].until(LONG, |_| cluster.running("gate").is_empty()).await.unwrap_or_else(|_| nodes[3].status());
         cluster.advance(SECOND).await;
         assert_eq!(cluster.running("gate"), []);
 
-        let again = nodes[3].add_role(gate(1, 0)).await.unwrap();
-        assert!(again.changed, "a removed role can be added again");
+        assert_eq!(nodes[3].add_role(gate(1, 0)).await, Ok(true), "a removed role can be added again");
         cluster.assert_converged().await;
         assert_eq!((standing(&nodes), cluster.running("gate").len()), (vec![Some((1, 0)); 4], 1));
     });
@@ -65,6 +63,27 @@ fn what_cannot_be_asked_for_is_refused_with_the_reason() {
         let _ = larry.leave().await;
         assert_eq!(larry.add_role(gate(1, 6)).await, Err(AddRoleError::Gone));
         assert_eq!(larry.remove_role("gate").await, Err(RemoveRoleError::Gone));
+    });
+}
+
+#[test]
+fn a_removal_withdraws_what_nodes_were_configured_with_until_one_starts() {
+    TestCluster::run_seeds(0..5, |cluster| async move {
+        let setup = |builder: Builder| builds_gates(builder).role(gate(1, 3));
+        let nodes = cluster.start_all(FOUR, setup).await.unwrap();
+        cluster.settle().await.unwrap();
+        nodes[1].remove_role("gate").await.unwrap();
+        cluster.settle().await.unwrap();
+        assert_eq!(standing(&nodes), [None; 4]);
+        // Not even a lower revision is overwritten by those that declared a higher one before.
+        nodes[2].add_role(gate(2, 0)).await.unwrap();
+        cluster.settle().await.unwrap();
+        assert_eq!(standing(&nodes), [Some((2, 0)); 4]);
+        nodes[2].remove_role("gate").await.unwrap();
+        cluster.settle().await.unwrap();
+        cluster.restart("moe").await.unwrap();
+        cluster.settle().await.unwrap();
+        assert_eq!(standing(&nodes[2..]), [Some((1, 3)); 2], "a node that starts declares what it is configured with");
     });
 }
 
@@ -114,8 +133,6 @@ fn specs_of_two_islands_resolve_alike_everywhere_by_revision_and_then_by_time() 
             cluster.assert_converged().await;
             let revision = first.max(second);
             assert_eq!(standing(&nodes), [Some((stands, revision)); 4], "{first} and {second}");
-            // What does not stand is removed once, soon.
-            cluster.advance(10 * SECOND).await;
             let writes = |node: &Cluster| node.digest();
             let before: Vec<_> = nodes.iter().map(writes).collect();
             cluster.advance(10 * SECOND).await;
@@ -128,7 +145,8 @@ fn specs_of_two_islands_resolve_alike_everywhere_by_revision_and_then_by_time() 
     });
 }
 
-/// An upgraded node is cut off when an old one starts anew, later: what the old one asks for is newer, and must not stand.
+/// An upgraded node is cut off when an old one starts anew, later: what the old one writes wins by its time, and must not
+/// stand.
 #[test]
 fn a_lower_revision_that_was_written_later_does_not_stand() {
     for seed in 0..10 {

@@ -127,32 +127,3 @@ fn a_wrong_clock_is_a_host_s_own() {
         cluster.assert_converged().await;
     });
 }
-
-/// Faults of one carrier are rules as the others are: the other carrier goes on, and all is well when the guard is dropped.
-#[test]
-fn one_carrier_fails_and_heals_with_its_guard() {
-    let faults: [fn() -> Rule; 6] = [
-        Rule::streams_unanswered,
-        Rule::streams_refused,
-        Rule::no_streams,
-        Rule::no_datagrams,
-        || Rule::resets(1.0),
-        || Rule::largest_datagram(100),
-    ];
-    for fault in faults {
-        TestCluster::run(1, move |cluster| async move {
-            let [larry, gary] = cluster.start_all(["larry", "gary"], |builder| builder).await.unwrap();
-            cluster.settle().await.unwrap();
-            let guard = cluster.network().add(fault().to(&[cluster.index("gary")]));
-            // A row that fits no datagram takes a stream.
-            let large = larry.table::<u8, Lww<String>>("large").unwrap();
-            large.insert(&1, &"x".repeat(5_000)).unwrap();
-            cars(&larry).insert(&car(1), &1).unwrap();
-            cluster.advance(Duration::from_secs(20)).await;
-            drop(guard);
-            cluster.assert_converged().await;
-            let seen = gary.table::<u8, Lww<String>>("large").unwrap().get(&1);
-            assert_eq!((seen.map(|text| text.len()), cars(&gary).get(&car(1))), (Some(5_000), Some(1)));
-        });
-    }
-}

@@ -1,6 +1,6 @@
 //! Roles that move: what the next instance is given, and that somebody runs them meanwhile.
 
-use unisono::{Aborted, Event, Handover, Message, RoleProtocol};
+use unisono::{Event, Handover, Message, RoleProtocol};
 
 use super::*;
 
@@ -134,9 +134,7 @@ fn a_role_that_had_to_be_aborted_is_told_of() {
             }
         };
         assert_eq!(aborted, ("stubborn".to_owned(), Duration::from_millis(300)));
-        let left = leaves.await.unwrap().unwrap_err();
-        assert!(matches!(left.aborted(), [Aborted::Role { role, .. }] if role == "stubborn"), "{left:?}");
-        assert!(left.unsaved().is_empty(), "{left:?}");
+        leaves.await.unwrap().unwrap();
         cluster.settle().await.unwrap();
         assert_eq!(cluster.running("stubborn").len(), 1);
     });

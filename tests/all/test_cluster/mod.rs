@@ -2,10 +2,7 @@
 
 mod explain;
 mod faults;
-mod fencing;
 mod handover;
-mod leaving;
-mod placement;
 mod roles;
 mod signals;
 mod story;

@@ -22,7 +22,7 @@ fn pinned(role: &str, holder: u64, stamp: u64) -> Holding {
 }
 
 fn decided(candidates: &[Candidate], roles: &[RoleSpec], holdings: &[Holding]) -> Assignment {
-    assign(&Picture { candidates, roles, holdings, roster: candidates.len(), ..STICKY })
+    assign(&Picture { candidates, roles, holdings, roster: candidates.len() })
 }
 
 /// Carries assignments out until nothing changes; how many steps that took.
@@ -139,8 +139,7 @@ fn a_side_that_is_too_small_runs_nothing() {
         (PartitionPolicy::Quorum(3), 2, false),
     ] {
         let roles = [role("a").partition(policy)];
-        let assignment =
-            assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster, ..STICKY });
+        let assignment = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster });
         assert_eq!(assignment.hosts("a"), if runs { ids(&[1]) } else { ids(&[]) }, "{policy:?} {roster}");
         assert_eq!(assignment.held_back().count(), usize::from(!runs));
         assert_eq!(assignment.missing().count(), 0);
@@ -184,6 +183,6 @@ fn what_gains_nothing_is_not_moved() {
     assert_eq!(with(10, 10), [10, 10, 4], "nobody is above the cap");
     let two = &candidates[..2];
     let twenty: Vec<_> = (0..20).map(|n| running(&format!("r{n:02}"), if n < 14 { 1 } else { 2 }, n)).collect();
-    let after = assign(&Picture { candidates: two, roles: &roles[..20], holdings: &twenty, roster: 0, ..STICKY });
+    let after = assign(&Picture { candidates: two, roles: &roles[..20], holdings: &twenty, roster: 0 });
     assert_eq!((after.cap(), loads(&after, &roles[..20])[&ReplicaId(1)]), (13, 13), "7 of 14 gain a quarter");
 }

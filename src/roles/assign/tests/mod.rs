@@ -1,6 +1,5 @@
 //! Assignment: counts, order of inputs, stability, and the measured example of the design.
 
-mod balance;
 mod constraints;
 mod explain;
 mod properties;
@@ -14,10 +13,6 @@ use crate::id::NodeId;
 use crate::roles::Claim;
 use crate::time::Stamp;
 
-/// Nothing, with the rules that move nothing by and by.
-const STICKY: Picture<'static> =
-    Picture { candidates: &[], roles: &[], holdings: &[], roster: 0, balance: Balance::Sticky, calm: true };
-
 fn candidate(n: u64, kinds: &[&str]) -> Candidate {
     Candidate {
         node: NodeId::new(format!("node-{n:02}")).unwrap(),
@@ -29,13 +24,11 @@ fn candidate(n: u64, kinds: &[&str]) -> Candidate {
 }
 
 fn claim(role: &str, holder: u64, stamp: u64, state: ClaimState) -> Holding {
-    let started = InstanceId { stamp: Stamp(stamp), replica: ReplicaId(holder) };
-    // Who stays does not depend on it.
-    let token = FencingToken { stamp: Stamp(u64::MAX / 4 - stamp), replica: ReplicaId(holder) };
+    let token = FencingToken { stamp: Stamp(stamp), replica: ReplicaId(holder) };
     Holding {
         role: role.to_owned(),
         holder: ReplicaId(holder),
-        claim: Claim { started, token, state, pinned: false, handed: None },
+        claim: Claim { token, state, pinned: false, handed: None },
     }
 }
 
@@ -85,8 +78,7 @@ fn the_first_node_runs_everything_and_the_next_ones_take_what_is_above_the_cap()
     let mut holdings = Vec::new();
     let mut highest = Vec::new();
     for n in 2..=4 {
-        let assignment =
-            assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0, ..STICKY });
+        let assignment = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0 });
         assert_eq!(assignment.missing().count(), 0);
         highest.push(loads(&assignment, &roles)[&ReplicaId(1)]);
         holdings = applied(&assignment, &roles, &holdings);
@@ -100,15 +92,13 @@ fn of_too_many_those_stay_that_run_for_longest_within_the_cap() {
     let candidates: Vec<_> = (1..=4).map(|n| candidate(n, &["a", "b"])).collect();
     let one = [RoleSpec::new("a")];
     let holdings = [running("a", 1, 30), running("a", 2, 10), running("a", 3, 20)];
-    let assignment =
-        assign(&Picture { candidates: &candidates, roles: &one, holdings: &holdings, roster: 0, ..STICKY });
+    let assignment = assign(&Picture { candidates: &candidates, roles: &one, holdings: &holdings, roster: 0 });
     assert_eq!(assignment.hosts("a"), ids(&[2]));
 
     // Node 2 is above the cap of 1, so the next oldest stays.
     let two = [RoleSpec::new("a"), RoleSpec::new("b")];
     let holdings = [running("a", 2, 10), running("a", 3, 20), running("b", 2, 5)];
-    let assignment =
-        assign(&Picture { candidates: &candidates, roles: &two, holdings: &holdings, roster: 0, ..STICKY });
+    let assignment = assign(&Picture { candidates: &candidates, roles: &two, holdings: &holdings, roster: 0 });
     assert_eq!(assignment.cap(), 1);
     assert_eq!((assignment.hosts("a"), assignment.hosts("b")), (&ids(&[3])[..], &ids(&[2])[..]));
 }
@@ -118,7 +108,7 @@ fn a_reservation_holds_until_it_is_answered_or_void() {
     let candidates: Vec<_> = (1..=3).map(|n| candidate(n, &["a"])).collect();
     let roles = [RoleSpec::new("a")];
     let hosts = |candidates: &[Candidate], holdings: &[Holding]| {
-        assign(&Picture { candidates, roles: &roles, holdings, roster: 0, ..STICKY }).hosts("a").to_vec()
+        assign(&Picture { candidates, roles: &roles, holdings, roster: 0 }).hosts("a").to_vec()
     };
     for n in [2, 3] {
         for state in [ClaimState::Draining { to: to(n) }, ClaimState::Stopped { to: to(n) }] {
@@ -147,8 +137,7 @@ fn who_failed_is_left_out_and_what_cannot_be_placed_is_told() {
     let candidates: Vec<_> = (1..=3).map(|n| candidate(n, if n < 3 { &["a"] } else { &[] })).collect();
     let roles = [RoleSpec::new("a").count(2), RoleSpec::new("b")];
     let holdings = [claim("a", 1, 5, failed()), running("a", 2, 7)];
-    let assignment =
-        assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0, ..STICKY });
+    let assignment = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0 });
     assert_eq!(assignment.hosts("a"), ids(&[2]));
     assert_eq!(assignment.missing().collect::<Vec<_>>(), [("a", 1), ("b", 1)]);
     assert!(!assignment.wants("b", ReplicaId(2)));
@@ -160,8 +149,7 @@ fn two_runs_of_one_node_are_one_place() {
     candidates[1].replica = ReplicaId(7);
     let roles = [RoleSpec::new("a").count(3)];
     let holdings = [running("a", 1, 20), running("a", 7, 30)];
-    let assignment =
-        assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0, ..STICKY });
+    let assignment = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0 });
     assert_eq!(assignment.hosts("a"), ids(&[1, 2]));
 }
 
@@ -170,14 +158,13 @@ fn two_runs_of_one_node_are_one_place() {
 fn a_lost_node_moves_its_orphans_only_and_the_load_stays_within_six() {
     let roles: Vec<_> = (0..200).map(|n| RoleSpec::new(format!("role-{n:03}")).kind("k")).collect();
     let mut candidates: Vec<_> = (0..50).map(|n| candidate(n, &["k"])).collect();
-    let first = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &[], roster: 0, ..STICKY });
+    let first = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &[], roster: 0 });
     assert!(loads(&first, &roles).values().all(|load| *load <= 5));
     for lost in 0..50 {
         let removed = candidates.remove(lost);
         let mut holdings = applied(&first, &roles, &[]);
         holdings.retain(|holding| holding.holder != removed.replica);
-        let second =
-            assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0, ..STICKY });
+        let second = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0 });
         for spec in &roles {
             let before = first.hosts(&spec.name);
             assert_eq!(second.hosts(&spec.name).len(), 1);
@@ -197,7 +184,7 @@ struct World {
 
 impl World {
     fn picture(&self) -> Picture<'_> {
-        Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings, roster: 0, ..STICKY }
+        Picture { candidates: &self.candidates, roles: &self.roles, holdings: &self.holdings, roster: 0 }
     }
 
     /// The members that can build a role and are not excluded.

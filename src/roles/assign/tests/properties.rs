@@ -65,7 +65,7 @@ pub(super) fn rich(apart: bool, spread: bool, moving: bool) -> impl Strategy<Val
 
 impl World {
     /// The members that could host a role, those that exclude it aside.
-    pub(super) fn suited(&self, spec: &RoleSpec) -> Vec<&Candidate> {
+    fn suited(&self, spec: &RoleSpec) -> Vec<&Candidate> {
         let labels = |c: &Candidate| spec.requires.iter().all(|(label, value)| c.labels.get(label) == Some(value));
         let failed = |c: &Candidate| {
             let of = |h: &&Holding| h.role == spec.name && h.holder == c.replica;
@@ -224,13 +224,13 @@ proptest! {
         let mut candidates: Vec<_> = (0..nodes).map(|n| candidate(n, &["k"])).collect();
         let begin: Vec<_> =
             at.iter().enumerate().map(|(n, at)| running(&format!("role-{n:02}"), at % nodes, n as u64)).collect();
-        let first = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &begin, roster: 0, ..STICKY });
+        let first = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &begin, roster: 0 });
         let before = loads(&first, &roles);
         prop_assert!(before.values().all(|load| *load <= first.cap() + 1));
 
         candidates.push(candidate(nodes, &["k"]));
         let holdings = applied(&first, &roles, &[]);
-        let second = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0, ..STICKY });
+        let second = assign(&Picture { candidates: &candidates, roles: &roles, holdings: &holdings, roster: 0 });
         let moved = roles.iter().filter(|spec| first.hosts(&spec.name) != second.hosts(&spec.name)).count();
         let above: usize = before.values().map(|load| load.saturating_sub(second.cap())).sum();
         prop_assert!(moved <= above, "{moved} moved, {above} were too much");
