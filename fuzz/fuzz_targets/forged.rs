@@ -22,7 +22,9 @@ pub(crate) fn row(byte: &mut impl FnMut() -> u8) -> Row {
         "@members" => {
             let labels = [("zone", "a")].into_iter().take(usize::from(byte() % 2)).collect::<BTreeMap<_, _>>();
             let kinds = vec![ROLE; usize::from(byte() % 3)];
-            wire::encode(&(format!("node-{}", byte() % 4), kinds, labels, byte(), byte() % 2 == 0, byte() % 2 == 0))
+            let node = format!("node-{}", byte() % 4);
+            let (unready, leaves, late) = (byte() % 2 == 0, byte() % 2 == 0, byte() % 2 == 0);
+            wire::encode(&(node, kinds, labels, byte(), unready, leaves, late))
         }
         "@claims" => wire::encode(&claim(byte)),
         _ => vec![byte(); usize::from(byte())],
