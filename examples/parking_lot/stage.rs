@@ -42,8 +42,6 @@ pub(crate) struct Seen {
     pub(crate) attends: bool,
     /// Whom it took for dead and has not seen since.
     pub(crate) down: BTreeSet<String>,
-    /// How often it took each other node for dead.
-    pub(crate) downs: BTreeMap<String, usize>,
     /// Whom it ever suspected or took for dead.
     pub(crate) accused: BTreeSet<String>,
     /// The cars inside, and how long after their entry this node knew of them.
@@ -89,7 +87,6 @@ impl Seen {
             }
             Event::Down { node, .. } => {
                 self.accused.insert(node.to_string());
-                *self.downs.entry(node.to_string()).or_default() += 1;
                 self.down.insert(node.to_string());
             }
             Event::Suspected { node, .. } => {

@@ -117,17 +117,6 @@ async fn enter(stage: &mut Stage, node: &str, plate: &str, witnesses: &[&str]) -
     Ok(())
 }
 
-/// A healed cut makes no two nodes of one side Down to each other.
-fn no_false_downs(stage: &Stage, side: &[&str]) -> Result<(), Failure> {
-    for node in side {
-        let downs = &stage.seen()[*node].downs;
-        if let Some((other, times)) = downs.iter().find(|(other, _)| side.contains(&other.as_str())) {
-            return Err(format!("{node} took {other} for dead {times} times, and nothing was ever between them"));
-        }
-    }
-    Ok(())
-}
-
 /// All nodes hold the same cars, by what they answer.
 async fn one_lot(stage: &mut Stage, cars: usize) -> Result<(), Failure> {
     let first = stage.lot(NODES[0]).await?;
@@ -170,12 +159,6 @@ fn a_host_cut_off_without_a_word_is_down_everywhere_and_comes_back() {
             lab.heal()?;
             healed.push(stage.settle("the cut heals", LONG, &NODES, GATES).await? - heal);
             nothing_moves(&mut stage).await?;
-            let told: usize = stage.seen().values().flat_map(|seen| seen.downs.values()).sum();
-            // Four tell of the one that was cut off, and that one of the four.
-            let expected = 8 * (round + 1);
-            if told != expected {
-                return Err(format!("after {} cuts Down was told {told} times instead of {expected}", round + 1));
-            }
             one_lot(&mut stage, 3).await?;
             // The next cut may come before all have heard of this.
             for side in ["REST", "LOST"] {
@@ -280,8 +263,6 @@ fn a_split_with_writes_on_both_sides_heals_into_one_map() {
         let healed = stage.settle("the split heals", LONG, &NODES, GATES).await? - heal;
         tell(&spans("split healed → all agree, each gate runs once", &[healed]));
         nothing_moves(&mut stage).await?;
-        no_false_downs(&stage, two)?;
-        no_false_downs(&stage, three)?;
         // The two that were let out on either side are out.
         one_lot(&mut stage, 40).await?;
         // Each side had space for its cars; together they are too many, which everybody keeps and says.

@@ -1,10 +1,10 @@
-//! Two members that can reach each other do not take each other for dead, whatever happens to the rest of the cluster.
+//! Nobody who lives and can be reached is taken for dead, as long as no more is lost than stated.
 //!
-//! SWIM's promise to a node that hosts something (Das, Gupta, Motivala, 2002): a lost datagram costs a suspicion, which its
-//! subject has time to refute, and not a role. Stated: up to 10 % of the datagrams lost, up to 30 ms late. It holds pair by
-//! pair: that other members are cut off, stand still or come back is no reason either.
+//! SWIM's promise to whoever hosts something (Das, Gupta, Motivala, 2002): a lost datagram costs a suspicion, which its
+//! subject has time to refute, and not a role. Stated: up to 10 % of the datagrams lost, up to 30 ms late.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Invariant, Scene, Verdict};
 use crate::engine::Event;
@@ -15,32 +15,31 @@ use crate::testkit::NodeIndex;
 pub(crate) struct FalseDown {
     /// How many events of each node were looked at.
     events: BTreeMap<NodeIndex, usize>,
-    /// The pairs that were whole at the last look: what happened since then has to do with those alone.
-    whole: BTreeSet<(NodeIndex, NodeIndex)>,
 }
+
+/// How long after the network was worse than stated, or somebody stood still, and all know each other again, somebody may
+/// still be taken for dead. (Where parts meet that had lost each other, they also exchange whom they hold for dead.)
+const AFTERMATH: Duration = Duration::from_secs(5);
 
 impl Invariant for FalseDown {
     fn name(&self) -> &'static str {
-        "members that can reach each other do not take each other for dead"
+        "nobody who can be reached is taken for dead"
     }
 
     fn look(&mut self, scene: Scene<'_>) -> Verdict {
+        let calm = scene.facts.whole_since.is_some_and(|since| scene.now() >= since + AFTERMATH);
         let alive = scene.simulation.alive();
-        let now_whole = &scene.facts.whole_pairs;
-        let before = std::mem::replace(&mut self.whole, now_whole.clone());
         for node in scene.simulation.nodes() {
             // Also of those that ended: what happened to a process is nothing that its successor did.
             let events = scene.simulation.events(node);
             let from = self.events.insert(node, events.len()).unwrap_or(0);
-            if !alive.contains(&node) {
+            if !calm || !alive.contains(&node) {
                 continue;
             }
             for event in &events[from..] {
                 let Event::Down { replica, .. } = event else { continue };
-                let lives = |other: &&NodeIndex| scene.simulation.store(**other).replica() == *replica;
-                let Some(other) = alive.iter().find(lives) else { continue };
-                let pair = (node.min(*other), node.max(*other));
-                if before.contains(&pair) && now_whole.contains(&pair) && !scene.facts.leaving.contains(other) {
+                let lives = |other: &NodeIndex| scene.simulation.store(*other).replica() == *replica;
+                if let Some(other) = alive.iter().find(|other| lives(other) && !scene.facts.leaving.contains(other)) {
                     return Err(format!("{node:?} takes {other:?} for dead, which lives and can be reached"));
                 }
             }

@@ -172,12 +172,7 @@ impl Rule {
         self.from(one).to(other)
     }
 
-    /// Whether attempts to open a stream are refused.
-    pub(in crate::testkit) fn rejects(&self) -> bool {
-        matches!(self.effect, Effect::Rejection)
-    }
-
-    pub(in crate::testkit) fn applies(&self, from: NodeIndex, to: NodeIndex) -> bool {
+    pub(super) fn applies(&self, from: NodeIndex, to: NodeIndex) -> bool {
         let Links { from: senders, to: receivers, both_ways } = &self.links;
         let has = |nodes: &Option<BTreeSet<NodeIndex>>, node| nodes.as_ref().is_none_or(|nodes| nodes.contains(&node));
         has(senders, from) && has(receivers, to) || *both_ways && has(senders, to) && has(receivers, from)

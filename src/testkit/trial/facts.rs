@@ -10,9 +10,6 @@ use crate::testkit::NodeIndex;
 /// After so long everybody in a component knows what was asked for in it.
 const KNOWN: Duration = Duration::from_secs(3);
 
-/// For so long refusals of two watchers add up, with the time until they are told.
-const REFUSALS: Duration = Duration::from_secs(4);
-
 /// After so long with nothing new all is where it is to be.
 const CALM: Duration = Duration::from_secs(5);
 
@@ -26,11 +23,6 @@ pub(crate) struct Facts {
     pub(crate) leaving: Vec<NodeIndex>,
     /// Since when all have known each other, while the network was no worse than stated and nobody stood still.
     pub(crate) whole_since: Option<Duration>,
-    /// Pairs of nodes that have held each other as alive since the network between them was last worse than stated, and
-    /// since either last stood still.
-    pub(crate) whole_pairs: BTreeSet<(NodeIndex, NodeIndex)>,
-    /// When a firewall rejected between two nodes the last time, by each of them.
-    pub(super) rejected: BTreeMap<(NodeIndex, NodeIndex), Duration>,
     /// How many nodes there were in the beginning.
     pub(crate) first_nodes: usize,
     /// How each role was asked for, by whomever and whenever, and when that was for the last time.
@@ -63,8 +55,6 @@ impl Facts {
             most_skew_ms,
             leaving: Vec::new(),
             whole_since: None,
-            whole_pairs: BTreeSet::new(),
-            rejected: BTreeMap::new(),
             first_nodes,
             asked: BTreeMap::new(),
             optional: BTreeSet::new(),
@@ -77,12 +67,6 @@ impl Facts {
             islands: false,
             stood_still: BTreeMap::new(),
         }
-    }
-
-    /// Whether two other nodes may prove, each by the refusal of a firewall, that a node is gone: the one thing that passes
-    /// for proof without being one ([`Watchers`](crate::membership::Watchers)).
-    pub(super) fn is_refused_twice(&self, node: NodeIndex, now: Duration) -> bool {
-        self.rejected.iter().filter(|((refused, _), at)| *refused == node && now < **at + REFUSALS).count() > 1
     }
 
     /// A removal is final: it is neither forgotten before all know it, nor stamped by a clock that is far off.

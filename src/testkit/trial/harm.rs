@@ -11,8 +11,8 @@ use crate::testkit::{Delay, Guard, NodeIndex, Rule, Simulation};
 /// What is wrong at present.
 #[derive(Debug, Default)]
 pub(super) struct Harm {
-    /// Rules in force, each with what it does if that is worse than the promise about false accusations states.
-    rules: Vec<(Guard, Option<Rule>)>,
+    /// Rules in force, and whether each is harsher than what the promise about false accusations states.
+    rules: Vec<(Guard, bool)>,
     leavers: Vec<Leaver>,
     /// When a process ended the last time.
     pub(super) ended_at: Duration,
@@ -35,19 +35,7 @@ const LATE: usize = 2;
 impl Harm {
     /// Whether the network is worse than the promise about false accusations states.
     pub(super) fn is_harsh(&self) -> bool {
-        self.rules.iter().any(|(_, harsh)| harsh.is_some())
-    }
-
-    /// The same between two nodes, in either direction.
-    pub(super) fn is_harsh_between(&self, one: NodeIndex, other: NodeIndex) -> bool {
-        let mut harsh = self.rules.iter().filter_map(|(_, harsh)| harsh.as_ref());
-        harsh.any(|rule| rule.applies(one, other) || rule.applies(other, one))
-    }
-
-    /// Whether a firewall rejects what goes between two nodes.
-    pub(super) fn rejects_between(&self, one: NodeIndex, other: NodeIndex) -> bool {
-        let mut rules = self.rules.iter().filter_map(|(_, harsh)| harsh.as_ref());
-        rules.any(|rule| rule.rejects() && rule.applies(one, other))
+        self.rules.iter().any(|(_, harsh)| *harsh)
     }
 
     /// Those that were asked to leave and do not run any more.
@@ -253,14 +241,13 @@ impl Course {
         if let Some(node) = self.pick(&running).filter(|_| running.len() > 1) {
             self.say(format_args!("{node:?} stands still"));
             self.simulation.pause(node);
-            self.note_calm();
         }
     }
 
     pub(super) fn hurt_by(&mut self, what: &str, rule: Rule, harsh: bool) {
-        let guard = self.simulation.network().add(rule.clone());
+        let guard = self.simulation.network().add(rule);
         self.say(format_args!("{guard:?}: {what}"));
-        self.harm.rules.push((guard, harsh.then_some(rule)));
+        self.harm.rules.push((guard, harsh));
         self.note_calm();
     }
 

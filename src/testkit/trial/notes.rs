@@ -2,7 +2,7 @@
 
 use super::{Broken, Course};
 use crate::crdt::Dot;
-use crate::engine::{Event, Liveness, Reply};
+use crate::engine::{Event, Reply};
 use crate::testkit::NodeIndex;
 
 impl Course {
@@ -42,38 +42,7 @@ impl Course {
             None => self.simulation.all_converged().then_some(now),
             since => since,
         };
-        self.note_whole_pairs();
         self.facts.stood_still.extend(still.into_iter().map(|node| (node, now)));
-    }
-
-    /// Which pairs nothing is between: see [`Facts::whole_pairs`](super::Facts::whole_pairs).
-    fn note_whole_pairs(&mut self) {
-        let nodes = self.simulation.nodes();
-        let holds = |one: NodeIndex, other: NodeIndex| {
-            let replica = self.simulation.store(other).replica();
-            let status = self.simulation.engine(one).and_then(|_| self.simulation.status(one));
-            let members = status.map(|status| status.members.as_slice()).unwrap_or_default();
-            members.iter().any(|member| member.replica == replica && member.liveness == Liveness::Alive)
-        };
-        let mut whole = std::mem::take(&mut self.facts.whole_pairs);
-        let now = self.simulation.elapsed();
-        for one in &nodes {
-            let rejecting = nodes.iter().filter(|other| self.harm.rejects_between(*one, **other));
-            self.facts.rejected.extend(rejecting.map(|other| ((*one, *other), now)));
-        }
-        for (at, one) in nodes.iter().enumerate() {
-            for other in &nodes[at + 1..] {
-                let ends = [*one, *other];
-                let still = ends.iter().any(|node| self.simulation.is_paused(*node));
-                let refused = ends.iter().any(|node| self.facts.is_refused_twice(*node, now));
-                if still || refused || self.harm.is_harsh_between(*one, *other) {
-                    whole.remove(&(*one, *other));
-                } else if holds(*one, *other) && holds(*other, *one) {
-                    whole.insert((*one, *other));
-                }
-            }
-        }
-        self.facts.whole_pairs = whole;
     }
 
     /// A node that became ready on its own while others are, who do not know each other: from now on there are islands,
