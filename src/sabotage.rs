@@ -87,7 +87,7 @@ rules! {
     OneRefusal = "one-refusal", "4";
     /// A suspect is told of it once, whether or not it hears.
     ToldOnce = "told-once", "4";
-    /// What a member that was away says of others is taken for a verdict.
+    /// Each Down record is taken for a verdict, whatever was heard of its subject.
     HearsayTaken = "hearsay-taken", "4";
     /// A node that is suspected does not refute it.
     NoIncarnation = "no-incarnation", "4";

@@ -173,7 +173,7 @@ fn a_member_of_the_roster_that_was_not_heard_of_or_renewed_unseen_was_away() {
     let renewed = Record { identity: Identity { renewal: 1, ..identity(ACCUSER) }, ..record(ACCUSER, Liveness::Alive) };
     assert_eq!(accuse(&|_| (), plain.clone()), (Liveness::Down, 0), "a newcomer, or a member since ever");
     assert_eq!(accuse(&|swim| swim.missing(at(1_000), replica(ACCUSER)), plain), (Liveness::Alive, 1));
-    assert_eq!(accuse(&|_| (), renewed), (Liveness::Alive, 1), "somebody found it Down");
+    assert_eq!(accuse(&|_| (), renewed), (Liveness::Alive, 1), "another member found it Down");
 }
 
 #[test]
